@@ -1,0 +1,109 @@
+// What an operator is: schema, inference, scalar semantics, and how it behaves under quantization and layout.
+//
+// One file in graph/ops/ defines a family of related operators as OpDef values; graph/ops/list.cpp names them all, once.
+// `eval` is the specification: it runs the reference ISA, folds constants, and is the oracle of every kernel's test.
+// Nothing outside asks an operator for its name to decide what may be done with it: passes read `quant` and `layout`.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/ir.h"
+
+namespace octet::graph {
+
+enum class AttrKind : uint8_t { i, f, s, tensor, ints, floats, strings, graph };
+
+struct AttrSchema {
+  std::string_view name;
+  AttrKind kind;
+  bool required = false;
+};
+
+struct InputSchema {
+  std::string_view name;
+  bool optional = false;
+  bool variadic = false;  // only the last
+};
+
+// What quantization may do with the operator.
+enum class QuantRole : uint8_t {
+  none,         // computes in float (or on integers that stand for themselves)
+  transparent,  // moves elements: the bytes of quantized inputs go through, parameters of all of them equal to the output's
+  clamp,        // Relu, Clip: transparent once the bounds are expressed in quanta
+  unary,        // element-wise function of one tensor: a 256-entry table between two quantized values
+  product,      // Conv, Gemm, MatMul: u8 x s8 -> int32 with a fused epilogue
+  binary,       // Add, Mul, Sub of two quantized values, requantized
+  average,      // pooling by mean: integer sum, requantized
+  quantize,     // QuantizeLinear and kin
+  dequantize,
+};
+
+// How the operator deals with images that lie channels-last.
+enum class LayoutRole : uint8_t {
+  plain_only,     // wants row-major N, C, H, W
+  channels_last,  // an image operator that gains from channels-last: its image inputs and outputs lie so
+  any,            // element-wise: all image operands in one layout, either will do (scalars and constants may broadcast)
+};
+
+// What inference sees: the node, and setters for its outputs.
+class InferContext {
+ public:
+  InferContext(const Graph& graph, Node& node) : graph_(graph), node_(node) {}
+  const Node& node() const { return node_; }
+  const Type& type(size_t i) const;                 // of input i, which must be present
+  bool has(size_t i) const { return node_.input(i) != nullptr; }
+  const Tensor* constant(size_t i) const;           // null when input i is absent or not constant
+  void set(size_t output, Type type);
+  void set(size_t output, DType dtype, std::vector<Dim> dims);
+  void set_unranked(size_t output, DType dtype);
+  // Throws Error invalid_model: "<file>: node 'name' (Op): <message>".
+  [[noreturn]] void fail(const std::string& message) const;
+
+ private:
+  const Graph& graph_;
+  Node& node_;
+};
+
+// What scalar evaluation sees: dense plain tensors of known shape. An absent optional input is an undefined Tensor.
+// Quantized values keep their parameters in the node's value types. Outputs are assigned.
+class EvalContext {
+ public:
+  EvalContext(const Node& node, std::span<const Tensor> inputs, std::span<Tensor> outputs)
+      : node_(node), inputs_(inputs), outputs_(outputs) {}
+  const Node& node() const { return node_; }
+  const Tensor& in(size_t i) const;
+  bool has(size_t i) const { return i < inputs_.size() && inputs_[i].defined(); }
+  size_t input_count() const { return inputs_.size(); }
+  Tensor& out(size_t i = 0) { return outputs_[i]; }
+  size_t output_count() const { return outputs_.size(); }
+  const QuantParams* in_quant(size_t i) const { return node_.input(i)->quant(); }
+  const QuantParams* out_quant(size_t i = 0) const { return node_.output(i)->quant(); }
+  // Throws Error: "node 'name' (Op): <message>".
+  [[noreturn]] void fail(ErrorCode code, const std::string& message) const;
+
+ private:
+  const Node& node_;
+  std::span<const Tensor> inputs_;
+  std::span<Tensor> outputs_;
+};
+
+struct OpDef {
+  std::string name;    // "Conv", "octet.Conv", "com.microsoft.QLinearAdd"
+  std::vector<InputSchema> inputs;
+  std::vector<AttrSchema> attrs;
+  int min_outputs = 1;
+  int max_outputs = 1;
+  void (*infer)(InferContext&) = nullptr;
+  void (*eval)(EvalContext&) = nullptr;  // null: no scalar form, the node must be rewritten before it can run
+  QuantRole quant = QuantRole::none;
+  LayoutRole layout = LayoutRole::plain_only;
+};
+
+// All operators, and by name; null when unknown.
+std::span<const OpDef* const> all_ops();
+const OpDef* find_op(std::string_view name);
+
+}  // namespace octet::graph

@@ -1,0 +1,44 @@
+// Passes rewrite a graph in place. The list in pass.cpp is their order; it is the only place that names them all.
+//
+// The manager does the dull work for each: skips it when disabled by name, times it, verifies the graph after it, and hands
+// the graph to `dump` when asked. A pass opens with the before → after it performs and says when it declines; a node it
+// declines gets a sentence in `Node::why`.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/ir.h"
+
+namespace octet::graph {
+
+struct PassOptions {
+  std::vector<std::string> disabled;  // names; an unknown one throws Error invalid_argument listing the known ones
+  bool verify_each = true;
+  std::function<void(std::string_view pass, const Graph&)> dump;  // after each pass that changed something
+};
+
+struct PassTiming {
+  std::string_view name;
+  double ms = 0;
+  int changes = 0;
+};
+
+struct Pass {
+  std::string_view name;
+  int (*run)(Graph&);  // number of rewrites made
+};
+
+std::span<const Pass> all_passes();
+
+// Brings an imported graph into the form that lowering takes: folded, canonicalised, quantized, fused.
+std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options = {});
+
+// Marks image values channels-last where `wants_channels_last(node)` holds, and puts octet.Reorder at the borders. Apart from
+// the list above: it runs last, and only for execution on kernels. Interface values stay plain.
+void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_channels_last);
+
+}  // namespace octet::graph

@@ -1,0 +1,50 @@
+// What happens to a product's sum before it is stored. One ordered list of stages, the same for convolution and GEMM, integer
+// and float; its scalar reference is apply_reference in epilogue.cpp, and every generator emits it through emit_epilogue.
+//
+//   integer sum `acc` (zero points and int32 bias already inside), output channel n:
+//     out s32:   acc
+//     out f32:   v = float(acc) * scale[n]      (+ bias[n])  (+ residual)                       act      store
+//     out u8:    v = float(acc) * scale[n]                                    (+ bias[n])       act      round, + zero_point, saturate
+//        with a residual r, one rounding:
+//                v = fma(float(acc), scale[n], float(r - r.zero_point) * r.scale) (+ bias[n])   act      round …
+//        with a residual r, two roundings (the model has Q/DQ between product and add):
+//                c = quantize_scaled(float(acc) * scale[n] (+ bias[n]), mid_zero_point, 0, 255)
+//                v = fma(float(c - mid_zero_point), mid_scale, float(r - r.zero_point) * r.scale)  act   round …
+//   float sum: v = acc (+ bias[n]) (+ residual), act, store f32
+//
+// The engine forms the multipliers: for u8 output scale[n] = (sx * sw[n]) / sy, bias[n] = b[n] / sy, r.scale = sr / sy,
+// mid_scale = sm / sy (and, with two roundings, scale[n] = (sx * sw[n]) / sm, bias[n] = b[n] / sm). For f32 output
+// scale[n] = sx * sw[n], r.scale = sr, and a u8 residual adds (r - zr) * sr, rounded, as DequantizeLinear gives it.
+// relu and clip on a quantized output are a clamp in quanta [lo, hi], exactly as clamping before the rounding would give.
+// leaky_relu multiplies a negative v by alpha.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "octet/types.h"
+
+namespace octet::kernels {
+
+enum class ResidualKind : uint8_t { none, u8_once, u8_twice, f32 };
+enum class ActKind : uint8_t { none, clamp, leaky_relu };
+
+struct Epilogue {
+  DType out = DType::f32;          // f32, u8 or s32
+  std::vector<float> scale;        // integer sums: one an output channel (size n); empty for float sums and s32 output
+  std::vector<float> bias;         // f32, size n or empty. (int32 biases are given to the packer.)
+  ResidualKind residual = ResidualKind::none;
+  float residual_scale = 1.0f;
+  int32_t residual_zero_point = 0;
+  float mid_scale = 1.0f;          // u8_twice
+  int32_t mid_zero_point = 0;
+  ActKind act = ActKind::none;
+  float act_lo = 0, act_hi = 0;    // clamp on f32 output
+  float alpha = 0;                 // leaky_relu
+  int32_t zero_point = 0;          // u8 output
+  int32_t lo = 0, hi = 255;        // u8 output: clamp in quanta
+
+  bool operator==(const Epilogue&) const = default;
+};
+
+}  // namespace octet::kernels
