@@ -138,11 +138,11 @@ class Exporter {
     for (size_t i = 0; i < graph_.outputs().size(); ++i) {
       const Value* value = graph_.outputs()[i];
       const std::string& name = graph_.output_names()[i];
-      const bool is_free = !names_.contains(value) && taken_.insert(name).second;
-      if (is_free) names_[value] = name;
-      if (is_free || names_.at(value) == name) continue;
-      if (taken_.contains(name) && !outputs_by_identity_.empty() && outputs_by_identity_.contains(name)) continue;
-      outputs_by_identity_[name] = value;
+      const bool unnamed = !names_.contains(value);
+      if (unnamed && taken_.insert(name).second)
+        names_[value] = name;
+      else if (unnamed || names_.at(value) != name)
+        outputs_by_identity_[name] = value;
     }
     for (const auto& [name, value] : outputs_by_identity_)
       if (!taken_.insert(name).second) refuse("output '" + printable(name) + "' has the name of an input that it is not");
