@@ -1,0 +1,31 @@
+// Calibration: running the float graph over samples and keeping the range of every value that quantization asks for.
+//
+// Streaming: one sample at a time, min and max only, so memory does not grow with the number of samples. The values are made
+// outputs of a copy of the graph, which runs on the engine's own kernels.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/ir.h"
+#include "octet/octet.h"
+
+namespace octet {
+
+struct CalibrationRange {
+  float min = 0;
+  float max = 0;
+};
+
+// Sets the inputs of the session for sample `index`; false when there are no more.
+using SampleFeeder = std::function<bool(size_t index, Session& session)>;
+
+// Ranges over all samples of the named values of `graph` (a float graph in ONNX terms). Throws when there is no sample, and when
+// a value is not finite, naming it.
+std::map<std::string, CalibrationRange> calibrate(const graph::Graph& graph, const std::vector<std::string>& values,
+                                                  const SampleFeeder& feed, const ModelOptions& model_options,
+                                                  const SessionOptions& session_options);
+
+}  // namespace octet
