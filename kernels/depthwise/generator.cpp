@@ -191,7 +191,8 @@ class Generator : public Assembler {
         for (int n = 0; n < vectors_; ++n) {
           if (spec_.spread) {
             vmovups(data(vectors_), ptr[r9 + n * vector_bytes()]);
-            vpermps(data(n), data(vectors_), address(0, n));
+            vmovups(data(n), address(0, n));
+            permute_dwords(data(n), data(vectors_), data(n));
           } else {
             vmovups(data(n), address(0, n));
           }

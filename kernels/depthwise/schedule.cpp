@@ -1,6 +1,7 @@
 #include "kernels/depthwise/schedule.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
 
 namespace octet::kernels::depthwise {
