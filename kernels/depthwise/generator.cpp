@@ -1,20 +1,21 @@
-// Loop nest of a strip (rows, cols: output pixels of a block; 16 channels are V vectors: 2 ymm or 1 zmm):
+// Loop nest of a strip (a block is rows x cols output pixels):
 //
 //   for col block in ow / cols, then the tail columns:
 //     for 16 channels, then the tail channels:
-//       accumulators[rows][cols][V] = 0, or the int32 bias
-//       for group in schedule:                               unrolled; or a loop over tuples, a group for every pixel
-//         data[V] = interleave(pixels of the group)
-//         for use in group: accumulators[use] += data * weights[use.tuple]
-//       epilogue of every pixel
+//       for vector of the 16 channels:                       2 ymm or 1 zmm
+//         accumulators[rows][cols] = 0, or the int32 bias
+//         for group in schedule:                             unrolled; or a loop over tuples, a group for every pixel
+//           data = interleave(pixels of the group)
+//           for use in group: accumulators[use] += data * weights[use.tuple]
+//         epilogue of every pixel
 //
-// Interleaving, 16 channels, pixels a b c d as bytes in an xmm each:
+// Interleaving the bytes of pixels a b c d:
 //   f32    data = a
 //   int16  ymm: unpack bytes of a, b: (a0 b0 a1 b1 ..), extend to words: lane = (a, b).   zmm: extend to dwords: a | b << 16
 //   int8   unpack bytes, unpack words: lane = (a, b, c, d)
 // so lanes are in channel order and the epilogue is the one of every other product.
 //
-// vectors   0 .. rows*cols*V-1 accumulators | then V data | then temporaries
+// vectors   0 .. rows*cols-1 accumulators | data | temporaries (at least 2: the epilogue's)
 // rax x of the column block   rbx y   rbp residual   r8 weights   r9, r10 weights, parameters of the 16 channels   rcx channel
 // rdx, rsi x at the channel (rsi: of the second vector)   r11, r12 y, residual at the channel; while summing in a loop: tuple,
 // tap offsets   r13 channel blocks left   r14 column blocks left   r15 epilogue constants   rdi temporary   [rsp] StripArgs
@@ -46,8 +47,8 @@ class Generator : public Assembler {
     const ResidualKind kind = spec_.epilogue.residual;
     return kind == ResidualKind::none ? 0 : kind == ResidualKind::f32 ? 4 : 1;
   }
-  int accumulator(int r, int c, int v) const { return (r * block_cols_ + c) * vectors_ + v; }
-  Xmm data(int i) const { return v(free_ + i); }
+  int accumulator(int r, int c) const { return r * block_cols_ + c; }
+  Xmm data(int i = 0) const { return v(free_ + i); }
   int header() const { return spec_.spread ? kHeaderBytes : 0; }
 
   void emit() {
@@ -112,8 +113,7 @@ class Generator : public Assembler {
 
   void block(int cols, int channels) {
     block_cols_ = cols;
-    vectors_ = (channels + lanes() - 1) / lanes();
-    free_ = spec_.rows * cols * vectors_;
+    free_ = spec_.rows * cols;
     if (spec_.spread) {
       movsxd(rdx, dword[r9 + kHeaderOffset]);
       movsxd(rsi, dword[r9 + kHeaderOffset + 4]);
@@ -122,22 +122,24 @@ class Generator : public Assembler {
     } else {
       lea(rdx, ptr[rax + rcx * x_bytes()]);
     }
-    if (plan_.looped)
-      looped();
-    else
-      unrolled(plan_.schedule(spec_.rows, cols));
-    epilogue(channels);
+    for (vector_ = 0; vector_ * lanes() < channels; ++vector_) {
+      if (plan_.looped)
+        looped();
+      else
+        unrolled(plan_.schedule(spec_.rows, cols));
+      epilogue(std::min(lanes(), channels - vector_ * lanes()));
+    }
   }
 
   void unrolled(const Schedule& schedule) {
-    std::vector<bool> started(static_cast<size_t>(spec_.rows * block_cols_), false);
+    std::vector<bool> started(static_cast<size_t>(free_), false);
     if (spec_.form == Form::f32) start_all();
     for (const Group& g : schedule.groups) {
-      load_group([&](int i, int n) { return pixel(g.pixels[static_cast<size_t>(i)], n); });
+      load_group([&](int i) { return pixel(g.pixels[static_cast<size_t>(i)]); });
       for (const Use& u : g.uses) {
-        const auto index = static_cast<size_t>(u.row * block_cols_ + u.col);
-        for (int n = 0; n < vectors_; ++n) use(accumulator(u.row, u.col, n), n, weights(u.tuple, n), !started[index]);
-        started[index] = true;
+        const int a = accumulator(u.row, u.col);
+        use(a, ptr[r9 + header() + u.tuple * kTupleBytes + vector_ * vector_bytes()], !started[static_cast<size_t>(a)]);
+        started[static_cast<size_t>(a)] = true;
       }
     }
   }
@@ -148,15 +150,15 @@ class Generator : public Assembler {
     start_all();
     mov(rdi, ptr[rsp]);
     mov(r12, arg(offsetof(StripArgs, offsets)));
-    lea(r11, ptr[r9 + header()]);
+    lea(r11, ptr[r9 + header() + vector_ * vector_bytes()]);
     align(16);
     L(next);
     for (int c = 0; c < block_cols_; ++c) {
-      load_group([&](int i, int n) {
+      load_group([&](int i) {
         movsxd(rdi, dword[r12 + 4 * i]);
-        return ptr[base(n) + rdi + lane_bytes(n) + c * plan_.window.stride_w * spec_.x_pixel];
+        return ptr[base() + rdi + lane_bytes() + c * plan_.window.stride_w * spec_.x_pixel];
       });
-      for (int n = 0; n < vectors_; ++n) use(accumulator(0, c, n), n, ptr[r11 + n * vector_bytes()], false);
+      use(accumulator(0, c), ptr[r11], false);
     }
     add(r11, kTupleBytes);
     add(r12, 4 * taps(spec_.form));
@@ -165,110 +167,123 @@ class Generator : public Assembler {
     jne(next, T_NEAR);
   }
 
-  const Reg64& base(int n) const { return spec_.spread && n == 1 ? Xbyak::util::rsi : Xbyak::util::rdx; }
-  int lane_bytes(int n) const { return spec_.spread ? 0 : n * lanes() * x_bytes(); }
-  Address pixel(const Pixel& p, int n) {
-    return ptr[base(n) + p.row * spec_.x_row + p.col * spec_.x_pixel + lane_bytes(n)];
+  // Float loads of spread channels start at the vector's first input channel; byte loads at the block's, and the shuffle picks.
+  const Reg64& base() const {
+    return spec_.spread && spec_.form == Form::f32 && vector_ == 1 ? Xbyak::util::rsi : Xbyak::util::rdx;
   }
-  Address weights(int tuple, int n) { return ptr[r9 + header() + tuple * kTupleBytes + n * vector_bytes()]; }
-  Address bias(int n) { return ptr[r10 + static_cast<int>(offsetof(ChannelParams, int_bias)) + n * vector_bytes()]; }
+  int lane_bytes() const { return spec_.spread ? 0 : vector_ * lanes() * x_bytes(); }
+  Address pixel(const Pixel& p) { return ptr[base() + p.row * spec_.x_row + p.col * spec_.x_pixel + lane_bytes()]; }
+  Address bias() {
+    return ptr[r10 + static_cast<int>(offsetof(ChannelParams, int_bias)) + vector_ * vector_bytes()];
+  }
+  // The lane's part of the shuffle in the header.
+  Address shuffle() { return ptr[r9 + vector_ * lanes() * x_bytes()]; }
 
   void start_all() {
     for (int i = 0; i < free_; ++i) {
       if (spec_.form == Form::f32)
         zero(i);
       else
-        vmovups(v(i), bias(i % vectors_));
+        vmovups(v(i), bias());
     }
   }
 
-  // data = the interleaved pixels; address(i, n) is pixel i from the first channel of vector n (bytes: all 16 at n = 0).
+  // data() = the interleaved pixels of a group; address(i) is pixel i.
   template <class At>
   void load_group(At address) {
     const Xmm t0(free_), t1(free_ + 1), t2(free_ + 2), t3(free_ + 3), t4(free_ + 4);
     switch (spec_.form) {
       case Form::f32:
-        for (int n = 0; n < vectors_; ++n) {
-          if (spec_.spread) {
-            vmovups(data(vectors_), ptr[r9 + n * vector_bytes()]);
-            vmovups(data(n), address(0, n));
-            permute_dwords(data(n), data(vectors_), data(n));
-          } else {
-            vmovups(data(n), address(0, n));
-          }
+        vmovups(data(), address(0));
+        if (spec_.spread) {
+          vmovups(data(1), shuffle());
+          permute_dwords(data(), data(1), data());
         }
         return;
       case Form::int16:
         if (zmm()) {
-          extend(data(0), t0, address(0, 0));
-          extend(data(1), t1, address(1, 0));
+          extend(data(), t0, address(0));
+          extend(data(1), t1, address(1));
           vpslld(data(1), data(1), 16);
-          vpord(data(0), data(0), data(1));
-          return;
+          vpord(data(), data(), data(1));
+        } else {
+          load_bytes(t0, address(0));
+          unpack_low(t0, t0, t1, address(1));
+          vpmovzxbw(data(), t0);
         }
-        unpack_bytes(t0, t1, t2, address(0, 0), [&] { return address(1, 0); });
-        vpmovzxbw(data(0), t0);
-        if (vectors_ > 1) vpmovzxbw(data(1), t1);
         return;
       case Form::int8:
-        unpack_bytes(t0, t1, t4, address(0, 0), [&] { return address(1, 0); });
-        unpack_bytes(t2, t3, t4, address(2, 0), [&] { return address(3, 0); });
-        vpunpcklwd(t4, t0, t2);
-        vpunpckhwd(t0, t0, t2);
-        vpunpcklwd(t2, t1, t3);
-        vpunpckhwd(t1, t1, t3);
         if (zmm()) {
-          const Xbyak::Zmm d(free_);
-          vinserti32x4(Xbyak::Ymm(free_), Xbyak::Ymm(free_ + 4), t0, 1);
-          vinserti32x4(Xbyak::Ymm(free_ + 2), Xbyak::Ymm(free_ + 2), t1, 1);
-          vinserti32x8(d, d, Xbyak::Ymm(free_ + 2), 1);
+          load_bytes(t0, address(0));
+          unpack_both(t0, t1, t4, address(1));
+          load_bytes(t2, address(2));
+          unpack_both(t2, t3, t4, address(3));
+          vpunpcklwd(t4, t0, t2);
+          vpunpckhwd(t0, t0, t2);
+          vpunpcklwd(t2, t1, t3);
+          vpunpckhwd(t1, t1, t3);
+          vinserti32x4(Xbyak::Ymm(t4.getIdx()), Xbyak::Ymm(t4.getIdx()), t0, 1);
+          vinserti32x4(Xbyak::Ymm(t2.getIdx()), Xbyak::Ymm(t2.getIdx()), t1, 1);
+          vinserti32x8(Xbyak::Zmm(free_), Xbyak::Zmm(t4.getIdx()), Xbyak::Ymm(t2.getIdx()), 1);
         } else {
-          vinserti128(Xbyak::Ymm(free_), Xbyak::Ymm(free_ + 4), t0, 1);
-          vinserti128(Xbyak::Ymm(free_ + 1), Xbyak::Ymm(free_ + 2), t1, 1);
+          load_bytes(t0, address(0));
+          unpack_low(t0, t0, t2, address(1));
+          load_bytes(t1, address(2));
+          unpack_low(t1, t1, t2, address(3));
+          vpunpckhwd(t2, t0, t1);
+          vpunpcklwd(t0, t0, t1);
+          vinserti128(Xbyak::Ymm(free_), Xbyak::Ymm(free_), t2, 1);
         }
         return;
     }
+  }
+
+  // The bytes of a pixel for this vector: lanes() of them count.
+  void load_bytes(const Xmm& d, const Address& from) {
+    if (zmm() || spec_.spread)
+      vmovups(d, from);
+    else
+      vmovq(d, from);
+    if (spec_.spread) vpshufb(d, d, shuffle());
   }
   void extend(const Xmm& d, const Xmm& t, const Address& from) {
     if (!spec_.spread) return vpmovzxbd(d, from);
-    vmovups(t, from);
-    vpshufb(t, t, ptr[r9]);
+    load_bytes(t, from);
     vpmovzxbd(d, t);
   }
-  // lo = channels 0-7 of pixels a, b byte by byte, hi = channels 8-15.
-  template <class B>
-  void unpack_bytes(const Xmm& lo, const Xmm& hi, const Xmm& temporary, const Address& a, B b) {
-    vmovups(lo, a);
-    const Address from = b();
-    if (spec_.spread) {
-      vpshufb(lo, lo, ptr[r9]);
-      vmovups(temporary, from);
-      vpshufb(temporary, temporary, ptr[r9]);
-      vpunpckhbw(hi, lo, temporary);
-      vpunpcklbw(lo, lo, temporary);
-    } else {
-      vpunpckhbw(hi, lo, from);
-      vpunpcklbw(lo, lo, from);
-    }
+  // d = the bytes 0-7 of a and of the pixel at b in turn.
+  void unpack_low(const Xmm& d, const Xmm& a, const Xmm& temporary, const Address& b) {
+    if (!spec_.spread) return vpunpcklbw(d, a, b);
+    load_bytes(temporary, b);
+    vpunpcklbw(d, a, temporary);
   }
-  void use(int a, int n, const Address& w, bool first) {
+  // lo becomes bytes 0-7 of lo and of the pixel at b in turn, hi bytes 8-15.
+  void unpack_both(const Xmm& lo, const Xmm& hi, const Xmm& temporary, const Address& b) {
+    load_bytes(temporary, b);
+    vpunpckhbw(hi, lo, temporary);
+    vpunpcklbw(lo, lo, temporary);
+  }
+
+  void use(int a, const Address& weights, bool first) {
     switch (spec_.form) {
-      case Form::f32: vfmadd231ps(v(a), data(n), w); return;
-      case Form::int16: {
-        const Xmm product = first ? v(a) : data(2);
-        vpmaddwd(product, data(n), w);
-        if (first)
-          vpaddd(v(a), v(a), bias(n));
-        else
+      case Form::f32: vfmadd231ps(v(a), data(), weights); return;
+      case Form::int16:
+        if (first) {
+          vpmaddwd(v(a), data(), weights);
+          vpaddd(v(a), v(a), bias());
+        } else {
+          const Xmm product = data(zmm() ? 2 : 1);
+          vpmaddwd(product, data(), weights);
           vpaddd(v(a), v(a), product);
+        }
         return;
-      }
       case Form::int8:
-        if (first) vmovups(v(a), bias(n));
-        dot_u8s8(v(a), data(n), w);
+        if (first) vmovups(v(a), bias());
+        dot_u8s8(v(a), data(), weights);
         return;
     }
   }
+
   void epilogue(int channels) {
     using namespace Xbyak::util;
     lea(r11, ptr[rbx + rcx * y_bytes()]);
@@ -276,12 +291,11 @@ class Generator : public Assembler {
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < spec_.rows; ++r)
       for (int c = 0; c < block_cols_; ++c)
-        for (int n = 0; n < vectors_; ++n)
-          cells.push_back({.reg = accumulator(r, c, n),
-                           .column = n * lanes(),
-                           .valid = std::min(lanes(), channels - n * lanes()),
-                           .y = {r11, r * spec_.y_row + c * spec_.y_pixel},
-                           .residual = {r12, r * spec_.r_row + c * spec_.r_pixel}});
+        cells.push_back({.reg = accumulator(r, c),
+                         .column = vector_ * lanes(),
+                         .valid = channels,
+                         .y = {r11, r * spec_.y_row + c * spec_.y_pixel},
+                         .residual = {r12, r * spec_.r_row + c * spec_.r_pixel}});
     EpilogueRegisters registers{.params = r10, .constants = r15, .scratch = edi, .temps = {}, .opmask = 1};
     for (int i = free_; i < isa().vector_count; ++i) registers.temps.push_back(i);
     emit_epilogue(*this, spec_.epilogue, registers, cells);
@@ -289,8 +303,8 @@ class Generator : public Assembler {
 
   const Spec spec_;
   const Plan& plan_;
-  int block_cols_ = 1, vectors_ = 1;  // of the block being emitted
-  int free_ = 0;                      // first register behind its accumulators
+  // Of the block being emitted: columns, vector of channels, first register behind the accumulators.
+  int block_cols_ = 1, vector_ = 0, free_ = 0;
 };
 
 CodeKey key_of(const Spec& s, const Plan& plan) {
@@ -305,13 +319,13 @@ CodeKey key_of(const Spec& s, const Plan& plan) {
 
 }  // namespace
 
-// A block leaves at least 2 registers to the epilogue, besides those that one group takes.
+// Registers a group takes: f32 1 (and the shuffle), int16 2 or 3, int8 3 or 5; the epilogue takes at least 2.
 Costs costs(const Isa& isa, Form form) {
   const bool wide = isa.zmm();
   switch (form) {
-    case Form::f32: return wide ? Costs{.group = 1, .use = 1, .accumulators = 24} : Costs{.group = 2, .use = 2, .accumulators = 6};
-    case Form::int16: return wide ? Costs{.group = 4, .use = 2, .accumulators = 24} : Costs{.group = 5, .use = 4, .accumulators = 6};
-    case Form::int8: return wide ? Costs{.group = 13, .use = 1, .accumulators = 24} : Costs{.group = 12, .use = 2, .accumulators = 5};
+    case Form::f32: return {.group = 1, .use = 1, .accumulators = wide ? 28 : 14};
+    case Form::int16: return {.group = wide ? 4 : 3, .use = 2, .accumulators = wide ? 28 : 14};
+    case Form::int8: return {.group = wide ? 13 : 7, .use = 1, .accumulators = wide ? 27 : 13};
   }
   return {};
 }

@@ -1,19 +1,21 @@
 // The order of work of a depthwise kernel, as data: which input pixels are loaded together, and what they are good for.
 //
 // A depthwise convolution has one product per input pixel, tap and channel; all the reuse there is lies in the plane. A kernel
-// computes a block of rows x cols output pixels (for 16 channels) with every accumulator in a register. Its inputs are loaded in
-// *groups* of `taps` neighbouring pixels, interleaved so that one 32-bit lane holds the same channel of all pixels of a group:
-// one instruction then multiplies by `taps` weights and adds. taps is 1 for float, 2 for int16 (vpmaddwd), 4 for bytes (vpdpbusd).
-// One group serves every output of the block whose window meets it, each with its own weight *tuple*:
+// computes a block of rows x cols output pixels, for one vector of channels, with every accumulator in a register. Its inputs are
+// loaded in *groups* of `taps` neighbouring pixels, interleaved so that a 32-bit lane holds the same channel of all pixels of the
+// group: one instruction then multiplies by `taps` weights and adds. taps is 1 for float, 2 for int16 (vpmaddwd), 4 for bytes
+// (vpdpbusd). One group serves every output of the block whose window meets it, each with its own weight *tuple*:
 //
-//   3x3, taps 2, a block of 2 x 1, vertical groups (input rows 0..3):     column 0        column 1   ...
-//     group of input rows 0,1:  output row 0 by (w00,w10), output row 1 by (-,w00)
-//     group of input rows 2,3:  output row 0 by (w20,-),   output row 1 by (w10,w20)
+//   3x3, taps 2, a block of 2 x 2, input rows 0..3 and columns 0..3:
+//     row 0       groups lie flat   (0,0 0,1) (0,2 0,3)       output (0,0) by (w00,w01), then (w02,-); output (0,1) by (-,w00) ..
+//     rows 1, 2   groups stand      (1,0 2,0) (1,1 2,1) ..    output (0,0) by (w10,w20), output (1,0) by (w00,w10) ..
+//     row 3       groups lie flat
 //
 // so a tuple may have holes; a pixel that no tuple of a group uses is not read. Kernels, strides and dilations of any size give
-// such a schedule; the planner searches block sizes and both directions for the fewest instructions an output. Groups are in
-// row-major order, so with taps = 1 every output gets its taps in (kernel row, kernel column) order: the order that
-// octet/numerics.h fixes for float sums. Blocks at the right and bottom edge have schedules of their own, over the same tuples.
+// such a schedule. The planner cuts the input rows into bands of 1, 2 or 4 (dynamic programming) and tries all block sizes, for
+// the fewest instructions an output over common image widths. With taps = 1 every band is one row and groups go from left to
+// right, so every output gets its taps in (kernel row, kernel column) order, which octet/numerics.h fixes for float sums. Blocks
+// at the right and bottom edge have schedules of their own, over the same tuples.
 //
 // A kernel too large to unroll (say 31x31) is a loop over tuples of consecutive taps, one group for every output pixel.
 #pragma once
@@ -55,7 +57,7 @@ struct Schedule {
 };
 
 // What the target charges: instructions to load and interleave one group, instructions of one use, accumulators it can hold
-// (output pixels in a block), and instructions a block may have before it is a loop instead.
+// (output pixels in a block), and instructions a block may have before it becomes a loop.
 struct Costs {
   int group = 1, use = 1, accumulators = 1, max_instructions = 1500;
 };
