@@ -141,18 +141,18 @@ void pack_bins(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics&
     }
     statistics.groups += binned.order.size();
     statistics.x_groups += binned.x_groups;
-    for (int32_t count : binned.count) statistics.bins += static_cast<size_t>(count);
+    for (const BinRun& run : binned.runs) statistics.bins += static_cast<size_t>(run.count);
+    binned.runs.push_back(kEndOfRuns);
     panel.program = form.programs.size();
     panel.b_offset = b.size();
-    form.programs.push_back({std::move(binned.order), binned.count});
+    form.programs.push_back({std::move(binned.order), std::move(binned.runs)});
     append(b, binned.b.data(), binned.b.size());
   }
 }
 
 Program natural_program(size_t groups) {
-  Program program{std::vector<uint32_t>(groups), {}};
+  Program program{std::vector<uint32_t>(groups), {{0, static_cast<int32_t>(groups)}, kEndOfRuns}};
   for (size_t g = 0; g < groups; ++g) program.groups[g] = static_cast<uint32_t>(g);
-  program.count[0] = static_cast<int32_t>(groups);
   return program;
 }
 
@@ -169,7 +169,7 @@ void pack_dots(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics&
     for (size_t g = natural; g < bytes.groups(); ++g) {
       if (bytes.is_zero(g)) continue;
       program.groups.push_back(static_cast<uint32_t>(g % natural));
-      ++program.count[0];
+      ++program.runs[0].count;
       append(b, bytes.data() + g * group_bytes, group_bytes);
     }
     statistics.groups += program.groups.size();
