@@ -7,6 +7,7 @@
 
 #include "kernels/depthwise/generator.h"
 #include "kernels/packed_weights.h"
+#include "kernels/run_params.h"
 
 namespace octet::kernels {
 namespace {
@@ -22,13 +23,12 @@ class Depthwise final : public Conv {
       : problem_(problem),
         weights_(std::move(weights)),
         packed_(weights_->as<Packed>()),
+        params_(problem.epilogue, *weights_),
         constants_(make_epilogue_constants(isa, problem.epilogue)),
         name_("depthwise " + std::string(isa.name) + " " + weights_->description) {
     const ConvShape& s = problem_.shape;
     full_blocks_ = s.oc / kBlockChannels;
     blocks_ = (s.oc + kBlockChannels - 1) / kBlockChannels;
-    params_.resize(static_cast<size_t>(blocks_));
-    fill_channel_params(problem_.epilogue, weights_->facts.bias, 0, s.oc, params_.data());
 
     const Plan& plan = packed_.plan;
     rows_ = std::min<int64_t>(plan.rows, s.oh);
@@ -49,7 +49,7 @@ class Depthwise final : public Conv {
     strip.offsets = offsets_.data();
     strip.offsets_end = offsets_.data() + offsets_.size();
     strip.col_blocks = s.ow / cols_;
-    const ChannelParams* params = weights_->x_zero_point_at_run ? bind_at_run(args) : params_.data();
+    const ChannelParams* params = params_.of(args, *weights_, args.workspace);
 
     const int64_t items = s.n * strips_ * passes();
     for (int64_t item = items * part / parts; item < items * (part + 1) / parts; ++item) {
@@ -70,9 +70,7 @@ class Depthwise final : public Conv {
     }
   }
 
-  size_t workspace_bytes() const override {
-    return weights_->x_zero_point_at_run ? params_.size() * sizeof(ChannelParams) : 0;
-  }
+  size_t workspace_bytes() const override { return params_.bytes(); }
 
   std::string name() const override { return name_; }
 
@@ -112,27 +110,12 @@ class Depthwise final : public Conv {
     return offsets;
   }
 
-  // Dynamic quantization: the parameters of this run, in the workspace.
-  const ChannelParams* bind_at_run(const ConvArgs& args) const noexcept {
-    auto* params = static_cast<ChannelParams*>(args.workspace);
-    std::copy(params_.begin(), params_.end(), params);
-    const std::vector<int32_t>& sums = weights_->facts.column_sum;
-    for (size_t n = 0; n < sums.size(); ++n) {
-      ChannelParams& record = params[n / kBlockChannels];
-      const size_t i = n % kBlockChannels;
-      record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) -
-                                                static_cast<uint32_t>(args.x_zero_point) * static_cast<uint32_t>(sums[n]));
-      record.scale[i] *= args.x_scale;
-    }
-    return params;
-  }
-
   ConvProblem problem_;
   std::shared_ptr<const PackedWeights> weights_;
   const Packed& packed_;
+  RunParams params_;
   EpilogueConstants constants_;
   std::string name_;
-  std::vector<ChannelParams> params_;
   std::vector<int32_t> offsets_;
   int64_t blocks_ = 0, full_blocks_ = 0;  // of 16 channels
   int64_t rows_ = 1, cols_ = 1, strips_ = 1;
