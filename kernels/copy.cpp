@@ -134,26 +134,34 @@ class Transpose final : public Kernel {
     const bool by_units = units >= parts;
     const WorkRange mine = by_units ? split_work(units, part, parts) : WorkRange{0, units};
     const WorkRange my_blocks = by_units ? WorkRange{0, blocks} : split_work(blocks, part, parts);
-    for (int64_t u = mine.begin; u < mine.end; ++u)
-      for (int64_t block = my_blocks.begin; block < my_blocks.end; ++block) strip(outer_.at(args, u / chunks), u % chunks, block);
+    for (int64_t u = mine.begin; u < mine.end; ++u) {
+      const int64_t first = u % chunks * kChunk;
+      Place place = outer_.at(args, u / chunks);
+      place.x += first * element_;
+      place.y += first * columns_.to;
+      const int64_t columns = std::min(kChunk, columns_.size - first), full_blocks = lines_.size / kTransposeLines;
+      strip(full_.get(), place, columns, {my_blocks.begin, std::min(my_blocks.end, full_blocks)});
+      strip(last_.get(), place, columns, {std::max(my_blocks.begin, full_blocks), my_blocks.end});
+    }
   }
   std::string name() const override { return name_; }
 
  private:
   static constexpr int64_t kChunk = 64;
 
-  void strip(const Place& place, int64_t chunk, int64_t block) const {
-    const int64_t first = chunk * kChunk, columns = std::min(kChunk, columns_.size - first), line = block * kTransposeLines;
+  void strip(const Code* code, const Place& place, int64_t columns, WorkRange blocks) const {
+    if (blocks.size() <= 0) return;
     const int width = transpose_tile_width(element_);
+    const int64_t line = blocks.begin * kTransposeLines;
     TransposeCall call;
-    call.x = place.x + first * element_ + line * lines_.from;
-    call.y = place.y + first * columns_.to + line * element_;
+    call.x = place.x + line * lines_.from;
+    call.y = place.y + line * element_;
     call.x_stride = lines_.from;
     call.y_stride = columns_.to;
+    call.blocks = blocks.size();
     call.tiles = columns / width;
     call.with_rest = columns % width > 0;
-    const Code& code = line + kTransposeLines <= lines_.size ? *full_ : *last_;
-    code.entry<void (*)(const TransposeCall*)>()(&call);
+    code->entry<void (*)(TransposeCall*)>()(&call);
   }
 
   std::string name_;

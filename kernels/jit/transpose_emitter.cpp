@@ -68,16 +68,17 @@ class TransposeGenerator {
   TransposeGenerator(VectorEmitter& emitter, const TransposeForm& form) : e(emitter), form_(form) {}
 
   void generate() {
-    Xbyak::Label tile, rest, done;
+    Xbyak::Label block, tile, rest, done;
     const int width = transpose_tile_width(form_.element);
-    e.mov(e.rsi, field(offsetof(TransposeCall, x)));
-    e.mov(e.rdx, field(offsetof(TransposeCall, y)));
-    e.mov(e.rcx, field(offsetof(TransposeCall, tiles)));
     e.mov(e.r8, field(offsetof(TransposeCall, x_stride)));
     e.lea(e.r9, e.ptr[e.r8 + e.r8 * 2]);
     e.lea(e.r10, e.ptr[e.r8 + e.r8 * 4]);
     e.lea(e.r11, e.ptr[e.r9 + e.r8 * 4]);
     e.mov(e.rax, field(offsetof(TransposeCall, y_stride)));
+    e.L(block);
+    e.mov(e.rsi, field(offsetof(TransposeCall, x)));
+    e.mov(e.rdx, field(offsetof(TransposeCall, y)));
+    e.mov(e.rcx, field(offsetof(TransposeCall, tiles)));
     e.test(e.rcx, e.rcx);
     e.jz(rest);
     e.L(tile);
@@ -92,6 +93,11 @@ class TransposeGenerator {
       one_tile(form_.rest);
     }
     e.L(done);
+    e.imul(e.rcx, e.r8, form_.a_count);
+    e.add(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, x))], e.rcx);
+    e.add(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, y))], form_.a_count * form_.element);
+    e.dec(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, blocks))]);
+    e.jnz(block);
     e.vzeroupper();
     e.ret();
   }
