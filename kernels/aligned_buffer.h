@@ -1,0 +1,40 @@
+// Owned memory on a cache line's boundary, zeroed, with kSlack readable bytes behind it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "kernels/layout.h"
+
+namespace octet::kernels {
+
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(size_t bytes)
+      : data_(static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{64}))), bytes_(bytes) {
+    std::memset(data_.get(), 0, bytes + kSlack);
+  }
+
+  template <class T>
+  T* as() {
+    return reinterpret_cast<T*>(data_.get());
+  }
+  template <class T>
+  const T* as() const {
+    return reinterpret_cast<const T*>(data_.get());
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace octet::kernels
