@@ -146,8 +146,8 @@ void eval_dynamic(EvalContext& ctx) {
     lo = lo < v[i] ? lo : v[i];
     hi = hi > v[i] ? hi : v[i];
   }
-  float scale = (hi - lo) / 255.0f;
-  if (scale == 0.0f) scale = 1.0f;
+  const float width = (hi - lo) / 255.0f;
+  const float scale = width > 0.0f ? width : 1.0f;
   const float zero = 0.0f - lo / scale;
   const int32_t zero_point = numerics::quantize_scaled(zero, 0, 0, 255);
   Tensor y(DType::u8, x.shape());
