@@ -55,9 +55,17 @@ Attribute attribute_of(const pb::AttributeProto& proto, const DraftNode& node, c
   }
 }
 
-std::string list_of(const std::vector<graph::AttrSchema>& attrs) {
+// Activations fused into an operator are ours: no file may speak of them.
+bool is_internal(const OpDef& op, std::string_view attr) {
+  const auto fuses = [](const graph::AttrSchema& a) { return a.name == "act"; };
+  if (std::none_of(op.attrs.begin(), op.attrs.end(), fuses)) return false;
+  return attr == "act" || attr == "act_min" || attr == "act_max" || attr == "alpha";
+}
+
+std::string list_of(const OpDef& op) {
   std::string names;
-  for (const auto& a : attrs) names += (names.empty() ? "" : ", ") + std::string(a.name);
+  for (const auto& a : op.attrs)
+    if (!is_internal(op, a.name)) names += (names.empty() ? "" : ", ") + std::string(a.name);
   return names.empty() ? "no attributes" : names;
 }
 
@@ -153,9 +161,9 @@ const OpDef& checked_op(const DraftNode& node, const std::string& file) {
   check_outputs(*op, node, file);
   for (const auto& [name, value] : node.attrs) {
     const auto schema = std::find_if(op->attrs.begin(), op->attrs.end(), [&](const auto& a) { return a.name == name; });
-    if (schema == op->attrs.end())
+    if (schema == op->attrs.end() || is_internal(*op, name))
       fail(ErrorCode::invalid_model, file, node,
-           "attribute '" + printable(name) + "' is unknown; expected " + list_of(op->attrs));
+           "attribute '" + printable(name) + "' is unknown; expected " + list_of(*op));
     if (schema->kind != kind_of(value))
       fail(ErrorCode::invalid_model, file, node,
            "attribute '" + name + "' is " + std::string(to_string(kind_of(value))) + ", expected " +

@@ -8,6 +8,7 @@
 #include "frontends/onnx/files.h"
 #include "frontends/onnx/onnx.h"
 #include "frontends/onnx/proto.h"
+#include "graph/op_def.h"
 
 namespace octet::onnx {
 
@@ -34,6 +35,13 @@ int ir_version_of(int opset) {
   if (opset <= 20) return 9;
   if (opset <= 22) return 10;
   return 11;
+}
+
+// Operators that ONNX defines on reals only; the others move or make quanta and mean the same in a file.
+bool computes(graph::QuantRole role) {
+  using graph::QuantRole;
+  return role == QuantRole::clamp || role == QuantRole::unary || role == QuantRole::product || role == QuantRole::binary ||
+         role == QuantRole::average;
 }
 
 struct ExternalWriter {
@@ -172,7 +180,7 @@ class Exporter {
       if (draft.op.starts_with("octet."))
         refuse(describe(draft) + ": is no ONNX operator; export the graph before it is optimized for execution");
       for (const Value* v : node->outputs())
-        if (v->type().quantized())
+        if (v->type().quantized() && computes(node->op().quant))
           refuse(describe(draft) + ": computes on quantized values; export the graph before it is optimized for execution");
       drafts_.push_back(std::move(draft));
     }

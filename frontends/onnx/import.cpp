@@ -108,7 +108,8 @@ class Importer {
     int64_t elements = 1;
     type.dims.emplace();
     for (const auto& d : tensor.shape().dim()) {
-      if (!d.has_dim_value()) {
+      // Some exporters write -1 for a size that is not known.
+      if (!d.has_dim_value() || d.dim_value() == -1) {
         type.dims->push_back(graph::Dim(d.dim_param()));
         continue;
       }

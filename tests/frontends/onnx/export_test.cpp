@@ -112,6 +112,7 @@ TEST(Export, an_output_may_be_an_input_or_a_constant) {
 
 TEST(Export, other_domains_return) {
   Graph g;
+  g.name = "sum";
   Value* x = g.add_input("x", Type::known(DType::u8, {2}));
   Value* s = g.add_constant(Tensor::scalar(0.5f), "s");
   Value* z = g.add_constant(Tensor::of<uint8_t>(DType::u8, {}, {3}), "z");

@@ -27,6 +27,11 @@ TEST(Import, types_symbols_and_names_are_kept) {
   graph::verify(*g);
 }
 
+TEST(Import, a_dimension_of_minus_one_is_unknown) {
+  const auto g = import_node(11, node("Relu", {"x"}, {"y"}), {"-1", "3", "-1"});
+  EXPECT_EQ(graph::to_string(g->outputs()[0]->type()), "float32[?,3,?]");
+}
+
 TEST(Import, nodes_may_stand_in_any_order) {
   ModelParts parts;
   parts.nodes = {node("Relu", {"b"}, {"y"}), node("Neg", {"a"}, {"b"}), node("Abs", {"x"}, {"a"})};

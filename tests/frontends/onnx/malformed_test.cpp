@@ -43,14 +43,14 @@ TEST(Malformed, damaged_bytes_never_escape_as_anything_but_an_error) {
   const std::string whole = model_file(two_relus());
   std::mt19937 random(1);
   int errors = 0;
-  for (int round = 0; round < 20000; ++round) {
+  for (int round = 0; round < 5000; ++round) {
     std::string damaged = whole;
     for (unsigned k = 0; k <= random() % 4; ++k) damaged[random() % damaged.size()] = static_cast<char>(random());
     const std::string error = error_of(damaged);
     errors += error != "no error";
     ASSERT_EQ(error.find('\n'), std::string::npos) << error;
   }
-  EXPECT_GT(errors, 1000);
+  EXPECT_GT(errors, 500);
 }
 
 TEST(Malformed, random_bytes) {
@@ -122,16 +122,16 @@ TEST(Malformed, sizes_of_initializers) {
             "invalid model: test.onnx: initializer 'b': shape [4611686018427387904,16] overflows");
   EXPECT_EQ(error(tensor_header("b", kInt8, {1}).number(5, 300)),
             "invalid model: test.onnx: initializer 'b': int32_data holds 300, which is no int8");
-  EXPECT_EQ(error(tensor_header("b", 0, {1})).substr(0, 63), "invalid model: test.onnx: initializer 'b': element type 0 is not su");
-  EXPECT_EQ(error(tensor_header("b", 14, {1})).substr(0, 60), "unsupported: test.onnx: initializer 'b': element type 14 is n");
+  EXPECT_TRUE(error(tensor_header("b", 0, {1})).starts_with("invalid model: test.onnx: initializer 'b': element type 0 is"));
+  EXPECT_TRUE(error(tensor_header("b", 14, {1})).starts_with("unsupported: test.onnx: initializer 'b': element type 14 is"));
   EXPECT_EQ(error(tensor_header("b", kString, {1}).text(9, "x")),
             "invalid model: test.onnx: initializer 'b': holds strings, which cannot be raw or external data");
 }
 
 TEST(Malformed, dimensions_of_inputs) {
   ModelParts parts = two_relus();
-  parts.inputs = {value("x", kFloat, {"-1", "3"})};
-  EXPECT_EQ(error_of(parts), "invalid model: test.onnx: input 'x' has the negative dimension -1");
+  parts.inputs = {value("x", kFloat, {"-2", "3"})};
+  EXPECT_EQ(error_of(parts), "invalid model: test.onnx: input 'x' has the negative dimension -2");
   parts.inputs = {value("x", kFloat, {"9223372036854775807", "4"})};
   EXPECT_EQ(error_of(parts), "invalid model: test.onnx: input 'x' has dimensions whose product overflows");
   parts.inputs = {Message().text(1, "x")};
