@@ -65,8 +65,9 @@ octet_status describe(const std::vector<octet::ValueInfo>& values, const char* w
   return guarded([&] {
     expect(info, "info");
     if (index >= values.size())
-      throw octet::Error(octet::ErrorCode::invalid_argument,
-                         std::string(what) + " " + std::to_string(index) + " does not exist; the model has " + std::to_string(values.size()));
+      throw octet::Error(octet::ErrorCode::invalid_argument, std::string(what) + " " + std::to_string(index) +
+                                                                 " does not exist; the model has " +
+                                                                 std::to_string(values.size()));
     const octet::ValueInfo& v = values[index];
     *info = {v.name.c_str(), static_cast<octet_dtype>(v.dtype), v.shape.size(), v.shape.data()};
   });
@@ -108,7 +109,9 @@ octet_status octet_session_create(const octet_model* model, int threads, octet_s
   return guarded([&] {
     expect(model, "model");
     expect(session, "session");
-    if (threads < 0) throw octet::Error(octet::ErrorCode::invalid_argument, "threads is " + std::to_string(threads) + ", expected at least 0");
+    if (threads < 0)
+      throw octet::Error(octet::ErrorCode::invalid_argument,
+                         "threads is " + std::to_string(threads) + ", expected at least 0");
     octet::SessionOptions options;
     options.threads = threads;
     *session = new octet_session{octet::Session(model->model, options), {}};

@@ -3,7 +3,7 @@
 # weights, each in FP32 and INT8. Prints the tables, writes JSON and HTML, and says where. Arguments go to `octet bench`.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-"$root/tools/build.sh" -DOCTET_BUILD_TESTS=OFF -DOCTET_BUILD_BENCH=OFF >&2
+"$root/tools/build.sh" octet_program >&2
 
 octet="$root/build/release/tools/octet"
 results="$root/build/demo"

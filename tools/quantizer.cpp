@@ -17,10 +17,12 @@ constexpr uint64_t kCalibrationSeed = 1000;  // other inputs than those evaluate
 Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
                          const std::function<void(const std::string&)>& progress) {
   if (source.quantized)
-    throw Error(ErrorCode::invalid_argument, source.file + ": it computes with quantized activations already; expected a float model");
+    throw Error(ErrorCode::invalid_argument,
+                source.file + ": it computes with quantized activations already; expected a float model");
   Quantized result;
-  result.note = request.data ? request.data->hold_out_calibration()
-                             : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
+  result.note = request.data
+                    ? request.data->hold_out_calibration()
+                    : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
   const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
 
   const auto prepared = source.graph->clone();

@@ -73,18 +73,25 @@ int test(const Options& options) {
 
 Action declare_test(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("dir", o->folders, "folders that hold, at any depth, model.onnx beside test_data_set_N/{input_i,output_i}.pb")
-      ->required()->type_name("DIR...");
+  command
+      .add_option("dir", o->folders,
+                  "folders that hold, at any depth, model.onnx beside test_data_set_N/{input_i,output_i}.pb")
+      ->required()
+      ->type_name("DIR...");
   command.add_option("--rtol", o->tolerance.rtol, "relative tolerance of float outputs; default: 1e-3")->type_name("X");
-  command.add_option("--atol", o->tolerance.atol, "tolerance relative to the output's largest magnitude; default: 1e-4")->type_name("X");
+  command.add_option("--atol", o->tolerance.atol, "tolerance relative to the output's largest magnitude; default: 1e-4")
+      ->type_name("X");
   command.add_flag("--list-failed", o->list_failed, "print only the folders that failed, and the counts");
   add_isas(command, o->common);
   add_threads(command, o->common);
   add_quiet(command, o->common);
   command.footer(
-      "A float output passes when |got - want| <= rtol |want| + atol max|want| + 1e-7 for each element (float16: ten times that).\n"
-      "In a graph with quantized activations, where one rounding may fall otherwise: 8-bit outputs within 2 quanta; float outputs with the\n"
-      "same argmax and a cosine of at least 0.99. With several ISAs all outputs must be equal to the last bit. A model that octet refuses\n"
+      "A float output passes when |got - want| <= rtol |want| + atol max|want| + 1e-7 for each element (float16: ten times "
+      "that).\n"
+      "In a graph with quantized activations, where one rounding may fall otherwise: 8-bit outputs within 2 quanta; float "
+      "outputs with the\n"
+      "same argmax and a cosine of at least 0.99. With several ISAs all outputs must be equal to the last bit. A model that "
+      "octet refuses\n"
       "as unsupported is skipped. Exit status 1 when a case failed.");
   return [o] { return test(*o); };
 }

@@ -1,4 +1,5 @@
-// The table of architecture.md, "may include", checked over every source of the tree; and that nothing is compiled for a particular CPU.
+// The table of architecture.md, "may include", checked over every source of the tree; and that nothing is compiled for a
+// particular CPU.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -32,10 +33,18 @@ const std::set<std::string> kVocabulary = {"octet/types.h", "octet/numerics.h"};
 
 // Third-party headers in angle brackets, by folder; the standard library and the system have no such prefix.
 const std::map<std::string, std::set<std::string>> kThirdParty = {
-    {"xbyak/", {"kernels"}},          {"cpuinfo.h", {"kernels", "engine"}}, {"google/protobuf", {"frontends"}},
-    {"octet_onnx.pb.h", {"frontends"}}, {"CLI/", {"tools"}},                  {"fmt/", {"tools"}},
-    {"nlohmann/", {"tools"}},         {"stb/", {"tools"}},                  {"benchmark/", {"bench"}},
-    {"onnx/", {}},                    {"immintrin.h", {}},                  {"x86intrin.h", {}},
+    {"xbyak/", {"kernels"}},
+    {"cpuinfo.h", {"kernels", "engine"}},
+    {"google/protobuf", {"frontends"}},
+    {"octet_onnx.pb.h", {"frontends"}},
+    {"CLI/", {"tools"}},
+    {"fmt/", {"tools"}},
+    {"nlohmann/", {"tools"}},
+    {"stb/", {"tools"}},
+    {"benchmark/", {"bench"}},
+    {"onnx/", {}},
+    {"immintrin.h", {}},
+    {"x86intrin.h", {}},
     {"avx", {}},
 };
 
@@ -67,7 +76,8 @@ std::string folder_of(const std::string& file) {
 // Empty when the include is allowed.
 std::string violation(const Include& include) {
   const std::string folder = folder_of(include.file);
-  const std::string at = include.file + ":" + std::to_string(include.line) + ": " + folder + " must not include " + include.target;
+  const std::string at =
+      include.file + ":" + std::to_string(include.line) + ": " + folder + " must not include " + include.target;
   const auto rule = kMayInclude.find(folder);
   if (rule == kMayInclude.end()) return "";
   for (const auto& [prefix, folders] : kThirdParty)
@@ -76,7 +86,8 @@ std::string violation(const Include& include) {
   const std::string target = include.target.substr(0, include.target.find('/'));
   if (!rule->second.count(target)) return at;
   const bool below_engine = folder == "kernels" || folder == "graph" || folder == "frontends" || folder == "bench";
-  if (target == "octet" && below_engine && !kVocabulary.count(include.target)) return at + " (of the public headers only types.h and numerics.h)";
+  if (target == "octet" && below_engine && !kVocabulary.count(include.target))
+    return at + " (of the public headers only types.h and numerics.h)";
   return "";
 }
 
@@ -149,7 +160,8 @@ TEST(BaselineCode, NoCMakeFileAsksForAnInstructionSet) {
 }
 
 TEST(BaselineCode, NoSourceRaisesTheInstructionSetOfAFunction) {
-  const std::regex attribute(R"(__attribute__\s*\(\(\s*target|#\s*pragma\s+(GCC|clang)\s+(target|attribute)|\[\[gnu::target)");
+  const std::regex attribute(
+      R"(__attribute__\s*\(\(\s*target|#\s*pragma\s+(GCC|clang)\s+(target|attribute)|\[\[gnu::target)");
   for (const std::string& file : files({".h", ".cpp"}))
     if (file != "tests/repository/include_direction_test.cpp") {
       EXPECT_FALSE(std::regex_search(read(kRoot / file), attribute)) << file;

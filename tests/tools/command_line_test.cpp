@@ -35,13 +35,15 @@ class CommandLineTest : public ::testing::Test {
     return bytes.replace(at, from.size(), to);
   }
   // Exit status 2, nothing on standard output, and exactly one line on standard error that holds all of `parts`.
-  void expect_refusal(const std::string& arguments, const std::vector<std::string>& parts, const std::string& environment = "") const {
+  void expect_refusal(const std::string& arguments, const std::vector<std::string>& parts,
+                      const std::string& environment = "") const {
     const ProgramResult r = octet(arguments, environment);
     EXPECT_EQ(r.status, 2) << arguments << "\n" << r.err;
     EXPECT_EQ(r.out, "") << arguments;
     EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
     EXPECT_EQ(r.err.rfind("octet: ", 0), 0u) << r.err;
-    for (const std::string& part : parts) EXPECT_NE(r.err.find(part), std::string::npos) << "no '" << part << "' in: " << r.err;
+    for (const std::string& part : parts)
+      EXPECT_NE(r.err.find(part), std::string::npos) << "no '" << part << "' in: " << r.err;
   }
 
   TemporaryFolder folder_;
@@ -49,7 +51,8 @@ class CommandLineTest : public ::testing::Test {
 };
 
 TEST_F(CommandLineTest, RunWritesItsOutputs) {
-  const ProgramResult r = octet("run " + path("good.onnx") + " --input xin=" + path("x.npy") + " --output-dir " + path("out/deep"));
+  const ProgramResult r =
+      octet("run " + path("good.onnx") + " --input xin=" + path("x.npy") + " --output-dir " + path("out/deep"));
   ASSERT_EQ(r.status, 0) << r.err;
   EXPECT_EQ(r.err, "");
   EXPECT_NE(r.out.find("yout float32[2,3]"), std::string::npos) << r.out;
@@ -81,8 +84,9 @@ TEST_F(CommandLineTest, HelpAndVersionAreNoMistakes) {
 
 TEST_F(CommandLineTest, UnknownIsaOrZooName) {
   for (const std::string command : {"bench", "run", "inspect --stage plan"})
-    expect_refusal(command + " " + path("good.onnx") + " --isa sse9" + (command == "run" ? " --input xin=" + path("x.npy") : ""),
-                   {"sse9", "reference", "avx2", "amx"});
+    expect_refusal(
+        command + " " + path("good.onnx") + " --isa sse9" + (command == "run" ? " --input xin=" + path("x.npy") : ""),
+        {"sse9", "reference", "avx2", "amx"});
   expect_refusal("bench " + path("good.onnx"), {"OCTET_ISA", "turbo"}, "OCTET_ISA=turbo");
   expect_refusal("cpu", {"OCTET_ISA", "turbo"}, "OCTET_ISA=turbo");
   expect_refusal("inspect zoo:resnet51", {"zoo:resnet51", "resnet50"});
@@ -98,7 +102,8 @@ TEST_F(CommandLineTest, MalformedFilesNameTheFile) {
   uint64_t state = 1;
   for (int i = 0; i < 5; ++i) {
     std::string noise;
-    while (noise.size() < 3000) noise += static_cast<char>((state = state * 6364136223846793005u + 1442695040888963407u) >> 56);
+    while (noise.size() < 3000)
+      noise += static_cast<char>((state = state * 6364136223846793005u + 1442695040888963407u) >> 56);
     expect_refusal("inspect " + file("noise.onnx", noise), {"noise.onnx"});
   }
 }
@@ -139,12 +144,14 @@ TEST_F(CommandLineTest, UnwritableOutputsAreRefusedBeforeTheWork) {
   expect_refusal("zoo export vgg16 " + nowhere, {nowhere, "cannot be written"});
   expect_refusal("quantize " + path("good.onnx") + " " + nowhere, {nowhere, "cannot be written"});
   file("plain", "");
-  expect_refusal("run " + path("good.onnx") + " --input xin=" + path("x.npy") + " --output-dir " + path("plain/sub"), {"plain/sub"});
+  expect_refusal("run " + path("good.onnx") + " --input xin=" + path("x.npy") + " --output-dir " + path("plain/sub"),
+                 {"plain/sub"});
 }
 
 TEST_F(CommandLineTest, InspectShowsEachStage) {
   for (const char* stage : {"imported", "optimized", "plan"}) {
-    const ProgramResult r = octet("inspect " + path("good.onnx") + " --stage " + stage + " --json " + path("s.json") + " --dot " + path("s.dot"));
+    const ProgramResult r = octet("inspect " + path("good.onnx") + " --stage " + stage + " --json " + path("s.json") +
+                                  " --dot " + path("s.dot"));
     ASSERT_EQ(r.status, 0) << r.err;
     EXPECT_NE(r.out.find("relu"), std::string::npos) << r.out;
     const auto json = nlohmann::json::parse(read_file(path("s.json")));
@@ -159,7 +166,8 @@ TEST_F(CommandLineTest, InspectShowsEachStage) {
 
 TEST_F(CommandLineTest, BenchWritesTheAgreedJson) {
   const std::string digits = std::string(OCTET_SOURCE_DIR) + "/tools/digits/digits";
-  const ProgramResult r = octet("bench " + digits + ".onnx --data " + digits + ".json --samples 50 --seconds 0.02 --threads 1 --isa avx2,reference --json " +
+  const ProgramResult r = octet("bench " + digits + ".onnx --data " + digits +
+                                ".json --samples 50 --seconds 0.02 --threads 1 --isa avx2,reference --json " +
                                 path("r.json") + " --html " + path("r.html"));
   ASSERT_EQ(r.status, 0) << r.err;
   EXPECT_EQ(r.err, "") << "progress only on a terminal";
@@ -172,7 +180,8 @@ TEST_F(CommandLineTest, BenchWritesTheAgreedJson) {
   for (const auto& run : json["runs"]) {
     EXPECT_EQ(run["model"], "digits");
     EXPECT_EQ(run["threads"], 1);
-    for (const char* key : {"min", "median", "p90", "p99", "mean"}) EXPECT_GT(run["latency_ms"][key].get<double>(), 0) << key;
+    for (const char* key : {"min", "median", "p90", "p99", "mean"})
+      EXPECT_GT(run["latency_ms"][key].get<double>(), 0) << key;
     for (const char* key : {"throughput_per_s", "load_ms", "first_ms", "peak_rss_mb", "weights_mb", "arena_mb", "gops"})
       EXPECT_GT(run[key].get<double>(), 0) << key << " " << run.dump();
     EXPECT_EQ(run["accuracy"]["metric"], "top1");
@@ -194,7 +203,8 @@ TEST_F(CommandLineTest, QuantizedModelsRunWithStreamsAndBatch) {
     const std::string out = path(style + ".onnx");
     const ProgramResult q = octet("quantize " + digits + ".onnx " + out + " --data " + digits + ".json --style " + style);
     ASSERT_EQ(q.status, 0) << q.err;
-    const ProgramResult r = octet("bench " + out + " --streams 2 --batch 2 --seconds 0.02 --threads 1 --json " + path("r.json"));
+    const ProgramResult r =
+        octet("bench " + out + " --streams 2 --batch 2 --seconds 0.02 --threads 1 --json " + path("r.json"));
     ASSERT_EQ(r.status, 0) << r.err;
     const auto json = nlohmann::json::parse(read_file(path("r.json")));
     ASSERT_EQ(json["runs"].size(), 1u) << "a quantized model is run as it is";

@@ -135,17 +135,24 @@ TEST_F(DatasetTest, MistakesAreNamed) {
   array("y.npy", labels(3));
   EXPECT_NE(refusal("{").find("d.json: not JSON"), std::string::npos);
   EXPECT_NE(refusal(R"([1])").find("JSON object"), std::string::npos);
-  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1"})").find("3 labels for 2 samples"), std::string::npos);
-  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "best"})").find("'metric' is 'best'"), std::string::npos);
+  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1"})").find("3 labels for 2 samples"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "best"})").find("'metric' is 'best'"),
+            std::string::npos);
   EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "map"})").find("map"), std::string::npos);
   EXPECT_NE(refusal(R"({"labels": "y.npy", "metric": "top1"})").find("'inputs' and 'images'"), std::string::npos);
-  EXPECT_NE(refusal(R"({"inputs": "none.npy", "labels": "y.npy", "metric": "top1"})").find("none.npy: cannot be read"), std::string::npos);
-  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "preprocess": {"crop": "big"}})").find("'crop'"), std::string::npos);
-  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "preprocess": {"std": [0]}})").find("must not be 0"),
+  EXPECT_NE(refusal(R"({"inputs": "none.npy", "labels": "y.npy", "metric": "top1"})").find("none.npy: cannot be read"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "preprocess": {"crop": "big"}})").find("'crop'"),
+      std::string::npos);
+  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "preprocess": {"std": [0]}})")
+                .find("must not be 0"),
             std::string::npos);
   array("y.npy", labels(2));
   EXPECT_EQ(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1"})"), "no error");
-  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "lables": 1})").find("unknown key 'lables'"), std::string::npos);
+  EXPECT_NE(refusal(R"({"inputs": "x.npy", "labels": "y.npy", "metric": "top1", "lables": 1})").find("unknown key 'lables'"),
+            std::string::npos);
 }
 
 TEST(Image, ShortSideResizeKeepsTheRatioAndFlatColours) {
@@ -183,7 +190,9 @@ TEST(Image, CropTakesTheCentre) {
 
 TEST(Feed, SamplesAreStackedToTheBatchAndCheckedAgainstTheModel) {
   const std::vector<ValueInfo> inputs = {{"x", DType::f32, {-1, 3}, {"N", ""}}};
-  const auto sample = [](std::vector<float> v) { return Sample{{"", Tensor::of(DType::f32, {static_cast<int64_t>(v.size())}, v)}}; };
+  const auto sample = [](std::vector<float> v) {
+    return Sample{{"", Tensor::of(DType::f32, {static_cast<int64_t>(v.size())}, v)}};
+  };
   const auto stacked = stack(inputs, {sample({1, 2, 3}), sample({4, 5, 6})}, 3, "d");
   ASSERT_EQ(stacked.size(), 1u);
   EXPECT_EQ(stacked[0].shape(), (Shape{3, 3}));
@@ -194,7 +203,8 @@ TEST(Feed, SamplesAreStackedToTheBatchAndCheckedAgainstTheModel) {
 }
 
 TEST(Feed, OpenDimensionsAreResolvedOrAskedFor) {
-  const std::vector<ValueInfo> inputs = {{"x", DType::f32, {-1, 3, -1}, {"N", "", "T"}}, {"s", DType::f32, {2, -1}, {"", "N"}}};
+  const std::vector<ValueInfo> inputs = {{"x", DType::f32, {-1, 3, -1}, {"N", "", "T"}},
+                                         {"s", DType::f32, {2, -1}, {"", "N"}}};
   EXPECT_TRUE(batchable(inputs));
   const auto shapes = resolve_shapes(inputs, 4, parse_shapes({"x=4x3x9"}), "m");
   EXPECT_EQ(shapes, (std::vector<Shape>{{4, 3, 9}, {2, 4}}));

@@ -9,7 +9,8 @@ namespace {
 
 using graph::Tensor;
 
-double evaluate(const std::string& metric, const Tensor& labels, const std::vector<std::vector<float>>& outputs, double peak = 1) {
+double evaluate(const std::string& metric, const Tensor& labels, const std::vector<std::vector<float>>& outputs,
+                double peak = 1) {
   Metric m(metric, labels, peak);
   for (size_t i = 0; i < outputs.size(); ++i) m.add(outputs[i], i);
   EXPECT_EQ(m.samples(), outputs.size());
@@ -17,10 +18,13 @@ double evaluate(const std::string& metric, const Tensor& labels, const std::vect
 }
 
 Tensor classes(const std::vector<int64_t>& values) { return Tensor::of_s64(values); }
-Tensor numbers(const std::vector<float>& values) { return Tensor::of(DType::f32, {static_cast<int64_t>(values.size())}, values); }
+Tensor numbers(const std::vector<float>& values) {
+  return Tensor::of(DType::f32, {static_cast<int64_t>(values.size())}, values);
+}
 
 TEST(Metrics, Top1AndTop5) {
-  const std::vector<std::vector<float>> outputs = {{1, 9, 2, 3, 4, 5, 6}, {9, 1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6, 7}, {7, 7, 1, 1, 1, 1, 1}};
+  const std::vector<std::vector<float>> outputs = {
+      {1, 9, 2, 3, 4, 5, 6}, {9, 1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6, 7}, {7, 7, 1, 1, 1, 1, 1}};
   const Tensor labels = classes({1, 2, 0, 1});
   EXPECT_DOUBLE_EQ(evaluate("top1", labels, outputs), 0.25) << "a tie goes to the lower index";
   EXPECT_DOUBLE_EQ(evaluate("top5", labels, outputs), 0.75);

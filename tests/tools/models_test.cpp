@@ -34,7 +34,8 @@ Compared compare(const std::string& model, const std::string& data_file, bool ev
   if (!every_isa) return result;
   for (const std::string& isa : isas_here())
     for (const int threads : {1, 2}) {
-      const Model a = model_from_graph(source.graph->clone(), {isa, {}}), b = model_from_graph(quantized.graph->clone(), {isa, {}});
+      const Model a = model_from_graph(source.graph->clone(), {isa, {}}),
+                  b = model_from_graph(quantized.graph->clone(), {isa, {}});
       result.fp32_hashes.push_back(output_hash({&a, "fp32", false}, feed, threads));
       result.int8_hashes.push_back(output_hash({&b, "int8", false}, feed, threads));
     }
@@ -72,16 +73,17 @@ TEST_P(SharedModel, PassesOnEveryIsaWithEqualBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SharedModel,
-                         ::testing::Values("mnist", "squeezenet1_1", "mobilenet_v2", "mobilenet_v2_qdq", "mobilenet_v2_dynamic",
-                                           "resnet20_cifar10", "resnet56_cifar10", "ic_resnet8", "kws_dscnn", "kws_dscnn_int8", "ad01",
-                                           "ad01_int8", "vww_96", "super_resolution", "ultraface_rfb320"),
+                         ::testing::Values("mnist", "squeezenet1_1", "mobilenet_v2", "mobilenet_v2_qdq",
+                                           "mobilenet_v2_dynamic", "resnet20_cifar10", "resnet56_cifar10", "ic_resnet8",
+                                           "kws_dscnn", "kws_dscnn_int8", "ad01", "ad01_int8", "vww_96", "super_resolution",
+                                           "ultraface_rfb320"),
                          [](const auto& info) { return std::string(info.param); });
 
 struct Expected {
   const char* model;
   const char* data;
-  double fp32;           // top-1 of ONNX Runtime
-  double within;         // fraction of samples that may differ from it
+  double fp32;    // top-1 of ONNX Runtime
+  double within;  // fraction of samples that may differ from it
   double most_int8_drop;
 };
 
@@ -89,7 +91,8 @@ class SharedAccuracy : public ::testing::TestWithParam<Expected> {};
 
 TEST_P(SharedAccuracy, IsThatOfOnnxRuntimeAndInt8StaysClose) {
   const Expected& e = GetParam();
-  const std::string model = (shared() / "models" / e.model / "model.onnx").string(), data = (shared() / "data" / e.data).string();
+  const std::string model = (shared() / "models" / e.model / "model.onnx").string(),
+                    data = (shared() / "data" / e.data).string();
   if (!fs::exists(model) || !fs::exists(data)) GTEST_SKIP() << model << " or " << data << " is not here";
   const Compared c = compare(model, data, false);
   EXPECT_NEAR(c.fp32.value, e.fp32, e.within);

@@ -32,11 +32,12 @@ std::string message_of(const std::string& bytes) {
 
 TEST(Npy, WhatIsWrittenIsRead) {
   const TemporaryFolder folder;
-  for (const DType type : {DType::f32, DType::f64, DType::f16, DType::s8, DType::u8, DType::s16, DType::u16, DType::s32, DType::u32, DType::s64,
-                           DType::u64, DType::boolean}) {
+  for (const DType type : {DType::f32, DType::f64, DType::f16, DType::s8, DType::u8, DType::s16, DType::u16, DType::s32,
+                           DType::u32, DType::s64, DType::u64, DType::boolean}) {
     for (const Shape& shape : {Shape{}, Shape{5}, Shape{2, 0, 3}, Shape{2, 3, 1, 7}}) {
       Tensor t(type, shape);
-      for (size_t i = 0; i < t.bytes(); ++i) t.mutable_as<uint8_t>()[i] = static_cast<uint8_t>(type == DType::boolean ? i % 2 : i * 37);
+      for (size_t i = 0; i < t.bytes(); ++i)
+        t.mutable_as<uint8_t>()[i] = static_cast<uint8_t>(type == DType::boolean ? i % 2 : i * 37);
       const std::string path = folder.path() + "/t.npy";
       write_npy(path, t.view());
       const Tensor back = read_npy(path);
@@ -60,7 +61,8 @@ TEST(Npy, Bfloat16IsWrittenAsFloat32) {
 }
 
 TEST(Npy, ReadsWhatNumpyWrites) {
-  const Tensor t = parse_npy(npy("{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }", std::string("\x01\x00\xff\xff\x00\x01", 6)), "x");
+  const Tensor t = parse_npy(
+      npy("{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }", std::string("\x01\x00\xff\xff\x00\x01", 6)), "x");
   EXPECT_EQ(t.to_s64(), (std::vector<int64_t>{1, -1, 256}));
   const Tensor scalar = parse_npy(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (), }", "\x07"), "x");
   EXPECT_EQ(scalar.shape(), Shape{});
@@ -76,10 +78,14 @@ TEST(Npy, MalformedFilesAreRefusedWithTheReason) {
   EXPECT_NE(message_of(npy(good, data).substr(0, 30)).find("ends within its header"), std::string::npos);
   EXPECT_NE(message_of(npy(good, data.substr(1))).find("needs"), std::string::npos);
   EXPECT_NE(message_of(npy(good, data + "x")).find("needs 8 bytes, but 9 follow"), std::string::npos);
-  EXPECT_NE(message_of(npy("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", data)).find("little-endian"), std::string::npos);
-  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", data)).find("Fortran"), std::string::npos);
-  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", data)).find("sizes"), std::string::npos);
-  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, ", data)).find("tuple"), std::string::npos);
+  EXPECT_NE(message_of(npy("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", data)).find("little-endian"),
+            std::string::npos);
+  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", data)).find("Fortran"),
+            std::string::npos);
+  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", data)).find("sizes"),
+            std::string::npos);
+  EXPECT_NE(message_of(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, ", data)).find("tuple"),
+            std::string::npos);
   EXPECT_NE(message_of(npy("{'fortran_order': False, 'shape': (2,), }", data)).find("'descr'"), std::string::npos);
   EXPECT_NE(message_of(npy("{'descr'", data)).find("'descr'"), std::string::npos);
 }
@@ -96,7 +102,8 @@ TEST(Files, AnUnwritablePlaceIsNamed) {
     FAIL() << "no error";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::io);
-    EXPECT_NE(std::string(e.what()).find("/none/such.json: cannot be written: No such file or directory"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("/none/such.json: cannot be written: No such file or directory"), std::string::npos)
+        << e.what();
   }
   EXPECT_THROW(check_writable(folder.path()), Error);
   write_file(folder.path() + "/fine", "x");

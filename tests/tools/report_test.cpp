@@ -42,8 +42,8 @@ TEST(Report, JsonHasEveryAgreedKeyInItsPlace) {
   EXPECT_EQ(keys(json["octet"]), (Names{"commit", "version"}));
   EXPECT_EQ(keys(json["machine"]), (Names{"cores", "cpu", "isas"}));
   EXPECT_EQ(keys(json["runs"][0]),
-            (Names{"arena_mb", "batch", "file", "first_ms", "gops", "isa", "latency_ms", "load_ms", "model", "output_hash", "peak_rss_mb",
-                   "precision", "steps", "streams", "threads", "throughput_per_s", "weights_mb"}));
+            (Names{"arena_mb", "batch", "file", "first_ms", "gops", "isa", "latency_ms", "load_ms", "model", "output_hash",
+                   "peak_rss_mb", "precision", "steps", "streams", "threads", "throughput_per_s", "weights_mb"}));
   EXPECT_EQ(keys(json["runs"][0]["latency_ms"]), (Names{"mean", "median", "min", "p90", "p99", "samples"}));
   EXPECT_EQ(keys(json["runs"][0]["steps"]), (Names{"float", "int8"}));
   EXPECT_EQ(keys(json["runs"][1]["accuracy"]), (Names{"metric", "samples", "value"}));

@@ -10,9 +10,9 @@
  *   octet_session_free(session);
  *   octet_model_free(model);
  *
- * A function that can fail returns a status and leaves its results alone unless it is OCTET_OK. The message of the last failure is kept for
- * each thread. A model may be shared by threads; a session belongs to one at a time and keeps its model alive. Pointers to
- * names and shapes belong to the object they came from. Nothing throws through this interface. */
+ * A function that can fail returns a status and leaves its results alone unless it is OCTET_OK. The message of the last
+ * failure is kept for each thread. A model may be shared by threads; a session belongs to one at a time and keeps its model
+ * alive. Pointers to names and shapes belong to the object they came from. Nothing throws through this interface. */
 #ifndef OCTET_C_H
 #define OCTET_C_H
 
