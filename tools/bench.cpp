@@ -231,7 +231,10 @@ Action declare_bench(CLI::App& command) {
       ->type_name("MODEL");
   command.add_option("--data", o->data, "data set for calibration and accuracy; without it synthetic inputs are used")
       ->type_name("D.json");
-  command.add_option("--precision", o->precisions, "default: fp32,int8")->delimiter(',')->type_name("NAME,...");
+  command.add_option("--precision", o->precisions, "default: fp32,int8")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
   command.add_option("--streams", o->streams, "sessions that run at once, each with --threads threads")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");

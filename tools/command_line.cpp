@@ -34,7 +34,10 @@ std::string lower_first(std::string text) {
 void add_isa(CLI::App& command, Common& common) { command.add_option("--isa", common.isas[0], kIsaHelp)->type_name("NAME"); }
 
 void add_isas(CLI::App& command, Common& common) {
-  command.add_option("--isa", common.isas, std::string("one or more of ") + kIsaHelp)->delimiter(',')->type_name("NAME,...");
+  command.add_option("--isa", common.isas, std::string("one or more of ") + kIsaHelp)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
 }
 
 void add_threads(CLI::App& command, Common& common) {
@@ -51,6 +54,7 @@ void add_quiet(CLI::App& command, Common& common) {
 
 void add_shapes(CLI::App& command, Common& common) {
   command.add_option("--shape", common.shapes, "size of an input with open dimensions: NAME=1x3x224x224")
+      ->allow_extra_args(false)
       ->type_name("NAME=DIMS");
 }
 

@@ -147,7 +147,10 @@ Action declare_inspect(CLI::App& command) {
   command.add_flag("--why", o->why, "say for each float or unfused step why (of the plan unless --stage says otherwise)");
   command.add_option("--dot", o->dot, "write the graph for Graphviz")->type_name("F");
   command.add_option("--json", o->json, "write graph and steps as JSON")->type_name("F");
-  command.add_option("--disable-pass", o->disabled, "leave out passes by name")->delimiter(',')->type_name("NAME,...");
+  command.add_option("--disable-pass", o->disabled, "leave out passes by name")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
   command.add_option("--batch", o->batch, "samples an inference, for --stage plan")
       ->check(CLI::Range(1, 65536))
       ->type_name("N");

@@ -95,7 +95,9 @@ int run(const Options& options) {
 Action declare_run(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("model", o->model, "an ONNX file or zoo:NAME")->required()->type_name("MODEL");
-  command.add_option("--input", o->inputs, "NAME=x.npy, once for each input of the model")->type_name("NAME=x.npy");
+  command.add_option("--input", o->inputs, "NAME=x.npy, once for each input of the model")
+      ->allow_extra_args(false)
+      ->type_name("NAME=x.npy");
   command
       .add_option("--output-dir", o->output_dir,
                   "folder for the outputs, NAME.npy each; without it only their types are printed")
