@@ -1,7 +1,7 @@
 // `octet bench`: FP32 against INT8 of each model on each ISA.
 //
-// Per model: open, quantize if need be; per ISA: load both forms, measure them in alternating slices, evaluate both on the same
-// inputs, hash their outputs, and start each once in a fresh process for load time and memory.
+// Per model: open, quantize if need be; per ISA: load both forms, measure them in alternating slices, evaluate both on the
+// same inputs, hash their outputs, and start each once in a fresh process for load time and memory.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,8 +38,8 @@ struct Options {
 // One precision of a model: its graph and the file that a fresh process can load.
 struct Form {
   std::string precision;
-  std::string file;         // as named in the report
-  std::string loadable;     // for a fresh process
+  std::string file;      // as named in the report
+  std::string loadable;  // for a fresh process
   std::unique_ptr<graph::Graph> graph;
   std::string note;
   bool dynamic = false;
@@ -50,8 +50,8 @@ bool wants(const Options& o, const std::string& precision) {
 }
 
 // FP32 before INT8, as far as the user wants them.
-std::vector<Form> make_forms(const Options& options, const std::string& argument, Dataset* data, const TemporaryFolder& folder,
-                             Progress& progress) {
+std::vector<Form> make_forms(const Options& options, const std::string& argument, Dataset* data,
+                             const TemporaryFolder& folder, Progress& progress) {
   progress.show("reading " + argument);
   ModelSource source = open_model(argument);
   const auto store = [&](const graph::Graph& graph, const std::string& precision) {
@@ -69,9 +69,11 @@ std::vector<Form> make_forms(const Options& options, const std::string& argument
   std::vector<Form> forms;
   if (source.quantized) {
     if (!options.int8.empty())
-      throw Error(ErrorCode::invalid_argument, argument + ": it is quantized already; --int8 wants an FP32 model to compare with");
+      throw Error(ErrorCode::invalid_argument,
+                  argument + ": it is quantized already; --int8 wants an FP32 model to compare with");
     if (!wants(options, "int8"))
-      throw Error(ErrorCode::invalid_argument, argument + ": it is quantized already and has no FP32 form; expected --precision int8");
+      throw Error(ErrorCode::invalid_argument,
+                  argument + ": it is quantized already and has no FP32 form; expected --precision int8");
     forms.push_back(form("int8", std::move(source), "quantized in the file, run as it is"));
     return forms;
   }
@@ -101,7 +103,8 @@ struct Loaded {
   BenchRun run;
 };
 
-Loaded load(const Options& options, const Form& form, const std::string& name, const std::string& isa, const InputFeed& feed) {
+Loaded load(const Options& options, const Form& form, const std::string& name, const std::string& isa,
+            const InputFeed& feed) {
   Model model = model_from_graph(form.graph->clone(), {isa, {}});
   Loaded loaded{std::move(model), {}, {}};
   BenchRun& run = loaded.run;
@@ -109,7 +112,8 @@ Loaded load(const Options& options, const Form& form, const std::string& name, c
   run.file = form.file;
   run.precision = form.precision;
   run.isa = std::string(loaded.model.isa());
-  run.note = form.note + (form.note.empty() || feed.data ? "" : "; ") + (feed.data ? "" : "timed and compared on synthetic inputs");
+  run.note =
+      form.note + (form.note.empty() || feed.data ? "" : "; ") + (feed.data ? "" : "timed and compared on synthetic inputs");
   run.streams = options.streams;
   run.batch = choose_batch(loaded.model.inputs(), options.batch, form.file);
   // The default shares the cores among the streams.
@@ -140,8 +144,8 @@ void take_times(Loaded& loaded, const Contender& contender) {
 }
 
 std::vector<std::string> cold_start_arguments(const Options& options, const Form& form, const BenchRun& run) {
-  std::vector<std::string> words{form.loadable, "--isa", run.isa, "--threads", std::to_string(run.threads), "--batch",
-                                 std::to_string(run.batch)};
+  std::vector<std::string> words{
+      form.loadable, "--isa", run.isa, "--threads", std::to_string(run.threads), "--batch", std::to_string(run.batch)};
   for (const std::string& shape : options.common.shapes) words.insert(words.end(), {"--shape", shape});
   return words;
 }
@@ -202,8 +206,8 @@ int bench(const Options& options) {
     if (p != "fp32" && p != "int8")
       throw Error(ErrorCode::invalid_argument, "--precision: '" + p + "' is unknown; expected fp32, int8 or fp32,int8");
   if (!options.int8.empty() && options.models.size() != 1)
-    throw Error(ErrorCode::invalid_argument, "--int8 names the INT8 form of one MODEL, but " + std::to_string(options.models.size()) +
-                                                 " were given");
+    throw Error(ErrorCode::invalid_argument,
+                "--int8 names the INT8 form of one MODEL, but " + std::to_string(options.models.size()) + " were given");
   for (const std::string& path : {options.json, options.html})
     if (!path.empty()) check_writable(path);
   Report report;
@@ -223,15 +227,23 @@ int bench(const Options& options) {
 Action declare_bench(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("model", o->models, "ONNX files or zoo:NAME")->required()->type_name("MODEL...");
-  command.add_option("--int8", o->int8, "the INT8 form of MODEL; without it an FP32 model is quantized first")->type_name("MODEL");
-  command.add_option("--data", o->data, "data set for calibration and accuracy; without it synthetic inputs are used")->type_name("D.json");
-  command.add_option("--precision", o->precisions, "default: fp32,int8")->delimiter(',')->type_name("NAME,...");
+  command.add_option("--int8", o->int8, "the INT8 form of MODEL; without it an FP32 model is quantized first")
+      ->type_name("MODEL");
+  command.add_option("--data", o->data, "data set for calibration and accuracy; without it synthetic inputs are used")
+      ->type_name("D.json");
+  command.add_option("--precision", o->precisions, "default: fp32,int8")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
   command.add_option("--streams", o->streams, "sessions that run at once, each with --threads threads")
-      ->check(CLI::Range(1, 1024))->type_name("N");
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
   command.add_option("--batch", o->batch, "samples an inference; default: 1, or what the model fixes")
-      ->check(CLI::Range(1, 65536))->type_name("N");
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
   command.add_option("--seconds", o->seconds, "time to measure each form on each ISA; default: 3")
-      ->check(CLI::Range(0.001, 86400.0))->type_name("S");
+      ->check(CLI::Range(0.001, 86400.0))
+      ->type_name("S");
   command.add_option("--samples", o->samples, "evaluate only the first N samples of the data set")->type_name("N");
   command.add_option("--json", o->json, "write the results as JSON")->type_name("F");
   command.add_option("--html", o->html, "write the results as HTML")->type_name("F");

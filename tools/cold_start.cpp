@@ -24,7 +24,9 @@ Action declare_cold_start(CLI::App& command) {
   add_shapes(command, options->common);
   return [options] {
     std::unique_ptr<Model> model;
-    const double load_ms = milliseconds([&] { model = std::make_unique<Model>(Model::load(options->model, {options->common.isa(), {}})); });
+    const double load_ms = milliseconds([&] {
+      model = std::make_unique<Model>(Model::load(options->model, {options->common.isa(), {}}));
+    });
     const auto shapes = resolve_shapes(model->inputs(), choose_batch(model->inputs(), options->batch, options->model),
                                        parse_shapes(options->common.shapes), options->model);
     const auto inputs = synthetic_inputs(model->inputs(), shapes, 0);

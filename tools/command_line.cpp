@@ -10,7 +10,8 @@
 namespace octet::tools {
 namespace {
 
-const char* const kIsaHelp = "reference, avx2, avx2_vnni, avx512, avx512_vnni or amx; default: the best of this CPU, capped by OCTET_ISA";
+const char* const kIsaHelp =
+    "reference, avx2, avx2_vnni, avx512, avx512_vnni or amx; default: the best of this CPU, capped by OCTET_ISA";
 
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -33,19 +34,28 @@ std::string lower_first(std::string text) {
 void add_isa(CLI::App& command, Common& common) { command.add_option("--isa", common.isas[0], kIsaHelp)->type_name("NAME"); }
 
 void add_isas(CLI::App& command, Common& common) {
-  command.add_option("--isa", common.isas, std::string("one or more of ") + kIsaHelp)->delimiter(',')->type_name("NAME,...");
+  command.add_option("--isa", common.isas, std::string("one or more of ") + kIsaHelp)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
 }
 
 void add_threads(CLI::App& command, Common& common) {
-  command.add_option("--threads", common.threads, "threads of a session; default: physical cores allowed by affinity and cgroup")
+  command
+      .add_option("--threads", common.threads,
+                  "threads of a session; default: physical cores allowed by affinity and cgroup")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
 }
 
-void add_quiet(CLI::App& command, Common& common) { command.add_flag("--quiet", common.quiet, "no progress on standard error"); }
+void add_quiet(CLI::App& command, Common& common) {
+  command.add_flag("--quiet", common.quiet, "no progress on standard error");
+}
 
 void add_shapes(CLI::App& command, Common& common) {
-  command.add_option("--shape", common.shapes, "size of an input with open dimensions: NAME=1x3x224x224")->type_name("NAME=DIMS");
+  command.add_option("--shape", common.shapes, "size of an input with open dimensions: NAME=1x3x224x224")
+      ->allow_extra_args(false)
+      ->type_name("NAME=DIMS");
 }
 
 Progress::Progress(bool quiet) : visible_(!quiet && ::isatty(STDERR_FILENO) != 0) {}
@@ -61,7 +71,8 @@ void Progress::show(const std::string& text) {
   std::fflush(stderr);
 }
 
-int run_command_line(const std::vector<Command>& commands, const std::vector<Command>& hidden, int argc, const char* const* argv) {
+int run_command_line(const std::vector<Command>& commands, const std::vector<Command>& hidden, int argc,
+                     const char* const* argv) {
   CLI::App app("octet: INT8 inference of ONNX models on x86 CPUs");
   app.set_version_flag("--version", std::string("octet ") + std::string(version()));
   app.require_subcommand(1);

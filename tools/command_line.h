@@ -1,7 +1,7 @@
 // What the commands of the program share: their options, progress, and how a failure becomes one line and an exit status.
 //
-// A command declares its options on its part of the command line and returns what to do once they are read. main.cpp lists the
-// commands; nothing else knows them all.
+// A command declares its options on its part of the command line and returns what to do once they are read. main.cpp lists
+// the commands; nothing else knows them all.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -43,11 +43,11 @@ struct Common {
 
   const std::string& isa() const { return isas[0]; }
 };
-void add_isa(CLI::App& command, Common& common);        // --isa NAME
-void add_isas(CLI::App& command, Common& common);       // --isa NAME,...
-void add_threads(CLI::App& command, Common& common);    // --threads N
-void add_quiet(CLI::App& command, Common& common);      // --quiet
-void add_shapes(CLI::App& command, Common& common);     // --shape NAME=1x3x224x224
+void add_isa(CLI::App& command, Common& common);      // --isa NAME
+void add_isas(CLI::App& command, Common& common);     // --isa NAME,...
+void add_threads(CLI::App& command, Common& common);  // --threads N
+void add_quiet(CLI::App& command, Common& common);    // --quiet
+void add_shapes(CLI::App& command, Common& common);   // --shape NAME=1x3x224x224
 
 // One line on standard error that is replaced by the next, only when that is a terminal and nobody asked for quiet.
 class Progress {
@@ -64,6 +64,7 @@ class Progress {
 };
 
 // Reads the command line, does the work, and turns whatever goes wrong into one line on standard error.
-int run_command_line(const std::vector<Command>& commands, const std::vector<Command>& hidden, int argc, const char* const* argv);
+int run_command_line(const std::vector<Command>& commands, const std::vector<Command>& hidden, int argc,
+                     const char* const* argv);
 
 }  // namespace octet::tools

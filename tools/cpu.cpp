@@ -58,7 +58,9 @@ int cpu(bool measure) {
   if (cap && *cap) {
     const kernels::Isa* limit = kernels::find_isa(cap);
     std::string reason;
-    if (!limit) throw Error(ErrorCode::invalid_argument, std::string("OCTET_ISA: unknown ISA '") + cap + "'; expected one of those that octet cpu lists");
+    if (!limit)
+      throw Error(ErrorCode::invalid_argument,
+                  std::string("OCTET_ISA: unknown ISA '") + cap + "'; expected one of those that octet cpu lists");
     if (!kernels::supported(*limit, &reason))
       throw Error(ErrorCode::invalid_argument, std::string("OCTET_ISA: ISA '") + cap + "' is not available here: " + reason);
     const kernels::Isa& taken = limit->id < best.id ? *limit : best;

@@ -23,7 +23,8 @@ using Json = nlohmann::json;
 // Reads typed members of one JSON object and remembers which keys are known, so that a misspelt one is an error.
 class Reader {
  public:
-  Reader(const Json& json, std::string file, std::string where) : json_(json), file_(std::move(file)), where_(std::move(where)) {
+  Reader(const Json& json, std::string file, std::string where)
+      : json_(json), file_(std::move(file)), where_(std::move(where)) {
     if (!json.is_object()) fail(file_, where_ + "expected a JSON object");
   }
 
@@ -144,7 +145,8 @@ std::vector<CsvRow> read_csv(const std::string& path) {
     const char* number = comma == std::string::npos ? "" : line.c_str() + comma + 1;
     char* stop = nullptr;
     const float label = std::strtof(number, &stop);
-    if (stop == number || *stop) fail(path, "line " + std::to_string(line_number) + ": expected file,label with a numeric label");
+    if (stop == number || *stop)
+      fail(path, "line " + std::to_string(line_number) + ": expected file,label with a numeric label");
     rows.push_back({line.substr(0, comma), label});
   }
   return rows;
@@ -238,14 +240,14 @@ Sample Dataset::read(const SampleList& list, size_t i) const {
     if (preprocess_) {
       const Shape& s = one.shape();
       if (s.size() != 3 || one.dtype() != DType::u8)
-        fail(file_, "'preprocess' wants images of type uint8 and rank 3, a sample is " + std::string(to_string(one.dtype())) +
-                        to_string(s));
+        fail(file_, "'preprocess' wants images of type uint8 and rank 3, a sample is " +
+                        std::string(to_string(one.dtype())) + to_string(s));
       const int h = static_cast<int>(s[channels_last_ ? 0 : 1]), w = static_cast<int>(s[channels_last_ ? 1 : 2]);
       const int channels = static_cast<int>(s[channels_last_ ? 2 : 0]);
       for (const auto* values : {&preprocess_->mean, &preprocess_->std})
         if (values->size() != 1 && static_cast<int>(values->size()) != channels)
-          fail(file_, "preprocess: 'mean' and 'std' need 1 or " + std::to_string(channels) + " entries for a sample of shape " +
-                          to_string(s));
+          fail(file_, "preprocess: 'mean' and 'std' need 1 or " + std::to_string(channels) +
+                          " entries for a sample of shape " + to_string(s));
       Image image{h, w, channels, std::vector<uint8_t>(static_cast<size_t>(one.size()))};
       const uint8_t* in = one.as<uint8_t>();
       for (int y = 0; y < h; ++y)

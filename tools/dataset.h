@@ -3,7 +3,8 @@
 //   inputs        a .npy file, first axis = samples; or an object: model input name -> .npy
 //   input_layout  NHWC (default) or NCHW: how one sample of `inputs` lies, where it is an image to be preprocessed
 //   images        or: a folder of image files
-//   labels        a .npy file (any type and rank, first axis = samples), or a CSV with the header `file,label`, which then also
+//   labels        a .npy file (any type and rank, first axis = samples), or a CSV with the header `file,label`, which then
+//   also
 //                 says which images are evaluated and in what order
 //   calibration   the same kind as inputs or images, disjoint from them. Where it is absent, the first 10 % calibrate and
 //                 the rest is evaluated, but only when a model has to be calibrated; else all samples are evaluated
@@ -53,7 +54,8 @@ class Dataset {
   Sample sample(size_t i) const { return read(samples_, held_out_ + i); }
   size_t calibration_size() const { return calibration_ ? calibration_->size : held_out_; }
   Sample calibration_sample(size_t i) const { return calibration_ ? read(*calibration_, i) : read(samples_, i); }
-  // Makes sure that there is a calibration part, from the first 10 % of the samples if need be; returns a sentence that says which.
+  // Makes sure that there is a calibration part, from the first 10 % of the samples if need be; returns a sentence that says
+  // which.
   std::string hold_out_calibration();
 
  private:

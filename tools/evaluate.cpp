@@ -32,14 +32,17 @@ size_t InputFeed::samples() const {
   return limit ? std::min(limit, data->size()) : data->size();
 }
 
-std::vector<graph::Tensor> InputFeed::inputs(const Model& model, const std::string& name, size_t first, int64_t batch) const {
+std::vector<graph::Tensor> InputFeed::inputs(const Model& model, const std::string& name, size_t first,
+                                             int64_t batch) const {
   if (!data) return synthetic_inputs(model.inputs(), resolve_shapes(model.inputs(), batch, shapes, name), first);
   std::vector<Sample> list;
-  for (size_t i = first; i < std::min(data->size(), first + static_cast<size_t>(batch)); ++i) list.push_back(data->sample(i));
+  for (size_t i = first; i < std::min(data->size(), first + static_cast<size_t>(batch)); ++i)
+    list.push_back(data->sample(i));
   return stack(model.inputs(), list, batch, data->file() + " for " + name);
 }
 
-Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed, int threads, const std::function<void(size_t)>& progress) {
+Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed, int threads,
+                    const std::function<void(size_t)>& progress) {
   const auto& inputs = subjects[0].model->inputs();
   const bool dynamic = std::any_of(subjects.begin(), subjects.end(), [](const Subject& s) { return s.dynamic; });
   int64_t batch = fixed_batch(inputs);
@@ -67,16 +70,17 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
                  feed.data ? stack(model.inputs(), samples, size, feed.data->file() + " for " + subjects[s].name)
                            : feed.inputs(model, subjects[s].name, first, size));
       sessions[s].run();
-      for (size_t o = 0; o < (compare ? model.outputs().size() : 1); ++o) outputs[s].push_back(to_floats(sessions[s].output(o)));
+      for (size_t o = 0; o < (compare ? model.outputs().size() : 1); ++o)
+        outputs[s].push_back(to_floats(sessions[s].output(o)));
       for (int64_t i = 0; feed.data && i < used; ++i)
         metrics[s].add(part(outputs[s][0], i, size), feed.data->label_index(first + static_cast<size_t>(i)));
     }
     if (!compare) continue;
     for (size_t o = 0; o < outputs[0].size(); ++o) {
       if (outputs[0][o].size() != outputs[1][o].size())
-        throw Error(ErrorCode::invalid_argument, subjects[1].name + ": output " + std::to_string(o) + " has " +
-                                                     std::to_string(outputs[1][o].size()) + " elements, that of the FP32 model " +
-                                                     std::to_string(outputs[0][o].size()));
+        throw Error(ErrorCode::invalid_argument,
+                    subjects[1].name + ": output " + std::to_string(o) + " has " + std::to_string(outputs[1][o].size()) +
+                        " elements, that of the FP32 model " + std::to_string(outputs[0][o].size()));
       for (int64_t i = 0; i < used; ++i) {
         const auto reference = part(outputs[0][o], i, size), value = part(outputs[1][o], i, size);
         closeness.add(reference, value);

@@ -32,13 +32,14 @@ struct Subject {
 
 struct Evaluation {
   std::vector<std::optional<Accuracy>> accuracy;  // of each subject; only with data
-  std::optional<Agreement> agreement;             // of the second subject with the first; absent where their outputs cannot be compared
+  std::optional<Agreement> agreement;  // of the second subject with the first; absent where their outputs cannot be compared
 };
 // Runs one or two subjects over the same samples. `progress` is told how many samples are done.
-Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed, int threads, const std::function<void(size_t)>& progress);
+Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed, int threads,
+                    const std::function<void(size_t)>& progress);
 
-// Over the bytes of all outputs for the first samples, each run on its own where the model's batch is open: so it depends on the model
-// and the inputs, not on ISA, threads, streams or batch.
+// Over the bytes of all outputs for the first samples, each run on its own where the model's batch is open: so it depends on
+// the model and the inputs, not on ISA, threads, streams or batch.
 std::string output_hash(const Subject& subject, const InputFeed& feed, int threads);
 
 }  // namespace octet::tools

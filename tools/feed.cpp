@@ -99,8 +99,9 @@ std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t 
         if (shape[i] >= 0) continue;
         const bool is_batch = symbol.empty() ? i == 0 && input.symbols[i].empty() : input.symbols[i] == symbol;
         if (!is_batch)
-          throw Error(ErrorCode::invalid_argument, model + ": input '" + input.name + "' has the open shape " + shape_text(input) +
-                                                       "; expected a size for it: --shape " + input.name + "=...");
+          throw Error(ErrorCode::invalid_argument, model + ": input '" + input.name + "' has the open shape " +
+                                                       shape_text(input) + "; expected a size for it: --shape " +
+                                                       input.name + "=...");
         shape[i] = batch;
       }
     }
@@ -108,11 +109,13 @@ std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t 
   }
   for (const auto& [name, shape] : overrides)
     if (std::none_of(inputs.begin(), inputs.end(), [&, n = name](const ValueInfo& i) { return i.name == n; }))
-      throw Error(ErrorCode::invalid_argument, model + ": --shape names the input '" + name + "', which the model does not have");
+      throw Error(ErrorCode::invalid_argument,
+                  model + ": --shape names the input '" + name + "', which the model does not have");
   return shapes;
 }
 
-std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes, uint64_t seed) {
+std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes,
+                                            uint64_t seed) {
   std::vector<graph::Tensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
     SplitMix64 random{seed * 1000003 + i};
@@ -137,8 +140,8 @@ std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs
         break;
       case DType::undefined:
       case DType::string:
-        throw Error(ErrorCode::unsupported, "input '" + inputs[i].name + "' is of type " + std::string(to_string(t.dtype())) +
-                                                ", for which no synthetic values exist");
+        throw Error(ErrorCode::unsupported, "input '" + inputs[i].name + "' is of type " +
+                                                std::string(to_string(t.dtype())) + ", for which no synthetic values exist");
       default:  // little-endian integers: only the lowest byte is ever set
         for (int64_t k = 0; k < n; ++k)
           t.mutable_as<uint8_t>()[static_cast<size_t>(k) * size_of(t.dtype())] = static_cast<uint8_t>(random.next() >> 63);
@@ -152,8 +155,10 @@ std::vector<graph::Tensor> stack(const std::vector<ValueInfo>& inputs, const std
                                  const std::string& where) {
   std::vector<graph::Tensor> stacked;
   for (const NamedTensor& part : samples.at(0))
-    if (!part.name.empty() && std::none_of(inputs.begin(), inputs.end(), [&](const ValueInfo& i) { return i.name == part.name; }))
-      throw Error(ErrorCode::invalid_argument, where + ": it has data for an input '" + part.name + "', which the model does not have");
+    if (!part.name.empty() &&
+        std::none_of(inputs.begin(), inputs.end(), [&](const ValueInfo& i) { return i.name == part.name; }))
+      throw Error(ErrorCode::invalid_argument,
+                  where + ": it has data for an input '" + part.name + "', which the model does not have");
   for (const ValueInfo& input : inputs) {
     const auto find = [&](const Sample& sample) -> const graph::Tensor& {
       for (const NamedTensor& part : sample)
@@ -167,16 +172,16 @@ std::vector<graph::Tensor> stack(const std::vector<ValueInfo>& inputs, const std
       if (wanted[i] < 0 && i < first.shape().size()) wanted[i] = first.shape()[i];
     const bool to_half = input.dtype == DType::f16 && first.dtype() == DType::f32;
     if ((first.dtype() != input.dtype && !to_half) || without_ones(wanted) != without_ones(first.shape()))
-      throw Error(ErrorCode::invalid_argument, where + ": a sample is " + std::string(to_string(first.dtype())) + to_string(first.shape()) +
-                                                   ", expected one of input '" + input.name + "' (" +
-                                                   std::string(to_string(input.dtype)) + shape_text(input) + ")");
+      throw Error(ErrorCode::invalid_argument, where + ": a sample is " + std::string(to_string(first.dtype())) +
+                                                   to_string(first.shape()) + ", expected one of input '" + input.name +
+                                                   "' (" + std::string(to_string(input.dtype)) + shape_text(input) + ")");
     wanted.insert(wanted.begin(), batch);
     graph::Tensor whole(input.dtype, input.shape.empty() ? Shape{} : wanted);
     for (size_t b = 0; b < static_cast<size_t>(batch); ++b) {
       const graph::Tensor& one = find(samples[std::min(b, samples.size() - 1)]);
       if (one.shape() != first.shape())
-        throw Error(ErrorCode::invalid_argument, where + ": samples of different shapes, " + to_string(first.shape()) + " and " +
-                                                     to_string(one.shape()));
+        throw Error(ErrorCode::invalid_argument,
+                    where + ": samples of different shapes, " + to_string(first.shape()) + " and " + to_string(one.shape()));
       const auto n = static_cast<size_t>(one.size());
       if (to_half)
         for (size_t k = 0; k < n; ++k) whole.mutable_as<uint16_t>()[b * n + k] = graph::float_to_half(one.as<float>()[k]);
@@ -211,7 +216,9 @@ std::vector<float> to_floats(const TensorView& view) {
       case DType::u32: values[i] = static_cast<float>(view.as<const uint32_t>()[i]); break;
       case DType::s64: values[i] = static_cast<float>(view.as<const int64_t>()[i]); break;
       case DType::u64: values[i] = static_cast<float>(view.as<const uint64_t>()[i]); break;
-      default: throw Error(ErrorCode::unsupported, "an output of type " + std::string(to_string(view.dtype)) + " cannot be compared");
+      default:
+        throw Error(ErrorCode::unsupported,
+                    "an output of type " + std::string(to_string(view.dtype)) + " cannot be compared");
     }
   return values;
 }

@@ -1,7 +1,7 @@
 // Filling a model's inputs: from samples of a data set, or with seeded synthetic numbers.
 //
-// A model whose first input has an open first dimension is *batchable*: the name of that dimension stands for the batch wherever
-// it occurs. Every other open dimension needs a size from the user (`--shape NAME=1x16`).
+// A model whose first input has an open first dimension is *batchable*: the name of that dimension stands for the batch
+// wherever it occurs. Every other open dimension needs a size from the user (`--shape NAME=1x16`).
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,10 @@ int64_t choose_batch(const std::vector<ValueInfo>& inputs, int64_t wanted, const
 std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
                                   const std::string& model);
 
-// Numbers that depend on `seed`, the input's place and nothing else: floats close to the normal distribution (mean 0, deviation 1, from
-// sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1.
-std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes, uint64_t seed);
+// Numbers that depend on `seed`, the input's place and nothing else: floats close to the normal distribution (mean 0,
+// deviation 1, from sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1.
+std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes,
+                                            uint64_t seed);
 
 // One tensor a model input, in their order: the samples stacked along the first axis, the last one repeated up to `batch`.
 // Throws Error naming the model's input, what the samples have and what was expected.

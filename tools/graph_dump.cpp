@@ -26,7 +26,7 @@ Json to_json(const graph::Attribute& attribute) {
       attribute);
 }
 
-std::string quoted(const std::string& text) {
+std::string dot_text(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -62,7 +62,7 @@ Json graph_to_json(const graph::Graph& graph) {
 Json steps_to_json(const std::vector<StepInfo>& steps) {
   Json json = Json::array();
   for (const StepInfo& s : steps) {
-    Json step = {{"node", s.node}, {"op", s.op},       {"kernel", s.kernel}, {"type", s.type},
+    Json step = {{"node", s.node}, {"op", s.op},     {"kernel", s.kernel}, {"type", s.type},
                  {"int8", s.int8}, {"gmac", s.gmac}, {"bytes", s.bytes},   {"ms", s.ms}};
     if (!s.why.empty()) step["why"] = s.why;
     json.push_back(step);
@@ -75,7 +75,7 @@ std::string graph_to_dot(const graph::Graph& graph) {
   std::map<const graph::Node*, size_t> ids;
   for (size_t i = 0; i < graph.inputs().size(); ++i)
     dot += fmt::format("  in{} [shape=oval, label={}];\n", i,
-                       quoted(graph.inputs()[i]->name() + "  " + graph::to_string(graph.inputs()[i]->type())));
+                       dot_text(graph.inputs()[i]->name() + "  " + graph::to_string(graph.inputs()[i]->type())));
   const auto source = [&](const graph::Value* v) -> std::string {
     if (v->producer()) return fmt::format("n{}", ids.at(v->producer()));
     for (size_t i = 0; i < graph.inputs().size(); ++i)
@@ -86,17 +86,19 @@ std::string graph_to_dot(const graph::Graph& graph) {
     const size_t id = ids.size();
     ids[node.get()] = id;
     const bool int8 = node->output() && node->output()->quant() != nullptr;
-    dot += fmt::format("  n{} [label={}{}{}];\n", id, quoted(std::string(node->op_name()) + "  " + node->name()),
-                       int8 ? ", fillcolor=palegreen" : "", node->why.empty() ? "" : ", style=\"filled,dashed\", tooltip=" + quoted(node->why));
+    dot += fmt::format("  n{} [label={}{}{}];\n", id, dot_text(std::string(node->op_name()) + "  " + node->name()),
+                       int8 ? ", fillcolor=palegreen" : "",
+                       node->why.empty() ? "" : ", style=\"filled,dashed\", tooltip=" + dot_text(node->why));
     for (const graph::Value* v : node->inputs()) {
       const std::string from = v ? source(v) : "";
-      if (!from.empty()) dot += fmt::format("  {} -> n{} [label={}];\n", from, id, quoted(graph::to_string(v->type())));
+      if (!from.empty()) dot += fmt::format("  {} -> n{} [label={}];\n", from, id, dot_text(graph::to_string(v->type())));
     }
   }
   for (size_t i = 0; i < graph.outputs().size(); ++i) {
-    dot += fmt::format("  out{} [shape=oval, label={}];\n", i, quoted(graph.output_names()[i]));
+    dot += fmt::format("  out{} [shape=oval, label={}];\n", i, dot_text(graph.output_names()[i]));
     const std::string from = source(graph.outputs()[i]);
-    if (!from.empty()) dot += fmt::format("  {} -> out{} [label={}];\n", from, i, quoted(graph::to_string(graph.outputs()[i]->type())));
+    if (!from.empty())
+      dot += fmt::format("  {} -> out{} [label={}];\n", from, i, dot_text(graph::to_string(graph.outputs()[i]->type())));
   }
   return dot + "}\n";
 }

@@ -10,7 +10,8 @@
 
 namespace octet::tools {
 
-// {"inputs": [value], "outputs": [value], "nodes": [{"name", "op", "inputs", "outputs": [value], "attributes", "why"}]} where a value is
+// {"inputs": [value], "outputs": [value], "nodes": [{"name", "op", "inputs", "outputs": [value], "attributes", "why"}]}
+// where a value is
 // {"name", "type"}.
 nlohmann::ordered_json graph_to_json(const graph::Graph& graph);
 nlohmann::ordered_json steps_to_json(const std::vector<StepInfo>& steps);

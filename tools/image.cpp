@@ -69,7 +69,8 @@ Image decode_image(const std::string& path) {
   const std::string bytes = read_file(path);
   int width = 0, height = 0, stored = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> data(
-      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()), &width, &height, &stored, 3),
+      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()), &width, &height,
+                            &stored, 3),
       stbi_image_free);
   if (!data) throw Error(ErrorCode::invalid_argument, path + ": cannot be decoded as an image: " + stbi_failure_reason());
   return {height, width, 3, {data.get(), data.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3}};
@@ -86,8 +87,9 @@ Image resize_short(const Image& image, int size) {
 
 Image center_crop(const Image& image, int size) {
   if (image.height < size || image.width < size)
-    throw Error(ErrorCode::invalid_argument, "an image of " + std::to_string(image.height) + "x" + std::to_string(image.width) +
-                                                 " cannot be cropped to " + std::to_string(size) + "x" + std::to_string(size));
+    throw Error(ErrorCode::invalid_argument, "an image of " + std::to_string(image.height) + "x" +
+                                                 std::to_string(image.width) + " cannot be cropped to " +
+                                                 std::to_string(size) + "x" + std::to_string(size));
   const int top = (image.height - size) / 2, left = (image.width - size) / 2;
   Image out{size, size, image.channels, {}};
   for (int y = 0; y < size; ++y)

@@ -5,9 +5,9 @@
 //   u8 image H x W x C ── resize_short ── crop ── order ── divide ── mean ── std ── layout ──▶ float32
 //
 // resize_short R   the shorter side becomes R, the longer one floor(longer * R / shorter). Separable bilinear filter with
-//                  half-pixel centres, widened by the scale where the image shrinks (the triangle filter of Pillow's BILINEAR):
-//                  output pixel o weighs input pixel i by max(0, 1 - |i + 0.5 - (o + 0.5) * s| / max(s, 1)), s = in / out, the
-//                  weights made to sum to 1; rows first, rounded half up to u8 after each direction.
+//                  half-pixel centres, widened by the scale where the image shrinks (the triangle filter of Pillow's
+//                  BILINEAR): output pixel o weighs input pixel i by max(0, 1 - |i + 0.5 - (o + 0.5) * s| / max(s, 1)), s =
+//                  in / out, the weights made to sum to 1; rows first, rounded half up to u8 after each direction.
 // crop K           the centre K x K; the offset is floor((side - K) / 2).
 // order            "RGB" or "BGR" (images are decoded as RGB); without meaning for one channel.
 // divide, mean, std   (x / divide - mean[c]) / std[c] in float32, c counted in the new order; one entry serves all channels.
@@ -27,7 +27,8 @@ struct Image {
   std::vector<uint8_t> pixels;  // height, width, channels
 
   uint8_t at(int y, int x, int c) const {
-    return pixels[(static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)) * static_cast<size_t>(channels) +
+    return pixels[(static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)) *
+                      static_cast<size_t>(channels) +
                   static_cast<size_t>(c)];
   }
 };

@@ -58,17 +58,18 @@ void print_plan(const Model& model, const Planned& planned) {
     type_width = std::max(type_width, s.type.size());
     op_width = std::max(op_width, s.op.size());
   }
-  fmt::print("{:>4} {:>9} {:>6} {:>8} {:>8} {:>9}  {:<{}}  {:<{}}  {:<{}}  node\n", "step", "ms", "%", "GMAC", "Gop/s", "KB", "op", op_width,
-             "kernel", kernel_width, "type", type_width);
+  fmt::print("{:>4} {:>9} {:>6} {:>8} {:>8} {:>9}  {:<{}}  {:<{}}  {:<{}}  node\n", "step", "ms", "%", "GMAC", "Gop/s", "KB",
+             "op", op_width, "kernel", kernel_width, "type", type_width);
   for (size_t i = 0; i < planned.steps.size(); ++i) {
     const StepInfo& s = planned.steps[i];
-    fmt::print("{:>4} {:>9.4f} {:>6.2f} {:>8.4f} {:>8.1f} {:>9.1f}  {:<{}}  {:<{}}  {:<{}}  {}\n", i, s.ms, ms > 0 ? 100 * s.ms / ms : 0, s.gmac,
-               s.ms > 0 ? 2e3 * s.gmac / s.ms : 0, static_cast<double>(s.bytes) / 1024, s.op, op_width, s.kernel, kernel_width, s.type,
-               type_width, s.node);
+    fmt::print("{:>4} {:>9.4f} {:>6.2f} {:>8.4f} {:>8.1f} {:>9.1f}  {:<{}}  {:<{}}  {:<{}}  {}\n", i, s.ms,
+               ms > 0 ? 100 * s.ms / ms : 0, s.gmac, s.ms > 0 ? 2e3 * s.gmac / s.ms : 0, static_cast<double>(s.bytes) / 1024,
+               s.op, op_width, s.kernel, kernel_width, s.type, type_width, s.node);
   }
-  fmt::print("{} steps on {} with {} thread{}: {} int8, {} float; {:.3f} ms, {:.3f} GMAC, weights {:.2f} MB, arena {:.2f} MB\n",
-             planned.steps.size(), model.isa(), planned.threads, planned.threads == 1 ? "" : "s", int8, planned.steps.size() - int8, ms, gmac,
-             static_cast<double>(model.weight_bytes()) / (1 << 20), static_cast<double>(planned.arena_bytes) / (1 << 20));
+  fmt::print(
+      "{} steps on {} with {} thread{}: {} int8, {} float; {:.3f} ms, {:.3f} GMAC, weights {:.2f} MB, arena {:.2f} MB\n",
+      planned.steps.size(), model.isa(), planned.threads, planned.threads == 1 ? "" : "s", int8, planned.steps.size() - int8,
+      ms, gmac, static_cast<double>(model.weight_bytes()) / (1 << 20), static_cast<double>(planned.arena_bytes) / (1 << 20));
 }
 
 void print_why(const Planned& planned) {
@@ -88,13 +89,15 @@ void print_why(const graph::Graph& graph) {
 }
 
 void print_passes(const Model& model) {
-  for (const graph::PassTiming& pass : pass_timings(model)) fmt::print("// {:<28} {:>5} changes {:>9.3f} ms\n", pass.name, pass.changes, pass.ms);
+  for (const graph::PassTiming& pass : pass_timings(model))
+    fmt::print("// {:<28} {:>5} changes {:>9.3f} ms\n", pass.name, pass.changes, pass.ms);
 }
 
 int inspect(Options options) {
   if (options.stage.empty()) options.stage = options.why ? "plan" : "optimized";
   if (options.stage != "imported" && options.stage != "optimized" && options.stage != "plan")
-    throw Error(ErrorCode::invalid_argument, "--stage: '" + options.stage + "' is unknown; expected imported, optimized or plan");
+    throw Error(ErrorCode::invalid_argument,
+                "--stage: '" + options.stage + "' is unknown; expected imported, optimized or plan");
   for (const std::string& path : {options.dot, options.json})
     if (!path.empty()) check_writable(path);
 
@@ -127,7 +130,8 @@ int inspect(Options options) {
     std::fputs(graph::print(*graph).c_str(), stdout);
   }
   if (!options.dot.empty()) write_file(options.dot, graph_to_dot(*graph));
-  if (!options.json.empty()) write_file(options.json, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  if (!options.json.empty())
+    write_file(options.json, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   return kDone;
 }
 
@@ -136,13 +140,20 @@ int inspect(Options options) {
 Action declare_inspect(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("model", o->model, "an ONNX file or zoo:NAME")->required()->type_name("MODEL");
-  command.add_option("--stage", o->stage, "imported, optimized (default), or plan: kernels, shapes, bytes and time of each step")
+  command
+      .add_option("--stage", o->stage,
+                  "imported, optimized (default), or plan: kernels, shapes, bytes and time of each step")
       ->type_name("NAME");
   command.add_flag("--why", o->why, "say for each float or unfused step why (of the plan unless --stage says otherwise)");
   command.add_option("--dot", o->dot, "write the graph for Graphviz")->type_name("F");
   command.add_option("--json", o->json, "write graph and steps as JSON")->type_name("F");
-  command.add_option("--disable-pass", o->disabled, "leave out passes by name")->delimiter(',')->type_name("NAME,...");
-  command.add_option("--batch", o->batch, "samples an inference, for --stage plan")->check(CLI::Range(1, 65536))->type_name("N");
+  command.add_option("--disable-pass", o->disabled, "leave out passes by name")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...");
+  command.add_option("--batch", o->batch, "samples an inference, for --stage plan")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
   add_isa(command, o->common);
   add_threads(command, o->common);
   add_shapes(command, o->common);

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
       {"zoo", "built-in architectures with seeded random weights", declare_zoo},
       {"cpu", "instruction sets, caches and peaks of this machine", declare_cpu},
   };
-  const std::vector<Command> hidden = {{"cold-start", "time from file to first result in this process, as JSON", declare_cold_start}};
+  const std::vector<Command> hidden = {
+      {"cold-start", "time from file to first result in this process, as JSON", declare_cold_start}};
   return run_command_line(commands, hidden, argc, argv);
 }

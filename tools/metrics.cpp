@@ -35,11 +35,13 @@ void check_metric(const std::string& metric, const std::string& where) {
   constexpr const char* kKnown[] = {"top1", "top5", "f1", "spearman", "pearson", "auc", "psnr", "miou"};
   if (std::find(std::begin(kKnown), std::end(kKnown), metric) != std::end(kKnown)) return;
   if (metric == "map")
-    throw Error(ErrorCode::unsupported,
-                where + ": metric 'map' is not supported: it needs the box decoding of the detector; expected top1, top5, f1, spearman, "
-                        "pearson, auc, psnr or miou");
-  throw Error(ErrorCode::invalid_argument, where + ": 'metric' is '" + metric +
-                                               "', expected top1, top5, f1, spearman, pearson, auc, psnr or miou");
+    throw Error(
+        ErrorCode::unsupported,
+        where +
+            ": metric 'map' is not supported: it needs the box decoding of the detector; expected top1, top5, f1, spearman, "
+            "pearson, auc, psnr or miou");
+  throw Error(ErrorCode::invalid_argument,
+              where + ": 'metric' is '" + metric + "', expected top1, top5, f1, spearman, pearson, auc, psnr or miou");
 }
 
 size_t argmax(const std::vector<float>& values) {
@@ -60,15 +62,16 @@ double pearson(const std::vector<double>& a, const std::vector<double>& b) {
 
 double spearman(const std::vector<double>& a, const std::vector<double>& b) { return pearson(ranks(a), ranks(b)); }
 
-Metric::Metric(std::string name, const graph::Tensor& labels, double peak) : name_(std::move(name)), labels_(labels), peak_(peak) {
+Metric::Metric(std::string name, const graph::Tensor& labels, double peak)
+    : name_(std::move(name)), labels_(labels), peak_(peak) {
   check_metric(name_, "metric");
 }
 
 void Metric::add(const std::vector<float>& output, size_t label_index) {
   ++samples_;
   const auto fail = [&](const std::string& expected) {
-    throw Error(ErrorCode::invalid_argument, "metric " + name_ + ": an output of " + std::to_string(output.size()) +
-                                                 " elements, expected " + expected);
+    throw Error(ErrorCode::invalid_argument,
+                "metric " + name_ + ": an output of " + std::to_string(output.size()) + " elements, expected " + expected);
   };
   if (output.empty()) fail("at least one");
   const int64_t width = labels_.size() / labels_.shape()[0];
@@ -79,7 +82,8 @@ void Metric::add(const std::vector<float>& output, size_t label_index) {
     if (label < 0 || label >= static_cast<double>(output.size())) fail("more than the label, " + std::to_string(label));
     const auto index = static_cast<size_t>(label);
     size_t better = 0;
-    for (size_t i = 0; i < output.size(); ++i) better += output[i] > output[index] || (output[i] == output[index] && i < index);
+    for (size_t i = 0; i < output.size(); ++i)
+      better += output[i] > output[index] || (output[i] == output[index] && i < index);
     sum_ += better < (name_ == "top1" ? 1u : 5u);
   } else if (name_ == "f1") {
     if (label < 0) fail("labels that are classes, from 0");

@@ -1,13 +1,14 @@
 // How good a model's outputs are, given labels. Each value is computed from output 0, sample by sample.
 //
-//   top1, top5   fraction of samples whose label is the (one of the five) largest of the output's elements, flattened; a tie goes to
+//   top1, top5   fraction of samples whose label is the (one of the five) largest of the output's elements, flattened; a tie
+//   goes to
 //                the lower index
 //   f1           labels are classes; with two classes the F1 of class 1, with more the mean F1 of the classes that occur
 //   spearman     rank correlation of the output's first element with the label (equal values share their mean rank)
 //   pearson      linear correlation of the same
-//   auc          labels 0 and 1; area under the ROC curve of the score: the only output element, or element 1 minus element 0
-//   psnr         labels are target arrays like the output; mean over samples of 10 log10(peak^2 / mean squared error), in dB
-//   miou         labels are class maps H x W, 255 = ignore; output C x H x W; mean over classes of intersection / union
+//   auc          labels 0 and 1; area under the ROC curve of the score: the only output element, or element 1 minus element
+//   0 psnr         labels are target arrays like the output; mean over samples of 10 log10(peak^2 / mean squared error), in
+//   dB miou         labels are class maps H x W, 255 = ignore; output C x H x W; mean over classes of intersection / union
 //
 // All but psnr are fractions (0..1, correlations -1..1).
 #pragma once
@@ -20,7 +21,8 @@
 
 namespace octet::tools {
 
-// Throws Error naming `where` unless the metric is one of those above. `map` is refused: it needs a box decoder for each detector.
+// Throws Error naming `where` unless the metric is one of those above. `map` is refused: it needs a box decoder for each
+// detector.
 void check_metric(const std::string& metric, const std::string& where);
 
 class Metric {
@@ -40,7 +42,7 @@ class Metric {
   double peak_;
   size_t samples_ = 0;
   double sum_ = 0;
-  std::vector<double> scores_, truths_;             // correlations, auc
+  std::vector<double> scores_, truths_;                     // correlations, auc
   std::vector<double> true_positive_, predicted_, actual_;  // f1, miou: by class
 };
 

@@ -10,8 +10,9 @@ namespace octet::tools {
 namespace {
 
 constexpr std::pair<std::string_view, DType> kTypes[] = {
-    {"<f4", DType::f32}, {"<f8", DType::f64}, {"<f2", DType::f16}, {"|i1", DType::s8},  {"|u1", DType::u8},      {"<i2", DType::s16},
-    {"<u2", DType::u16}, {"<i4", DType::s32}, {"<u4", DType::u32}, {"<i8", DType::s64}, {"<u8", DType::u64}, {"|b1", DType::boolean},
+    {"<f4", DType::f32}, {"<f8", DType::f64}, {"<f2", DType::f16}, {"|i1", DType::s8},
+    {"|u1", DType::u8},  {"<i2", DType::s16}, {"<u2", DType::u16}, {"<i4", DType::s32},
+    {"<u4", DType::u32}, {"<i8", DType::s64}, {"<u8", DType::u64}, {"|b1", DType::boolean},
 };
 constexpr std::string_view kMagic{"\x93NUMPY", 6};
 
@@ -82,7 +83,8 @@ graph::Tensor parse_npy(std::string_view bytes, const std::string& path) {
     wanted *= static_cast<size_t>(d);
   }
   if (wanted != data)
-    fail(path, "its shape " + to_string(shape) + " needs " + std::to_string(wanted) + " bytes, but " + std::to_string(data) + " follow");
+    fail(path, "its shape " + to_string(shape) + " needs " + std::to_string(wanted) + " bytes, but " + std::to_string(data) +
+                   " follow");
   graph::Tensor tensor(dtype, shape);
   if (data) std::memcpy(tensor.mutable_as<char>(), bytes.data() + prefix + length, data);
   return tensor;
@@ -93,14 +95,16 @@ graph::Tensor read_npy(const std::string& path) { return parse_npy(read_file(pat
 void write_npy(const std::string& path, const TensorView& value) {
   if (value.dtype == DType::bf16) {
     graph::Tensor wide(DType::f32, value.shape);
-    for (int64_t i = 0; i < wide.size(); ++i) wide.mutable_as<float>()[i] = graph::bfloat16_to_float(value.as<const uint16_t>()[i]);
+    for (int64_t i = 0; i < wide.size(); ++i)
+      wide.mutable_as<float>()[i] = graph::bfloat16_to_float(value.as<const uint16_t>()[i]);
     return write_npy(path, wide.view());
   }
   std::string_view descr;
   for (const auto& [text, type] : kTypes)
     if (type == value.dtype) descr = text;
   if (descr.empty())
-    throw Error(ErrorCode::unsupported, path + ": a .npy file cannot hold elements of type " + std::string(to_string(value.dtype)));
+    throw Error(ErrorCode::unsupported,
+                path + ": a .npy file cannot hold elements of type " + std::string(to_string(value.dtype)));
   std::string header = "{'descr': '" + std::string(descr) + "', 'fortran_order': False, 'shape': (";
   for (const int64_t d : value.shape) header += std::to_string(d) + ",";
   header += "), }";

@@ -52,8 +52,9 @@ Action declare_quantize(CLI::App& command) {
   command.add_option("output", o->out, "the ONNX file to write")->required()->type_name("OUT.onnx");
   command.add_option("--data", o->data, "data set whose calibration part sets the ranges; without it synthetic inputs do")
       ->type_name("D.json");
-  command.add_option("--style", o->style,
-                     "fused (default): no Q/DQ inside what octet fuses; portable: Q/DQ as ONNX Runtime's quantizer writes them")
+  command
+      .add_option("--style", o->style,
+                  "fused (default): no Q/DQ inside what octet fuses; portable: Q/DQ as ONNX Runtime's quantizer writes them")
       ->type_name("NAME");
   command.add_flag("--external-data", o->external_data, "weights in OUT.onnx.data");
   add_isa(command, o->common);

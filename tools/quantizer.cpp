@@ -17,14 +17,19 @@ constexpr uint64_t kCalibrationSeed = 1000;  // other inputs than those evaluate
 Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
                          const std::function<void(const std::string&)>& progress) {
   if (source.quantized)
-    throw Error(ErrorCode::invalid_argument, source.file + ": it computes with quantized activations already; expected a float model");
+    throw Error(ErrorCode::invalid_argument,
+                source.file + ": it computes with quantized activations already; expected a float model");
   Quantized result;
-  result.note = request.data ? request.data->hold_out_calibration()
-                             : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
+  result.note = request.data
+                    ? request.data->hold_out_calibration()
+                    : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
   const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
 
-  const std::vector<std::string> values = graph::values_to_calibrate(*source.graph);
-  const Model model = model_from_graph(source.graph->clone(), {request.isa, {}});
+  const auto prepared = source.graph->clone();
+  prepared->file = source.file;
+  graph::prepare_for_quantization(*prepared);
+  const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
+  const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
   const int64_t batch = fixed_batch(model.inputs());
   const auto feed = [&](size_t index, Session& session) {
     const size_t first = index * static_cast<size_t>(batch);
@@ -43,11 +48,11 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     return true;
   };
   graph::Ranges ranges;
-  for (const auto& [name, range] : calibrate(*source.graph, values, feed, {request.isa, {}}, {.threads = request.threads}))
+  for (const auto& [name, range] : calibrate(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}))
     ranges[name] = {range.min, range.max};
   graph::QuantizeOptions options;
-  options.style = request.portable ? graph::QuantizeStyle::portable : graph::QuantizeStyle::fused;
-  result.graph = graph::quantize_static(*source.graph, ranges, options);
+  options.style = request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused;
+  result.graph = graph::quantize_static(*prepared, ranges, options);
   result.graph->file = source.file;
   return result;
 }

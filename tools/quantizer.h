@@ -25,6 +25,7 @@ struct Quantized {
   std::string note;  // "calibrated on the 500 calibration samples of cifar10-4500"
 };
 
-Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request, const std::function<void(const std::string&)>& progress);
+Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
+                         const std::function<void(const std::string&)>& progress);
 
 }  // namespace octet::tools

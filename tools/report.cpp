@@ -19,7 +19,8 @@ using Json = nlohmann::ordered_json;
 bool is_fraction(const std::string& metric) { return metric != "psnr"; }
 
 std::string show(const Accuracy& a) {
-  return is_fraction(a.metric) ? fmt::format("{} {:.2f} %", a.metric, a.value * 100) : fmt::format("{} {:.2f} dB", a.metric, a.value);
+  return is_fraction(a.metric) ? fmt::format("{} {:.2f} %", a.metric, a.value * 100)
+                               : fmt::format("{} {:.2f} dB", a.metric, a.value);
 }
 
 struct Column {
@@ -33,7 +34,8 @@ const std::vector<Column>& columns() {
       {"model", [](const BenchRun& r) { return r.model; }},
       {"type", [](const BenchRun& r) { return r.precision; }},
       {"isa", [](const BenchRun& r) { return r.isa; }},
-      {"thr", [](const BenchRun& r) {
+      {"thr",
+       [](const BenchRun& r) {
          return r.streams > 1 ? fmt::format("{}x{}", r.streams, r.threads) : std::to_string(r.threads);
        }},
       {"batch", [](const BenchRun& r) { return std::to_string(r.batch); }},
@@ -48,8 +50,10 @@ const std::vector<Column>& columns() {
       {"arena MB", [](const BenchRun& r) { return fmt::format("{:.2f}", r.arena_mb); }},
       {"int8/float steps", [](const BenchRun& r) { return fmt::format("{}/{}", r.int8_steps, r.float_steps); }},
       {"accuracy", [](const BenchRun& r) { return r.accuracy ? show(*r.accuracy) : std::string("-"); }},
-      {"agrees with fp32", [](const BenchRun& r) {
-         return r.agreement ? fmt::format("{:.1f} % {:.1f} dB", r.agreement->top1 * 100, r.agreement->sqnr_db) : std::string("-");
+      {"agrees with fp32",
+       [](const BenchRun& r) {
+         return r.agreement ? fmt::format("{:.1f} % {:.1f} dB", r.agreement->top1 * 100, r.agreement->sqnr_db)
+                            : std::string("-");
        }},
       {"output hash", [](const BenchRun& r) { return r.output_hash; }},
   };
@@ -57,8 +61,9 @@ const std::vector<Column>& columns() {
 }
 
 std::string sentence(const Comparison& c) {
-  std::string text = fmt::format("{} on {}, {} thread{}: INT8 is {:.2f} times as fast as FP32 (throughput {:.2f}), weights {:.2f} times smaller",
-                                 c.model, c.isa, c.threads, c.threads == 1 ? "" : "s", c.speedup, c.throughput_ratio, c.size_ratio);
+  std::string text = fmt::format(
+      "{} on {}, {} thread{}: INT8 is {:.2f} times as fast as FP32 (throughput {:.2f}), weights {:.2f} times smaller",
+      c.model, c.isa, c.threads, c.threads == 1 ? "" : "s", c.speedup, c.throughput_ratio, c.size_ratio);
   if (c.accuracy_drop) text += fmt::format(", accuracy drop {:.2f} points", *c.accuracy_drop * 100);
   return text;
 }
@@ -140,8 +145,8 @@ std::string to_json(const Report& report) {
   json["machine"] = {{"cpu", report.machine.cpu}, {"cores", report.machine.cores}, {"isas", report.machine.isas}};
   json["runs"] = Json::array();
   for (const BenchRun& r : report.runs) {
-    Json run = {{"model", r.model},         {"file", r.file},       {"precision", r.precision}, {"isa", r.isa},
-                {"threads", r.threads},     {"streams", r.streams}, {"batch", r.batch}};
+    Json run = {{"model", r.model},     {"file", r.file},       {"precision", r.precision}, {"isa", r.isa},
+                {"threads", r.threads}, {"streams", r.streams}, {"batch", r.batch}};
     run["latency_ms"] = {{"min", r.latency.min}, {"median", r.latency.median}, {"p90", r.latency.p90},
                          {"p99", r.latency.p99}, {"mean", r.latency.mean},     {"samples", r.latency.samples}};
     run["throughput_per_s"] = r.throughput;
@@ -152,15 +157,21 @@ std::string to_json(const Report& report) {
     run["arena_mb"] = r.arena_mb;
     run["steps"] = {{"int8", r.int8_steps}, {"float", r.float_steps}};
     run["gops"] = r.gops;
-    if (r.accuracy) run["accuracy"] = {{"metric", r.accuracy->metric}, {"value", r.accuracy->value}, {"samples", r.accuracy->samples}};
-    if (r.agreement) run["agreement"] = {{"top1", r.agreement->top1}, {"sqnr_db", r.agreement->sqnr_db}, {"cosine", r.agreement->cosine}};
+    if (r.accuracy)
+      run["accuracy"] = {{"metric", r.accuracy->metric}, {"value", r.accuracy->value}, {"samples", r.accuracy->samples}};
+    if (r.agreement)
+      run["agreement"] = {{"top1", r.agreement->top1}, {"sqnr_db", r.agreement->sqnr_db}, {"cosine", r.agreement->cosine}};
     run["output_hash"] = r.output_hash;
     if (!r.note.empty()) run["note"] = r.note;
     json["runs"].push_back(run);
   }
   json["comparisons"] = Json::array();
   for (const Comparison& c : report.comparisons) {
-    Json entry = {{"model", c.model},     {"isa", c.isa}, {"threads", c.threads}, {"speedup", c.speedup}, {"throughput_ratio", c.throughput_ratio}};
+    Json entry = {{"model", c.model},
+                  {"isa", c.isa},
+                  {"threads", c.threads},
+                  {"speedup", c.speedup},
+                  {"throughput_ratio", c.throughput_ratio}};
     if (c.accuracy_drop) entry["accuracy_drop"] = *c.accuracy_drop;
     entry["size_ratio"] = c.size_ratio;
     json["comparisons"].push_back(entry);
@@ -173,7 +184,8 @@ std::string to_html(const Report& report) {
       "<!doctype html>\n<meta charset=\"utf-8\">\n<title>octet bench</title>\n<style>\n"
       "body{font:14px/1.5 system-ui,sans-serif;margin:2em;max-width:110em}\ntable{border-collapse:collapse}\n"
       "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\n"
-      "td:nth-child(-n+3),th:nth-child(-n+3){text-align:left}\ntr.int8{background:#eef6ee}\n.bar{display:inline-block;height:.8em}\n"
+      "td:nth-child(-n+3),th:nth-child(-n+3){text-align:left}\ntr.int8{background:#eef6ee}\n.bar{display:inline-block;"
+      "height:.8em}\n"
       ".fp32 .bar{background:#789}\n.int8 .bar{background:#3a7}\n</style>\n<h1>octet bench</h1>\n<p>" +
       escape(machine_line(report.machine)) + "</p>\n<table>\n<tr>";
   for (const Column& c : columns()) html += "<th>" + escape(c.title) + "</th>";

@@ -57,7 +57,8 @@ int run(const Options& options) {
   for (const auto& [name, tensor] : given) {
     bool known = false;
     for (const ValueInfo& info : model.inputs()) known |= info.name == name;
-    if (!known) throw Error(ErrorCode::invalid_argument, file + ": there is no input '" + name + "'; the model has " + wanted);
+    if (!known)
+      throw Error(ErrorCode::invalid_argument, file + ": there is no input '" + name + "'; the model has " + wanted);
   }
   if (!missing.empty()) throw Error(ErrorCode::invalid_argument, file + ": missing --input for " + missing);
 
@@ -94,8 +95,12 @@ int run(const Options& options) {
 Action declare_run(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("model", o->model, "an ONNX file or zoo:NAME")->required()->type_name("MODEL");
-  command.add_option("--input", o->inputs, "NAME=x.npy, once for each input of the model")->type_name("NAME=x.npy");
-  command.add_option("--output-dir", o->output_dir, "folder for the outputs, NAME.npy each; without it only their types are printed")
+  command.add_option("--input", o->inputs, "NAME=x.npy, once for each input of the model")
+      ->allow_extra_args(false)
+      ->type_name("NAME=x.npy");
+  command
+      .add_option("--output-dir", o->output_dir,
+                  "folder for the outputs, NAME.npy each; without it only their types are printed")
       ->type_name("DIR");
   add_isa(command, o->common);
   add_threads(command, o->common);

@@ -62,7 +62,8 @@ std::string quantized_difference(const graph::Tensor& want, const std::vector<fl
   const std::vector<float> reference = want.to_f32();
   Closeness closeness;
   closeness.add(reference, got);
-  if (!(closeness.cosine() >= kLeastCosine)) return fmt::format("cosine {:.4f} with what was expected, at least {} wanted", closeness.cosine(), kLeastCosine);
+  if (!(closeness.cosine() >= kLeastCosine))
+    return fmt::format("cosine {:.4f} with what was expected, at least {} wanted", closeness.cosine(), kLeastCosine);
   if (argmax(reference) != argmax(got))
     return fmt::format("the largest element is {}, expected {}", argmax(got), argmax(reference));
   return "";
@@ -81,7 +82,8 @@ std::vector<std::string> numbered(const fs::path& folder, const std::string& ste
 std::vector<fs::path> data_sets(const fs::path& folder) {
   std::vector<fs::path> sets;
   for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory() && entry.path().filename().string().rfind("test_data_set_", 0) == 0) sets.push_back(entry.path());
+    if (entry.is_directory() && entry.path().filename().string().rfind("test_data_set_", 0) == 0)
+      sets.push_back(entry.path());
   std::sort(sets.begin(), sets.end());
   return sets;
 }
@@ -91,14 +93,16 @@ struct Failure {
 };
 
 // Runs one data set; adds the outputs' bytes to the hash.
-void run_data_set(const Model& model, Session& session, const fs::path& set, bool quantized, const Tolerance& tolerance, Hash& hash) {
+void run_data_set(const Model& model, Session& session, const fs::path& set, bool quantized, const Tolerance& tolerance,
+                  Hash& hash) {
   const auto inputs = numbered(set, "input"), outputs = numbered(set, "output");
   const std::string where = set.filename().string();
   if (inputs.size() != model.inputs().size())
     throw Failure{fmt::format("{}: {} inputs, the model has {}", where, inputs.size(), model.inputs().size())};
   if (outputs.empty() || outputs.size() > model.outputs().size())
     throw Failure{fmt::format("{}: {} outputs, the model has {}", where, outputs.size(), model.outputs().size())};
-  for (size_t i = 0; i < inputs.size(); ++i) session.set_input(model.inputs()[i].name, onnx::import_tensor(inputs[i]).view());
+  for (size_t i = 0; i < inputs.size(); ++i)
+    session.set_input(model.inputs()[i].name, onnx::import_tensor(inputs[i]).view());
   session.run();
   for (size_t i = 0; i < outputs.size(); ++i) {
     const TensorView got = session.output(i);
@@ -127,7 +131,8 @@ std::vector<std::string> find_cases(const std::string& root) {
   if (error) throw Error(ErrorCode::io, root + ": cannot be listed: " + error.message());
   for (const auto& entry : tree)
     if (entry.path().filename() == "model.onnx") folders.push_back(entry.path().parent_path().string());
-  if (folders.empty()) throw Error(ErrorCode::invalid_argument, root + ": expected a folder that holds test cases (model.onnx), found none");
+  if (folders.empty())
+    throw Error(ErrorCode::invalid_argument, root + ": expected a folder that holds test cases (model.onnx), found none");
   std::sort(folders.begin(), folders.end());
   return folders;
 }

@@ -1,16 +1,19 @@
-// ONNX test cases: a folder with model.onnx and test_data_set_N/{input_i.pb, output_i.pb}, the layout of the ONNX backend tests.
+// ONNX test cases: a folder with model.onnx and test_data_set_N/{input_i.pb, output_i.pb}, the layout of the ONNX backend
+// tests.
 //
 // What "the same output" means depends on what the graph computes. Shapes and types must be equal always.
 //
-//   float graph      |got - want| <= rtol * |want| + atol * max|want| + 1e-7 for each element of a float output; NaN equals NaN,
+//   float graph      |got - want| <= rtol * |want| + atol * max|want| + 1e-7 for each element of a float output; NaN equals
+//   NaN,
 //                    infinities equal themselves; integers and booleans are equal.
 //                    Defaults rtol 1e-3, atol 1e-4; ten times as much where the output is float16 or bfloat16.
-//   quantized graph  (one with quantized activations) rounding of one quantum inside the graph is allowed, as folding Q/DQ patterns into integer
-//                    arithmetic may move ties: 8-bit outputs differ by at most 2 quanta; a float output has the same argmax and
-//                    a cosine of at least 0.99 with what was expected; other integers are equal.
+//   quantized graph  (one with quantized activations) rounding of one quantum inside the graph is allowed, as folding Q/DQ
+//   patterns into integer
+//                    arithmetic may move ties: 8-bit outputs differ by at most 2 quanta; a float output has the same argmax
+//                    and a cosine of at least 0.99 with what was expected; other integers are equal.
 //
-// A case that octet refuses as unsupported is skipped, with the refusal as reason. With several ISAs the outputs must be equal to
-// the last bit on all of them, whatever the tolerance.
+// A case that octet refuses as unsupported is skipped, with the refusal as reason. With several ISAs the outputs must be
+// equal to the last bit on all of them, whatever the tolerance.
 #pragma once
 
 #include <string>

@@ -128,7 +128,8 @@ ColdStart spawn_cold_start(const std::vector<std::string>& arguments) {
   ::close(ends[1]);
   std::string text;
   char buffer[512];
-  for (ssize_t n = 0; spawned == 0 && (n = ::read(ends[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n = 0; spawned == 0 && (n = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   ::close(ends[0]);
   if (spawned != 0) fail(std::strerror(spawned));
   int status = 0;

@@ -1,8 +1,8 @@
 // Timing of models, side by side.
 //
-// Contenders (FP32 and INT8 of one model) are measured in alternating slices of a quarter of a second, so that what disturbs the machine
-// for a while disturbs all of them: the ratio of their medians is honest even where the figures are not. A stream is a session in a thread
-// of its own; with several, a slice runs all of them at once until its end.
+// Contenders (FP32 and INT8 of one model) are measured in alternating slices of a quarter of a second, so that what disturbs
+// the machine for a while disturbs all of them: the ratio of their medians is honest even where the figures are not. A
+// stream is a session in a thread of its own; with several, a slice runs all of them at once until its end.
 #pragma once
 
 #include <functional>
@@ -21,12 +21,13 @@ Latency summarize(std::vector<double> ms);
 
 struct Contender {
   std::vector<Session*> streams;
-  std::vector<double> ms;       // one entry an inference
-  double busy_seconds = 0;      // wall time of its slices
+  std::vector<double> ms;   // one entry an inference
+  double busy_seconds = 0;  // wall time of its slices
   double per_second() const { return busy_seconds > 0 ? static_cast<double>(ms.size()) / busy_seconds : 0; }
 };
 
-// Warms up, then measures each contender for `seconds`, and for at least ten samples unless that would take four times as long.
+// Warms up, then measures each contender for `seconds`, and for at least ten samples unless that would take four times as
+// long.
 void measure(std::vector<Contender>& contenders, double seconds);
 
 // What a user waits for in a fresh process, from file to first result; run as `octet cold-start` by spawn_cold_start.

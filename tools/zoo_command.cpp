@@ -20,7 +20,8 @@ struct Options {
 };
 
 int list_zoo() {
-  for (const zoo::ZooEntry& entry : zoo::list()) fmt::print("{:<16} {:>8.3f} GMAC  {}\n", entry.name, entry.gmacs, entry.description);
+  for (const zoo::ZooEntry& entry : zoo::list())
+    fmt::print("{:<16} {:>8.3f} GMAC  {}\n", entry.name, entry.gmacs, entry.description);
   return kDone;
 }
 
