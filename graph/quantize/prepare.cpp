@@ -57,8 +57,10 @@ void restore_gemm(Graph& graph, Node* node) {
 
 void restore_products(Graph& graph) {
   for (Node* node : graph.node_list()) {
-    if (node->op_name() == "octet.Conv") restore_conv(graph, node);
-    if (node->op_name() == "octet.Gemm") restore_gemm(graph, node);
+    if (node->op_name() == "octet.Conv")
+      restore_conv(graph, node);
+    else if (node->op_name() == "octet.Gemm")
+      restore_gemm(graph, node);
   }
 }
 
