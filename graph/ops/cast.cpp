@@ -68,8 +68,7 @@ template <class Ctx>
 DType cast_target(const Ctx& ctx) {
   const int64_t code = ctx.node().attr("to", int64_t{0});
   const DType to = dtype_from_onnx(code);
-  if (to == DType::undefined || to == DType::string)
-    fail(ctx, "attribute to is " + std::to_string(code) + "; expected the code of a numeric element type");
+  if (to == DType::undefined) fail(ctx, "attribute to is " + std::to_string(code) + "; expected the code of an element type octet knows");
   return to;
 }
 

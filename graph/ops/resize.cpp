@@ -16,6 +16,7 @@ namespace {
 struct Axis {
   int64_t in = 1, out = 1;
   float scale = 1;
+  float length = 1;  // of the output before it was rounded down
   float roi_start = 0, roi_end = 1;
   bool resized() const { return in != out || scale != 1.0f; }
 };
@@ -47,7 +48,10 @@ void expect_count(const Ctx& ctx, const char* what, size_t count, size_t wanted)
 template <class Ctx>
 std::vector<Axis> plan_axes(const Ctx& ctx, const Dims& x) {
   std::vector<Axis> plan(x.size());
-  for (size_t i = 0; i < x.size(); ++i) plan[i].in = plan[i].out = x[i].value;
+  for (size_t i = 0; i < x.size(); ++i) {
+    plan[i].in = plan[i].out = x[i].value;
+    plan[i].length = static_cast<float>(plan[i].out);
+  }
   const std::vector<int64_t> axes = axes_of(ctx, x.size());
   const bool by_scale = given(ctx, 2);
   if (by_scale == given(ctx, 3)) fail(ctx, "both or neither of scales and sizes are given; expected one of them");
@@ -58,7 +62,8 @@ std::vector<Axis> plan_axes(const Ctx& ctx, const Dims& x) {
       Axis& a = plan[static_cast<size_t>(axes[i])];
       a.scale = scales ? static_cast<float>(scales->at_f64(static_cast<int64_t>(i))) : 0.0f;
       if (scales && !(a.scale > 0)) fail(ctx, "a scale is " + std::to_string(a.scale) + "; expected a positive number");
-      a.out = a.in < 0 || !scales ? -1 : static_cast<int64_t>(std::floor(static_cast<float>(a.in) * a.scale));
+      a.length = static_cast<float>(a.in) * a.scale;
+      a.out = a.in < 0 || !scales ? -1 : static_cast<int64_t>(std::floor(a.length));
     }
     return plan;
   }
@@ -73,6 +78,7 @@ std::vector<Axis> plan_axes(const Ctx& ctx, const Dims& x) {
     a.out = told ? *(*sizes)[i].number : -1;
     known = known && told && a.in > 0;
     if (told && a.out < 1) fail(ctx, "a size is " + std::to_string(a.out) + "; expected at least 1");
+    a.length = static_cast<float>(a.out);
     a.scale = a.in > 0 && told ? static_cast<float>(a.out) / static_cast<float>(a.in) : 0.0f;
     if (i == 0 || (policy == "not_larger" ? a.scale < common : a.scale > common)) common = a.scale;
   }
@@ -80,7 +86,8 @@ std::vector<Axis> plan_axes(const Ctx& ctx, const Dims& x) {
   for (const int64_t axis : axes) {
     Axis& a = plan[static_cast<size_t>(axis)];
     a.scale = common;
-    a.out = known ? static_cast<int64_t>(std::floor(common * static_cast<float>(a.in) + 0.5f)) : -1;
+    a.length = common * static_cast<float>(a.in);
+    a.out = known ? static_cast<int64_t>(std::floor(a.length + 0.5f)) : -1;
   }
   return plan;
 }
@@ -101,7 +108,8 @@ void infer_resize(InferContext& ctx) {
   expect_one_of(ctx, "nearest_mode", "round_prefer_floor", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
   expect_one_of(ctx, "keep_aspect_ratio_policy", "stretch", {"stretch", "not_larger", "not_smaller"});
   expect_one_of(ctx, "coordinate_transformation_mode", "half_pixel",
-                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"});
+                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
+                 "tf_half_pixel_for_nn"});
   const MaybeDims x = dims_of(ctx, 0);
   if (!x) return set_moved(ctx, 0, 0, std::nullopt);
   const std::vector<Axis> plan = plan_axes(ctx, *x);
@@ -116,16 +124,17 @@ void infer_resize(InferContext& ctx) {
 
 // --- coordinates -------------------------------------------------------------------------------------------------------------
 float source_coordinate(const std::string& mode, const Axis& a, int64_t i) {
-  const auto x = static_cast<float>(i), in = static_cast<float>(a.in), out = static_cast<float>(a.out);
+  const auto x = static_cast<float>(i), in = static_cast<float>(a.in), out = a.length;
   if (mode == "asymmetric") return x / a.scale;
+  if (mode == "tf_half_pixel_for_nn") return (x + 0.5f) / a.scale;
   if (mode == "pytorch_half_pixel") return a.out > 1 ? (x + 0.5f) / a.scale - 0.5f : 0.0f;
-  if (mode == "align_corners") return a.out == 1 ? 0.0f : x * (in - 1) / (out - 1);
+  if (mode == "align_corners") return out == 1 ? 0.0f : x * (in - 1) / (out - 1);
   if (mode == "tf_crop_and_resize") {
     if (a.out == 1) return 0.5f * (a.roi_start + a.roi_end) * (in - 1);
     return a.roi_start * (in - 1) + x * (a.roi_end - a.roi_start) * (in - 1) / (out - 1);
   }
   if (mode == "half_pixel_symmetric") {
-    const float adjustment = out / (in * a.scale);
+    const float adjustment = static_cast<float>(a.out) / out;
     return in / 2 * (1 - adjustment) + (x + 0.5f) / a.scale - 0.5f;
   }
   return (x + 0.5f) / a.scale - 0.5f;

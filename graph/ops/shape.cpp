@@ -254,13 +254,12 @@ void eval_identity(EvalContext& ctx) { ctx.out() = ctx.in(0); }
 
 // Inference leaves the data alone; the mask keeps everything.
 void infer_dropout(InferContext& ctx) {
-  if (const Tensor* training = ctx.has(2) ? ctx.constant(2) : nullptr; training && training->at_s64(0) != 0)
-    fail(ctx, "training_mode is true; expected an inference graph");
   infer_same_as_input(ctx);
   if (ctx.node().outputs().size() > 1) set_dims(ctx, 1, DType::boolean, dims_of(ctx, 0));
 }
 void eval_dropout(EvalContext& ctx) {
-  if (ctx.has(2) && ctx.in(2).at_s64(0) != 0) fail(ctx, "training_mode is true; expected an inference graph");
+  if (ctx.has(2) && ctx.in(2).at_s64(0) != 0)
+    ctx.fail(ErrorCode::unsupported, "training_mode is true; expected an inference graph");
   ctx.out() = ctx.in(0);
   if (ctx.output_count() < 2) return;
   Tensor mask(DType::boolean, ctx.in(0).shape());
