@@ -1,4 +1,9 @@
-// Every family of micro-benchmarks, added by main in this order.
+// The families of micro-benchmarks, registered by main in this order.
 #pragma once
 
-void add_depthwise_benchmarks();
+namespace octet::bench {
+
+void register_depthwise();  // depthwise_bench.cpp
+void register_ops();        // ops_bench.cpp: kernels/ops.h
+
+}  // namespace octet::bench

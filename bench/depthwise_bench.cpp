@@ -72,7 +72,7 @@ void depthwise(benchmark::State& state, const Isa& isa, const Layer& layer, bool
 }  // namespace
 }  // namespace octet::kernels
 
-void add_depthwise_benchmarks() {
+void octet::bench::register_depthwise() {
   using namespace octet::kernels;
   for (const Isa& isa : all_isas()) {
     if (isa.dot == DotKind::none || !supported(isa)) continue;

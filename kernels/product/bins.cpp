@@ -200,7 +200,7 @@ BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
   panel.b.resize((order.size() + panel.x_groups) * kVector);
   int8_t* to = panel.b.data();
   for (size_t t = 0; t < kBinTypeCount; ++t) {
-    panel.count[t] = static_cast<int32_t>(by_type[t].size());
+    if (!by_type[t].empty()) panel.runs.push_back({static_cast<uint32_t>(t), static_cast<int32_t>(by_type[t].size())});
     for (uint32_t i : by_type[t]) {
       const Bin<Columns>& bin = bins[i];
       for (int m = 0; m < bin.x; ++m, to += 2 * kVector) {

@@ -35,9 +35,17 @@ inline constexpr size_t kBinTypeCount = kBinTypes.size();
 // 16-register ISAs keep at most 5 weight vectors in registers.
 inline constexpr int kMaxGroupsYmm = 5, kMaxGroupsZmm = 8;
 
+// `count` bins of type kBinTypes[type], one after the other. A panel's runs name only the types it has; the kernel jumps from the
+// loop of one type to that of the next.
+struct BinRun {
+  uint32_t type;
+  int32_t count;
+};
+inline constexpr BinRun kEndOfRuns = {kBinTypeCount, 0};
+
 struct BinnedPanel {
   std::vector<uint32_t> order;               // group indices in order of use
-  std::array<int32_t, kBinTypeCount> count{};
+  std::vector<BinRun> runs;                  // without kEndOfRuns
   std::vector<int8_t> b;                     // vectors in order of use
   std::vector<int32_t> bias;                 // a column: what X mode owes
   size_t x_groups = 0;

@@ -2,10 +2,12 @@
 //
 //   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 | weights 19-31
 //
-//   for type (x, d):  for bin in count[type]:        weights of the bin to registers: |w|, w, then c as far as there is room
-//     for row:  t = maddubs(|w|, a ^ c) or maddubs(a, w) of the first group;  t += the same of the others (vpaddw)
-//               acc[row] += maddwd(t, ones)
+//   for run (type, count):  jump to the loop of the type (x, d), through a table behind the code
+//     for bin in count:         weights of the bin to registers: |w|, w, then c as far as there is room
+//       for row:  t = maddubs(|w|, a ^ c) or maddubs(a, w) of the first group;  t += the same of the others (vpaddw)
+//                 acc[row] += maddwd(t, ones)
 #include <cassert>
+#include <cstddef>
 
 #include "kernels/product/kernel.h"
 #include "kernels/product/registers.h"
@@ -24,26 +26,38 @@ class BinLoop {
 
   void emit() {
     as_.broadcast_constant(ones_, 0x00010001, as_.eax);
+    Label loop[kBinTypeCount], table, end;
+    emit_jump(table);
     for (size_t type = 0; type < kBinTypeCount; ++type) {
       const BinType bin = kBinTypes[type];
       if (bin.x + bin.d > max_groups_) continue;
-      Label top, end;
-      as_.mov(kLeft.cvt32(), as_.ptr[kCounts + static_cast<int>(4 * type)]);
-      as_.test(kLeft.cvt32(), kLeft.cvt32());
-      as_.jz(end, Xbyak::CodeGenerator::T_NEAR);
       as_.align(16);
-      as_.L(top);
+      as_.L(loop[type]);
       emit_bin(bin);
       as_.dec(kLeft.cvt32());
-      as_.jnz(top, Xbyak::CodeGenerator::T_NEAR);
-      as_.L(end);
+      as_.jnz(loop[type], Xbyak::CodeGenerator::T_NEAR);
+      emit_jump(table);
     }
+    as_.align(8);
+    as_.L(table);
+    for (size_t type = 0; type < kBinTypeCount; ++type)
+      as_.putL(kBinTypes[type].x + kBinTypes[type].d > max_groups_ ? end : loop[type]);
+    as_.putL(end);  // kEndOfRuns
+    as_.L(end);
   }
 
  private:
   // The vectors of a bin in memory: |w| c of each X group, then w of each D group.
   static int magnitude(int group) { return 2 * group; }
   static int flip(int group) { return 2 * group + 1; }
+
+  void emit_jump(const Label& table) {
+    as_.mov(as_.rcx, table);
+    as_.mov(as_.eax, as_.ptr[kRuns + static_cast<int>(offsetof(BinRun, type))]);
+    as_.mov(kLeft.cvt32(), as_.ptr[kRuns + static_cast<int>(offsetof(BinRun, count))]);
+    as_.add(kRuns, static_cast<uint32_t>(sizeof(BinRun)));
+    as_.jmp(as_.ptr[as_.rcx + as_.rax * 8]);
+  }
 
   void emit_bin(const BinType& bin) {
     const int groups = bin.x + bin.d, vectors = 2 * bin.x + bin.d, bytes = as_.vector_bytes();

@@ -77,7 +77,7 @@ Blocking blocking(int64_t height, int64_t width, int max_rows) {
 }
 
 int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes) {
-  constexpr int64_t kFirstLevel = 20 << 10, kSecondLevel = 192 << 10, kWeightsInSecondLevel = 256 << 10;
+  constexpr int64_t kFirstLevel = 40 << 10, kSecondLevel = 192 << 10, kWeightsInSecondLevel = 256 << 10;
   const int64_t budget = weight_bytes <= kWeightsInSecondLevel ? kFirstLevel : kSecondLevel;
   return std::max<int64_t>(1, budget / std::max<int64_t>(1, block_bytes));
 }

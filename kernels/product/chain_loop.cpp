@@ -5,7 +5,9 @@
 //   ymm 6x2: 12 + 2 + 2        zmm 14x2: 28 + 2 + 2, 28x1: 28 + 1 + 3, 6x4: 24 + 4 + 4
 //
 //   for group (4 at a time, then one by one):  weights to registers;  for row:  broadcast x;  for vector:  acc += x . w
+#include <algorithm>
 #include <cassert>
+#include <cstddef>
 
 #include "kernels/product/kernel.h"
 #include "kernels/product/registers.h"
@@ -50,7 +52,7 @@ void emit_chain(Assembler& as, const ProductKernelSpec& spec) {
     as.add(kOffsets, static_cast<uint32_t>(4 * groups));
   };
   Xbyak::Label four, tail, one, end;
-  as.mov(kLeft.cvt32(), as.ptr[kCounts]);
+  as.mov(kLeft.cvt32(), as.ptr[kRuns + static_cast<int>(offsetof(BinRun, count))]);
   as.sub(kLeft.cvt32(), kUnroll);
   as.jl(tail, Xbyak::CodeGenerator::T_NEAR);
   as.align(32);

@@ -25,7 +25,7 @@ void emit_start(Assembler& as, const ProductKernelSpec& spec) {
   as.mov(kWeights, arg(offsetof(ProductArgs, b)));
   as.mov(kOffsets, arg(offsetof(ProductArgs, offsets)));
   as.mov(as.rax, arg(offsetof(ProductArgs, params)));
-  as.mov(kCounts, arg(offsetof(ProductArgs, count)));
+  as.mov(kRuns, arg(offsetof(ProductArgs, runs)));
   for (size_t row = 0; row < spec.rows.size(); ++row)
     for (int vector = 0; vector < spec.vectors; ++vector) {
       const int acc = static_cast<int>(row) * spec.vectors + vector;

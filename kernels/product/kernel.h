@@ -29,7 +29,7 @@ struct ProductArgs {
   const RowBlock* block_end;  // not equal to block
   const int8_t* b;
   const int32_t* offsets;
-  const int32_t* count;  // Program::count
+  const BinRun* runs;
   const ChannelParams* params;
   const EpilogueConstants* constants;
 };

@@ -47,7 +47,7 @@ struct PanelCall {
   const Panel* panel;
   const int8_t* b;
   const int32_t* offsets;
-  const int32_t* count;
+  const BinRun* runs;
   size_t params;                 // byte offset into the channel records
   const ProductFunction* code;   // a function a shape
 };
@@ -156,7 +156,10 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   for (size_t i = plan.blocks.size(); i-- > 0;)
     plan.run_end[i] = i + 1 < plan.blocks.size() && plan.shape[i] == plan.shape[i + 1] ? plan.run_end[i + 1]
                                                                                       : static_cast<int64_t>(i) + 1;
-  plan.chunk = chunk_blocks(weight_bytes, max_rows * s.stride_h * s.stride_w * s.ic / s.groups * x_bytes());
+  const Epilogue& e = problem_.epilogue;
+  const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
+  const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
+  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes);
   return {};
 }
 
@@ -177,7 +180,7 @@ std::string ProductConv::bind() {
   for (const Panel& panel : form_.panels)
     if (class_of.emplace(panel.vectors, class_of.size()).second) classes_.emplace_back();
   for (const auto& [vectors, index] : class_of)
-    if (std::string reason = plan_rows(vectors, static_cast<int64_t>(form_.b.bytes()), classes_[index].rows); !reason.empty())
+    if (std::string reason = plan_rows(vectors, static_cast<int64_t>(form_.b_bytes), classes_[index].rows); !reason.empty())
       return reason;
   for (const Panel& panel : form_.panels) {
     PanelClass& cls = classes_[class_of[panel.vectors]];
@@ -185,7 +188,7 @@ std::string ProductConv::bind() {
     const size_t params = static_cast<size_t>(panel.group * records_per_group_ + local / 16) * sizeof(ChannelParams) +
                           static_cast<size_t>(local % 16) * 4;
     cls.calls.push_back({&panel, form_.b.as<int8_t>() + panel.b_offset, offsets_[panel.program].data(),
-                         form_.programs[panel.program].count.data(), params, code_for(panel, cls.rows)});
+                         form_.programs[panel.program].runs.data(), params, code_for(panel, cls.rows)});
   }
   static constexpr const char* kKinds[] = {"u8s8 bins", "u8s8 vpdpbusd", "f32 fma"};
   const PanelClass& main = classes_.front();
@@ -234,7 +237,7 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
         if (args.residual) call.residual = static_cast<const uint8_t*>(args.residual) + panel.panel->channel * r_element;
         call.b = panel.b;
         call.offsets = panel.offsets;
-        call.count = panel.count;
+        call.runs = panel.runs;
         call.params = reinterpret_cast<const ChannelParams*>(params + panel.params);
         for (int64_t block = begin; block < end;) {
           const int64_t run = std::min(end, rows.run_end[static_cast<size_t>(block)]);

@@ -15,7 +15,6 @@
 // groups only where something remains.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -36,8 +35,8 @@ struct KGroup {
 };
 
 struct Program {
-  std::vector<uint32_t> groups;              // indices into ProductForm::groups, in order of use
-  std::array<int32_t, kBinTypeCount> count;  // bins of each type; dot and fma: count[0] groups
+  std::vector<uint32_t> groups;  // indices into ProductForm::groups, in order of use
+  std::vector<BinRun> runs;      // ended by kEndOfRuns; dot and fma: one run, its count the number of groups
 };
 
 struct Panel {
@@ -56,6 +55,7 @@ struct ProductForm {
   std::vector<Panel> panels;
   std::vector<int32_t> bias;  // facts.bias plus what the bins' XOR mode owes; empty for fma
   AlignedBuffer b;
+  size_t b_bytes = 0;  // used
 };
 
 struct ProductWeights {
