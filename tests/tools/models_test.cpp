@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Models, SharedModel,
                                            "mobilenet_v2_dynamic", "resnet20_cifar10", "resnet56_cifar10", "ic_resnet8",
                                            "kws_dscnn", "kws_dscnn_int8", "ad01", "ad01_int8", "vww_96", "super_resolution",
                                            "ultraface_rfb320"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& named) { return std::string(named.param); });
 
 struct Expected {
   const char* model;
@@ -103,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(Models, SharedAccuracy,
                          ::testing::Values(Expected{"mnist", "mnist/mnist.json", 0.9892, 2.5 / 9500, 0.01},
                                            Expected{"resnet20_cifar10", "cifar10/resnet.json", 0.8102, 2.5 / 4500, 0.01},
                                            Expected{"ic_resnet8", "cifar10/ic_resnet8.json", 0.7669, 2.5 / 4500, 0.01}),
-                         [](const auto& info) { return std::string(info.param.model); });
+                         [](const auto& named) { return std::string(named.param.model); });
 
 TEST(SharedQuantized, KeywordSpottingKeepsItsAccuracy) {
   const fs::path model = shared() / "models/kws_dscnn_int8/model.onnx", json = shared() / "data/kws/int8.json";
