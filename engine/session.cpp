@@ -10,6 +10,7 @@
 #include "engine/fp_state.h"
 #include "engine/model_impl.h"
 #include "engine/thread_pool.h"
+#include "kernels/amx/tile_config.h"
 #include "octet/octet.h"
 
 namespace octet {
@@ -118,6 +119,7 @@ struct Session::Impl {
                     "input '" + v.name + "' (" + std::string(to_string(v.dtype)) + shape_text(v) + ") was not set");
       }
     prepare();
+    const bool uses_tiles = model.impl().isa().dot == kernels::DotKind::tile;
     std::exception_ptr error;
     std::atomic<bool> failed{false};
     const std::function<void(int)> task = [&](int thread) {
@@ -135,6 +137,7 @@ struct Session::Impl {
         if (failed.load(std::memory_order_acquire)) return;
         if (profile && thread == 0) record(i, std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
       }
+      if (uses_tiles) kernels::release_tiles();
     };
     pool->run(task);
     if (error) std::rethrow_exception(error);

@@ -208,7 +208,6 @@ void lower_product(Lowering& lowering, const Node& node) {
   std::string reason;
   auto weights = packed(lowering, node, shape);
   std::shared_ptr<const kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
-  const double gmac = static_cast<double>(shape.n * shape.oc * shape.oh * shape.ow * (shape.ic / shape.groups) * shape.kh * shape.kw) / 1e9;
   if (!conv) {
     lower_eval(lowering, node);
     return;
@@ -220,7 +219,7 @@ void lower_product(Lowering& lowering, const Node& node) {
   const Location x_scale = dynamic ? lowering.location(node.input(kXScale)) : Location{};
   const Location x_zero_point = dynamic ? lowering.location(node.input(kXZeroPoint)) : Location{};
   if (dynamic && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) add_run_time_halo(lowering, node);
-  StepInfo& info = lowering.add_step(
+  lowering.add_step(
       node, conv->name() + ", " + kernels::describe(*weights),
       [conv, x, y, residual, x_scale, x_zero_point, has_residual, dynamic](const RunContext& context, int part, int parts) {
         kernels::ConvArgs args;
@@ -234,7 +233,6 @@ void lower_product(Lowering& lowering, const Node& node) {
         }
         conv->run(args, part, parts);
       });
-  info.gmac = gmac;
 }
 
 // A residual is read, row by row, by the unit that then writes the same elements.
