@@ -120,7 +120,7 @@ StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
     step.info.int8 |= is_int8(v);
     step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
   }
-  if (first) step.info.gmac = gmac_of(node);
+  step.info.gmac = gmac_of(node);
   step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);
   plan_.steps.push_back(std::move(step));
   return plan_.steps.back().info;

@@ -182,12 +182,13 @@ kernels::ImageLayout layout_of(const Lowering& lowering, const Value* value, int
 void add_run_time_halo(Lowering& lowering, const Node& node) {
   const Value* value = node.input(kX);
   const Location x = lowering.location(value), zero_point = lowering.location(node.input(kXZeroPoint));
-  lowering.add_step(node, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
+  StepInfo& info = lowering.add_step(node, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
                                       const RunContext& context, int part, int) {
     if (part != 0) return;
     kernels::fill_halo(x.in(context), place.strides, shape[0], shape[2], shape[3], shape[1], place.halo.top, place.halo.left,
                        place.halo.bottom, place.halo.right, *reinterpret_cast<const uint8_t*>(zero_point.in(context)), 1);
   });
+  info.gmac = 0;
 }
 
 void lower_product(Lowering& lowering, const Node& node) {
