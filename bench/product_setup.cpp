@@ -1,7 +1,6 @@
 #include "bench/product_setup.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <random>
 #include <stdexcept>
@@ -12,9 +11,6 @@ namespace octet::bench {
 
 using namespace kernels;
 
-namespace {
-
-// Per-channel symmetric weights as a quantizer leaves them: the largest magnitude of a channel is 127.
 std::vector<int8_t> gaussian_weights(const ConvShape& s) {
   const size_t per_channel = static_cast<size_t>(s.ic / s.groups * s.kh * s.kw);
   std::vector<int8_t> weights(static_cast<size_t>(s.oc) * per_channel);
@@ -29,8 +25,6 @@ std::vector<int8_t> gaussian_weights(const ConvShape& s) {
   }
   return weights;
 }
-
-}  // namespace
 
 ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool residual) {
   const int64_t element = x == DType::f32 ? 4 : 1;
@@ -67,9 +61,7 @@ ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool
   weights.dtype = x == DType::u8 ? DType::s8 : DType::f32;
   weights.bias = bias;
   weights.x_zero_point = 3;
-  const auto start = std::chrono::steady_clock::now();
   packed_ = pack_weights(isa, shape, weights);
-  pack_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::string reason;
   conv_ = make_conv(isa, problem, packed_, 1, &reason);
   if (!conv_) throw std::runtime_error(reason);

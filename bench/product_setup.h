@@ -9,6 +9,9 @@
 
 namespace octet::bench {
 
+// Per-channel symmetric weights as a quantizer leaves them: Gaussian, the largest magnitude of a channel is 127.
+std::vector<int8_t> gaussian_weights(const kernels::ConvShape& shape);
+
 class ProductSetup {
  public:
   // Layouts are what the engine makes: a halo of the padding around the input, dense outputs.
@@ -17,7 +20,6 @@ class ProductSetup {
   void run() const { conv_->run(args_, 0, 1); }
   const kernels::Conv& conv() const { return *conv_; }
   double operations() const { return operations_; }  // 2 a multiply-add
-  double pack_seconds() const { return pack_seconds_; }
   const kernels::PackedWeights& packed() const { return *packed_; }
 
  private:
@@ -25,7 +27,7 @@ class ProductSetup {
   std::unique_ptr<kernels::Conv> conv_;
   kernels::AlignedBuffer x_, y_, residual_, workspace_;
   kernels::ConvArgs args_;
-  double operations_ = 0, pack_seconds_ = 0;
+  double operations_ = 0;
 };
 
 }  // namespace octet::bench
