@@ -216,17 +216,18 @@ void eval_fused_gemm(EvalContext& ctx) {
 }
 
 // --- octet.Table, octet.Reorder -------------------------------------------------------------------------------------------------
+// The byte of x is the index, whatever its sign; the table's type is the result's. So a table turns int8 into uint8 and back.
 void infer_table(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::u8});
-  expect_dtype(ctx, 1, {DType::u8});
+  expect_dtype(ctx, 0, {DType::u8, DType::s8});
+  expect_dtype(ctx, 1, {DType::u8, DType::s8});
   const MaybeDims table = dims_of(ctx, 1);
   expect_rank(ctx, 1, table, 1, 1);
   if (table) same_dim(ctx, (*table)[0], Dim(256), "entries of the table and values of a byte");
-  set_keeping_quant(ctx, 0, DType::u8, dims_of(ctx, 0));
+  set_keeping_quant(ctx, 0, dtype_of(ctx, 1), dims_of(ctx, 0));
 }
 void eval_table(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
-  Tensor y(DType::u8, x.shape());
+  Tensor y(ctx.in(1).dtype(), x.shape());
   for (int64_t i = 0; i < x.size(); ++i) y.mutable_as<uint8_t>()[i] = ctx.in(1).as<uint8_t>()[x.as<uint8_t>()[i]];
   ctx.out() = y;
 }

@@ -69,7 +69,7 @@ Node* residual_taker(const Graph& graph, const Value* v, const Value* other) {
 }
 
 bool fuse_residual_add(Graph& graph, Node* node) {
-  if (node->op_name() != "Add" || node->has_attr("act")) return false;
+  if (node->op_name() != "Add" || node->output()->dtype() != DType::f32) return false;
   Value *a = node->input(0), *b = node->input(1);
   Node *left = residual_taker(graph, a, b), *right = residual_taker(graph, b, a);
   if (!left && !right) {

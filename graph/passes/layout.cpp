@@ -5,7 +5,7 @@
 // One walk in order. An operator that gains from channels-last (LayoutRole) and whose kernel the engine has takes all its images
 // so; one that does not care follows its operands: channels-last when at least half of its images lie so, or when one does and a
 // consumer wants it; everything else is plain. An element-wise operator can follow only if its constants broadcast per channel
-// or are scalars, a Concat only along the channels. Where a value lies otherwise than its consumer wants, one octet.Reorder per
+// or are scalars, a Concat only along the channels, other moves (Slice, Split, Pad) only where the engine says so. Where a value lies otherwise than its consumer wants, one octet.Reorder per
 // value and direction is shared by all of them, and turning back gives the value before the turn. Interface values are plain.
 //
 // An image is a value of rank 4 that is no constant. Weights are constants: how they lie is the packer's business.
@@ -59,15 +59,13 @@ struct Layouts {
   // An operator of role `any` that may lie channels-last.
   bool can_follow(const Node& node) const {
     if (node.op().layout != LayoutRole::any || !is_image(node.output())) return false;
-    const bool moves = node.op().quant == QuantRole::transparent;
-    if (moves && node.op_name() == "Concat") {
+    if (node.op().quant == QuantRole::transparent) {
       const int64_t axis = node.attr("axis", int64_t{0});
-      if (axis != 1 && axis != -3) return false;
+      return node.op_name() == "Concat" ? axis == 1 || axis == -3 : wants(node);
     }
     for (const Value* v : node.inputs()) {
-      if (!v || is_image(v)) continue;
-      if (v->is_constant() && (moves ? v->constant().size() == 1 : broadcasts_per_channel(v))) continue;
-      if (node.op_name() == "octet.Table" && v == node.input(1)) continue;
+      if (!v || is_image(v) || (node.op_name() == "octet.Table" && v == node.input(1))) continue;
+      if (v->is_constant() && broadcasts_per_channel(v)) continue;
       if (v->type().static_shape() && element_count(v->type().shape()) == 1) continue;
       return false;
     }

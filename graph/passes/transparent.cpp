@@ -5,7 +5,12 @@
 
 namespace octet::graph {
 
-bool is_transparent(const Node& node) { return node.op().quant == QuantRole::transparent && node.input(0) != nullptr; }
+bool is_transparent(const Node& node) {
+  if (node.op().quant != QuantRole::transparent || !node.input(0)) return false;
+  // Resize moves elements only when it picks the nearest, and does not fill in a value of its own.
+  const std::string mode = node.attr("mode", "");
+  return mode != "linear" && mode != "cubic" && node.attr("coordinate_transformation_mode", "") != "tf_crop_and_resize";
+}
 
 std::vector<size_t> data_inputs(const Node& node) {
   std::vector<size_t> list{0};
