@@ -39,8 +39,10 @@ struct Case {
   void expect(const Tensor& y, F formula) const {
     ASSERT_EQ(y.size(), 32);
     for (int64_t i = 0; i < 32; ++i) {
-      if (y.dtype() == DType::f32) EXPECT_EQ(y.as<float>()[i], static_cast<float>(formula(i))) << i;
-      else EXPECT_EQ(y.at_s64(i), static_cast<int64_t>(formula(i))) << i;
+      if (y.dtype() == DType::f32)
+        EXPECT_EQ(y.as<float>()[i], static_cast<float>(formula(i))) << i;
+      else
+        EXPECT_EQ(y.at_s64(i), static_cast<int64_t>(formula(i))) << i;
     }
   }
 };
@@ -48,7 +50,8 @@ struct Case {
 TEST(FusedConv, IntegerSumToInt32) {
   const Case c;
   c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {}, {DType::s32, {}}), [&](int64_t i) { return c.acc(i); });
-  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.ib()}, {}, {DType::s32, {}}), [&](int64_t i) { return c.acc(i) + c.bias32[c.n(i)]; });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.ib()}, {}, {DType::s32, {}}),
+           [&](int64_t i) { return c.acc(i) + c.bias32[c.n(i)]; });
 }
 
 TEST(FusedConv, RawIntegersDefaultToInt32) {
@@ -61,9 +64,8 @@ TEST(FusedConv, FloatOutput) {
   const Case c;
   const auto scaled = [&](int64_t i) { return static_cast<float>(c.acc(i)) * (c.sx * c.sw[c.n(i)]); };
   c.expect(eval("octet.Conv", {c.qx(), c.qw()}), scaled);
-  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb(), c.qr()}), [&](int64_t i) {
-    return (scaled(i) + c.bias[c.n(i)]) + c.residual(i) * c.sr;
-  });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb(), c.qr()}),
+           [&](int64_t i) { return (scaled(i) + c.bias[c.n(i)]) + c.residual(i) * c.sr; });
   c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb(), c.rf}, {{"act", text("relu")}}), [&](int64_t i) {
     const float v = (scaled(i) + c.bias[c.n(i)]) + c.rf.as<float>()[i];
     return v > 0 ? v : 0.0f;
@@ -75,13 +77,13 @@ TEST(FusedConv, QuantizedOutput) {
   const auto store = [&](float v) { return numerics::quantize_scaled(v, c.zy, 0, 255); };
   const auto scaled = [&](int64_t i) { return static_cast<float>(c.acc(i)) * ((c.sx * c.sw[c.n(i)]) / c.sy); };
   c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {}, c.u8()), [&](int64_t i) { return store(scaled(i)); });
-  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb()}, {}, c.u8()), [&](int64_t i) { return store(scaled(i) + c.bias[c.n(i)] / c.sy); });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb()}, {}, c.u8()),
+           [&](int64_t i) { return store(scaled(i) + c.bias[c.n(i)] / c.sy); });
   c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.ib()}, {}, c.u8()), [&](int64_t i) {
     return store(static_cast<float>(c.acc(i) + c.bias32[c.n(i)]) * ((c.sx * c.sw[c.n(i)]) / c.sy));
   });
-  c.expect(eval("octet.Conv", {c.qx(), c.qw(), kAbsent, c.rf}, {}, c.u8()), [&](int64_t i) {
-    return store(scaled(i) + c.rf.as<float>()[i] * (1.0f / c.sy));
-  });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw(), kAbsent, c.rf}, {}, c.u8()),
+           [&](int64_t i) { return store(scaled(i) + c.rf.as<float>()[i] * (1.0f / c.sy)); });
 }
 
 TEST(FusedConv, ResidualWithOneRounding) {
@@ -98,7 +100,8 @@ TEST(FusedConv, ResidualWithTwoRoundings) {
   c.expect(eval("octet.Conv", {c.qx(), c.qw(), c.fb(), c.qr()}, mid, c.u8()), [&](int64_t i) {
     const float sum = static_cast<float>(c.acc(i)) * ((c.sx * c.sw[c.n(i)]) / c.sm) + c.bias[c.n(i)] / c.sm;
     const int32_t q = numerics::quantize_scaled(sum, c.zm, 0, 255);
-    return numerics::quantize_scaled(std::fma(static_cast<float>(q - c.zm), c.sm / c.sy, c.residual(i) * (c.sr / c.sy)), c.zy, 0, 255);
+    return numerics::quantize_scaled(std::fma(static_cast<float>(q - c.zm), c.sm / c.sy, c.residual(i) * (c.sr / c.sy)),
+                                     c.zy, 0, 255);
   });
 }
 
@@ -115,10 +118,13 @@ TEST(FusedConv, ActivationsOnQuanta) {
   const Case c;
   const auto scaled = [&](int64_t i) { return static_cast<float>(c.acc(i)) * ((c.sx * c.sw[c.n(i)]) / c.sy); };
   const auto store = [&](float v) { return numerics::quantize_scaled(v, c.zy, 0, 255); };
-  c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {{"act", text("relu")}}, c.u8()), [&](int64_t i) { return std::max(c.zy, store(scaled(i))); });
-  c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {{"act", text("clip")}, {"act_min", 0.0f}, {"act_max", 6.0f}}, c.u8()), [&](int64_t i) {
-    return std::min(std::max(store(scaled(i)), numerics::quantize(0, c.sy, c.zy, 0, 255)), numerics::quantize(6, c.sy, c.zy, 0, 255));
-  });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {{"act", text("relu")}}, c.u8()),
+           [&](int64_t i) { return std::max(c.zy, store(scaled(i))); });
+  c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {{"act", text("clip")}, {"act_min", 0.0f}, {"act_max", 6.0f}}, c.u8()),
+           [&](int64_t i) {
+             return std::min(std::max(store(scaled(i)), numerics::quantize(0, c.sy, c.zy, 0, 255)),
+                             numerics::quantize(6, c.sy, c.zy, 0, 255));
+           });
   c.expect(eval("octet.Conv", {c.qx(), c.qw()}, {{"act", text("leaky_relu")}, {"alpha", 0.1f}}, c.u8()), [&](int64_t i) {
     const float v = scaled(i);
     return store(v < 0 ? v * 0.1f : v);
@@ -127,14 +133,14 @@ TEST(FusedConv, ActivationsOnQuanta) {
 
 TEST(FusedConv, DynamicScaleAndZeroPointAreInputs) {
   const Case c;
-  c.expect(eval("octet.Conv", {c.x, c.qw(), c.fb(), kAbsent, floats({}, {c.sx}), bytes({}, {120})}), [&](int64_t i) {
-    return static_cast<float>(c.acc(i)) * (c.sx * c.sw[c.n(i)]) + c.bias[c.n(i)];
-  });
+  c.expect(eval("octet.Conv", {c.x, c.qw(), c.fb(), kAbsent, floats({}, {c.sx}), bytes({}, {120})}),
+           [&](int64_t i) { return static_cast<float>(c.acc(i)) * (c.sx * c.sw[c.n(i)]) + c.bias[c.n(i)]; });
 }
 
 TEST(FusedConv, FloatIsConvWithItsEpilogue) {
   const Tensor x = random_floats({2, 4, 6, 5}, 5), w = random_floats({6, 2, 3, 3}, 6), b = random_floats({6}, 7);
-  const Attrs window{{"pads", ints({1, 0, 1, 2})}, {"strides", ints({2, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
+  const Attrs window{
+      {"pads", ints({1, 0, 1, 2})}, {"strides", ints({2, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
   Attrs relu = window;
   relu.emplace_back("act", text("relu"));
   const Tensor plain = eval("Conv", {x, w, b}, window);
@@ -144,7 +150,8 @@ TEST(FusedConv, FloatIsConvWithItsEpilogue) {
 
 TEST(FusedConv, IntegerWindowEqualsConvInteger) {
   const Tensor x = random_bytes(DType::u8, {2, 4, 6, 5}, 5), w = random_bytes(DType::s8, {6, 2, 3, 3}, 6);
-  const Attrs window{{"pads", ints({1, 0, 1, 2})}, {"strides", ints({2, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
+  const Attrs window{
+      {"pads", ints({1, 0, 1, 2})}, {"strides", ints({2, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
   EXPECT_EQ(eval("octet.Conv", {quantized(x, 1, 77), w}, window, {DType::s32, {}}).to_s64(),
             eval("ConvInteger", {x, w, bytes({}, {77})}, window).to_s64());
 }
@@ -172,7 +179,9 @@ TEST(Fused, Refusals) {
   const Case c;
   EXPECT_EQ(refusal("octet.Gemm", {floats({2, 3}, Floats(6)), floats({4, 5}, Floats(20))}),
             "test.onnx: node 'n' (octet.Gemm): inner dimensions of x and w disagree: 3 and 5");
-  EXPECT_EQ(message_of([&] { eval("octet.Conv", {floats({1, 3, 1, 1}, Floats(3)), floats({2, 3, 1, 1}, Floats(6))}, {}, c.u8()); }),
+  EXPECT_EQ(message_of([&] {
+              eval("octet.Conv", {floats({1, 3, 1, 1}, Floats(3)), floats({2, 3, 1, 1}, Floats(6))}, {}, c.u8());
+            }),
             "test.onnx: node 'n' (octet.Conv): the output is uint8, which these inputs cannot give");
 }
 
@@ -183,14 +192,21 @@ TEST(Fused, InferenceKeepsWhatThePassDecided) {
   EXPECT_EQ(n->output()->dtype(), DType::u8);
   ASSERT_NE(n->output()->quant(), nullptr);
   EXPECT_EQ(n->output()->quant()->scale[0], c.sy);
-  EXPECT_EQ(inferred("octet.Gemm", {dims(DType::f32, {"B", "T", "5"}), floats({4, 5}, Floats(20))}), to_string(dims(DType::f32, {"B", "T", "4"})));
+  EXPECT_EQ(inferred("octet.Gemm", {dims(DType::f32, {"B", "T", "5"}), floats({4, 5}, Floats(20))}),
+            to_string(dims(DType::f32, {"B", "T", "4"})));
 }
 
 TEST(Table, LooksEveryByteUp) {
   std::vector<uint8_t> table(256);
   for (size_t i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(255 - i);
-  EXPECT_EQ(eval("octet.Table", {bytes({3}, {0, 7, 255}), bytes({256}, table)}, {}, {DType::u8, {{1}, {0}, -1}}).to_s64(), (Ints{255, 248, 0}));
+  EXPECT_EQ(eval("octet.Table", {bytes({3}, {0, 7, 255}), bytes({256}, table)}, {}, {DType::u8, {{1}, {0}, -1}}).to_s64(),
+            (Ints{255, 248, 0}));
   EXPECT_NE(refusal("octet.Table", {bytes({1}, {0}), bytes({2}, {0, 1})}), "");
+  // The byte is the index and the table's type the result's: a flip of the sign bit turns int8 into uint8.
+  for (size_t i = 0; i < 256; ++i) table[i] = static_cast<uint8_t>(i ^ 128);
+  const Tensor y = eval("octet.Table", {signed_bytes({3}, {-128, 0, 127}), bytes({256}, table)});
+  EXPECT_EQ(y.dtype(), DType::u8);
+  EXPECT_EQ(y.to_s64(), (Ints{0, 128, 255}));
   EXPECT_EQ(eval("octet.Reorder", {floats({1, 2, 1, 1}, {1, 2})}).to_f32(), (Floats{1, 2}));
 }
 

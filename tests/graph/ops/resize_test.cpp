@@ -5,7 +5,9 @@ namespace {
 
 // Rows of one image: Resize over the last axis by a scale or to a size.
 Floats row(const Floats& x, float scale, Attrs attrs) {
-  return eval("Resize", {floats({1, 1, 1, static_cast<int64_t>(x.size())}, x), kAbsent, floats({4}, {1, 1, 1, scale})}, attrs).to_f32();
+  return eval("Resize", {floats({1, 1, 1, static_cast<int64_t>(x.size())}, x), kAbsent, floats({4}, {1, 1, 1, scale})},
+              attrs)
+      .to_f32();
 }
 Attrs mode(const char* name, const char* coordinates, const char* nearest = "round_prefer_floor") {
   return {{"mode", text(name)}, {"coordinate_transformation_mode", text(coordinates)}, {"nearest_mode", text(nearest)}};
@@ -61,7 +63,9 @@ TEST(Resize, CropAndResizeExtrapolates) {
 TEST(Resize, AspectRatioAndAxes) {
   const Operand x = floats({1, 1, 2, 4}, Floats(8, 1));
   const auto shape = [&](const char* policy) {
-    return eval("Resize", {x, kAbsent, kAbsent, longs({2}, {6, 8})}, {{"axes", ints({2, 3})}, {"keep_aspect_ratio_policy", text(policy)}}).shape();
+    return eval("Resize", {x, kAbsent, kAbsent, longs({2}, {6, 8})},
+                {{"axes", ints({2, 3})}, {"keep_aspect_ratio_policy", text(policy)}})
+        .shape();
   };
   EXPECT_EQ(shape("stretch"), (Shape{1, 1, 6, 8}));
   EXPECT_EQ(shape("not_larger"), (Shape{1, 1, 4, 8}));
@@ -69,14 +73,16 @@ TEST(Resize, AspectRatioAndAxes) {
 }
 
 TEST(Resize, EightBitValuesInterpolateQuantaHalfToEven) {
-  const Tensor y = eval("Resize", {bytes({1, 1, 1, 2}, {0, 5}), kAbsent, kAbsent, longs({4}, {1, 1, 1, 3})}, mode("linear", "align_corners"));
+  const Tensor y = eval("Resize", {bytes({1, 1, 1, 2}, {0, 5}), kAbsent, kAbsent, longs({4}, {1, 1, 1, 3})},
+                        mode("linear", "align_corners"));
   EXPECT_EQ(y.to_s64(), (Ints{0, 2, 5}));
 }
 
 TEST(Resize, Inference) {
   const Type x = dims(DType::f32, {"N", "3", "10", "W"});
   EXPECT_EQ(inferred("Resize", {x, kAbsent, floats({4}, {1, 1, 2, 2})}), to_string(dims(DType::f32, {"N", "3", "20", "?"})));
-  EXPECT_EQ(inferred("Resize", {x, floats({0}, {}), floats({0}, {}), longs({4}, {1, 3, 5, 5})}), to_string(dims(DType::f32, {"1", "3", "5", "5"})));
+  EXPECT_EQ(inferred("Resize", {x, floats({0}, {}), floats({0}, {}), longs({4}, {1, 3, 5, 5})}),
+            to_string(dims(DType::f32, {"1", "3", "5", "5"})));
   EXPECT_EQ(inferred("Resize", {x, kAbsent, dims(DType::f32, {"4"})}), to_string(dims(DType::f32, {"?", "?", "?", "?"})));
   EXPECT_EQ(refusal("Resize", {floats({1}, {1})}),
             "test.onnx: node 'n' (Resize): both or neither of scales and sizes are given; expected one of them");

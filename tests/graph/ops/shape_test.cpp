@@ -31,7 +31,8 @@ TEST(Reshape, InferenceCancelsSymbols) {
   EXPECT_EQ(reshape({"?", "3", "4"}, {0, -1}), to_string(dims(DType::f32, {"?", "12"})));
   EXPECT_EQ(reshape({"N", "3", "4"}, {-1, 12}), to_string(dims(DType::f32, {"N", "12"})));
   EXPECT_EQ(reshape({"N", "3", "4"}, {-1, 6}), to_string(dims(DType::f32, {"?", "6"})));
-  EXPECT_EQ(inferred("Reshape", {dims(DType::f32, {"N", "3"}), dims(DType::s64, {"2"})}), to_string(dims(DType::f32, {"?", "?"})));
+  EXPECT_EQ(inferred("Reshape", {dims(DType::f32, {"N", "3"}), dims(DType::s64, {"2"})}),
+            to_string(dims(DType::f32, {"?", "?"})));
 }
 
 TEST(Reshape, Refusals) {
@@ -62,11 +63,13 @@ TEST(ShapeValues, AreFollowedThroughShapeArithmetic) {
   Value* wanted = add("Concat", {batch, half, rest}, {{"axis", number(0)}});
   EXPECT_EQ(to_string(add("Reshape", {x, wanted})->type()), to_string(dims(DType::f32, {"N", "4", "8"})));
   Value* one = g.add_constant(longs({1}, {1}));
-  Value* row = add("Reshape", {add("Range", {g.add_constant(longs({}, {0})), add("Squeeze", {eight, g.add_constant(longs({1}, {0}))}),
-                                             g.add_constant(longs({}, {1}))}),
-                               g.add_constant(longs({2}, {1, -1}))});
+  Value* row =
+      add("Reshape", {add("Range", {g.add_constant(longs({}, {0})), add("Squeeze", {eight, g.add_constant(longs({1}, {0}))}),
+                                    g.add_constant(longs({}, {1}))}),
+                      g.add_constant(longs({2}, {1, -1}))});
   EXPECT_EQ(to_string(row->type()), to_string(dims(DType::s64, {"1", "8"})));
-  EXPECT_EQ(to_string(add("Expand", {row, add("Concat", {batch, one}, {{"axis", number(0)}})})->type()), to_string(dims(DType::s64, {"N", "8"})));
+  EXPECT_EQ(to_string(add("Expand", {row, add("Concat", {batch, one}, {{"axis", number(0)}})})->type()),
+            to_string(dims(DType::s64, {"N", "8"})));
   EXPECT_EQ(to_string(add("ConstantOfShape", {add("Concat", {batch, eight}, {{"axis", number(0)}})})->type()),
             to_string(dims(DType::f32, {"N", "8"})));
 }
@@ -83,13 +86,15 @@ TEST(Squeeze, DropsOnes) {
   EXPECT_EQ(eval("Squeeze", {x}).shape(), (Shape{2}));
   EXPECT_EQ(eval("Squeeze", {x, longs({1}, {-1})}).shape(), (Shape{1, 2}));
   EXPECT_EQ(inferred("Squeeze", {dims(DType::f32, {"N", "1"}), longs({1}, {1})}), to_string(dims(DType::f32, {"N"})));
-  EXPECT_EQ(refusal("Squeeze", {x, longs({1}, {1})}), "test.onnx: node 'n' (Squeeze): cannot squeeze axis 1 of [1,2,1]; expected size 1");
+  EXPECT_EQ(refusal("Squeeze", {x, longs({1}, {1})}),
+            "test.onnx: node 'n' (Squeeze): cannot squeeze axis 1 of [1,2,1]; expected size 1");
 }
 
 TEST(Unsqueeze, InsertsOnes) {
   EXPECT_EQ(eval("Unsqueeze", {floats({2}, {1, 2}), longs({2}, {0, -1})}).shape(), (Shape{1, 2, 1}));
   EXPECT_EQ(inferred("Unsqueeze", {dims(DType::f32, {"N"}), longs({1}, {1})}), to_string(dims(DType::f32, {"N", "1"})));
-  EXPECT_EQ(refusal("Unsqueeze", {floats({2}, {1, 2}), longs({2}, {0, 0})}), "test.onnx: node 'n' (Unsqueeze): axis 0 is given twice");
+  EXPECT_EQ(refusal("Unsqueeze", {floats({2}, {1, 2}), longs({2}, {0, 0})}),
+            "test.onnx: node 'n' (Unsqueeze): axis 0 is given twice");
 }
 
 TEST(Transpose, PermutesAxes) {
@@ -97,7 +102,8 @@ TEST(Transpose, PermutesAxes) {
   const Tensor y = eval("Transpose", {kCube}, {{"perm", ints({2, 0, 1})}});
   EXPECT_EQ(y.shape(), (Shape{4, 2, 3}));
   EXPECT_EQ(y.as<float>()[1 * 6 + 1 * 3 + 2], kCube.as<float>()[1 * 12 + 2 * 4 + 1]);
-  EXPECT_EQ(inferred("Transpose", {dims(DType::f32, {"N", "H", "3"})}, {{"perm", ints({0, 2, 1})}}), to_string(dims(DType::f32, {"N", "3", "H"})));
+  EXPECT_EQ(inferred("Transpose", {dims(DType::f32, {"N", "H", "3"})}, {{"perm", ints({0, 2, 1})}}),
+            to_string(dims(DType::f32, {"N", "3", "H"})));
   EXPECT_EQ(refusal("Transpose", {kCube}, {{"perm", ints({0, 1})}}),
             "test.onnx: node 'n' (Transpose): perm has 2 entries; expected 3, the rank of the input");
 }
@@ -111,7 +117,8 @@ TEST(ExpandAndTile, Repeat) {
   EXPECT_EQ(eval("Expand", {floats({2, 1}, {1, 2}), longs({3}, {2, 1, 2})}).to_f32(), (Floats{1, 1, 2, 2, 1, 1, 2, 2}));
   EXPECT_EQ(eval("Tile", {floats({2, 2}, {1, 2, 3, 4}), longs({2}, {2, 2})}).to_f32(),
             (Floats{1, 2, 1, 2, 3, 4, 3, 4, 1, 2, 1, 2, 3, 4, 3, 4}));
-  EXPECT_EQ(inferred("Tile", {dims(DType::f32, {"N", "2", "1"}), longs({3}, {1, 3, 5})}), to_string(dims(DType::f32, {"N", "6", "5"})));
+  EXPECT_EQ(inferred("Tile", {dims(DType::f32, {"N", "2", "1"}), longs({3}, {1, 3, 5})}),
+            to_string(dims(DType::f32, {"N", "6", "5"})));
 }
 
 TEST(Dropout, LeavesInferenceAlone) {

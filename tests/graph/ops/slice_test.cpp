@@ -7,7 +7,9 @@ const Tensor kMatrix = floats({2, 4}, {0, 1, 2, 3, 4, 5, 6, 7});
 
 TEST(Slice, PositionsCountFromBothEndsAndAreClamped) {
   const auto slice = [](int64_t start, int64_t end, int64_t step) {
-    return eval("Slice", {floats({5}, {0, 1, 2, 3, 4}), longs({1}, {start}), longs({1}, {end}), longs({1}, {0}), longs({1}, {step})}).to_f32();
+    return eval("Slice",
+                {floats({5}, {0, 1, 2, 3, 4}), longs({1}, {start}), longs({1}, {end}), longs({1}, {0}), longs({1}, {step})})
+        .to_f32();
   };
   EXPECT_EQ(slice(1, 3, 1), (Floats{1, 2}));
   EXPECT_EQ(slice(-2, INT64_MAX, 1), (Floats{3, 4}));
@@ -31,7 +33,8 @@ TEST(Slice, Inference) {
   EXPECT_EQ(infer(1, 2, 6), to_string(dims(DType::f32, {"N", "4", "?"})));
   EXPECT_EQ(infer(0, 0, INT64_MAX), to_string(x));
   EXPECT_EQ(infer(0, 1, INT64_MAX), to_string(dims(DType::f32, {"?", "8", "?"})));
-  EXPECT_EQ(inferred("Slice", {x, dims(DType::s64, {"1"}), dims(DType::s64, {"1"}), longs({1}, {1})}), to_string(dims(DType::f32, {"N", "?", "?"})));
+  EXPECT_EQ(inferred("Slice", {x, dims(DType::s64, {"1"}), dims(DType::s64, {"1"}), longs({1}, {1})}),
+            to_string(dims(DType::f32, {"N", "?", "?"})));
   EXPECT_EQ(refusal("Slice", {kMatrix, longs({1}, {0}), longs({1}, {1}), longs({1}, {0}), longs({1}, {0})}),
             "test.onnx: node 'n' (Slice): a step is 0; expected another number");
 }
@@ -48,17 +51,22 @@ TEST(Split, EqualPartsOrGivenSizes) {
 }
 
 TEST(Concat, JoinsAlongTheAxis) {
-  EXPECT_EQ(eval("Concat", {kMatrix, floats({2, 1}, {8, 9})}, {{"axis", number(1)}}).to_f32(), (Floats{0, 1, 2, 3, 8, 4, 5, 6, 7, 9}));
-  EXPECT_EQ(eval("Concat", {longs({1}, {1}), longs({0}, {}), longs({2}, {2, 3})}, {{"axis", number(0)}}).to_s64(), (Ints{1, 2, 3}));
-  EXPECT_EQ(inferred("Concat", {dims(DType::f32, {"?", "3", "H"}), dims(DType::f32, {"N", "5", "H"})}, {{"axis", number(1)}}),
-            to_string(dims(DType::f32, {"N", "8", "H"})));
+  EXPECT_EQ(eval("Concat", {kMatrix, floats({2, 1}, {8, 9})}, {{"axis", number(1)}}).to_f32(),
+            (Floats{0, 1, 2, 3, 8, 4, 5, 6, 7, 9}));
+  EXPECT_EQ(eval("Concat", {longs({1}, {1}), longs({0}, {}), longs({2}, {2, 3})}, {{"axis", number(0)}}).to_s64(),
+            (Ints{1, 2, 3}));
+  EXPECT_EQ(
+      inferred("Concat", {dims(DType::f32, {"?", "3", "H"}), dims(DType::f32, {"N", "5", "H"})}, {{"axis", number(1)}}),
+      to_string(dims(DType::f32, {"N", "8", "H"})));
   EXPECT_EQ(refusal("Concat", {kMatrix, floats({3, 1}, {1, 2, 3})}, {{"axis", number(1)}}),
             "test.onnx: node 'n' (Concat): dimensions of the inputs disagree: 2 and 3");
 }
 
 TEST(Pad, Modes) {
   const Tensor x = floats({3}, {1, 2, 3});
-  const auto pad = [&](const char* mode, const Ints& pads) { return eval("Pad", {x, longs({2}, pads)}, {{"mode", text(mode)}}).to_f32(); };
+  const auto pad = [&](const char* mode, const Ints& pads) {
+    return eval("Pad", {x, longs({2}, pads)}, {{"mode", text(mode)}}).to_f32();
+  };
   EXPECT_EQ(pad("constant", {1, 2}), (Floats{0, 1, 2, 3, 0, 0}));
   EXPECT_EQ(pad("edge", {1, 2}), (Floats{1, 1, 2, 3, 3, 3}));
   EXPECT_EQ(pad("reflect", {2, 2}), (Floats{3, 2, 1, 2, 3, 2, 1}));
@@ -69,12 +77,15 @@ TEST(Pad, Modes) {
 }
 
 TEST(Pad, ValueAndAxes) {
-  EXPECT_EQ(eval("Pad", {kMatrix, longs({2}, {1, 0}), floats({}, {9}), longs({1}, {1})}).to_f32(), (Floats{9, 0, 1, 2, 3, 9, 4, 5, 6, 7}));
-  EXPECT_EQ(inferred("Pad", {dims(DType::f32, {"N", "3", "8"}), longs({6}, {0, 0, 1, 0, 0, 2})}), to_string(dims(DType::f32, {"N", "3", "11"})));
+  EXPECT_EQ(eval("Pad", {kMatrix, longs({2}, {1, 0}), floats({}, {9}), longs({1}, {1})}).to_f32(),
+            (Floats{9, 0, 1, 2, 3, 9, 4, 5, 6, 7}));
+  EXPECT_EQ(inferred("Pad", {dims(DType::f32, {"N", "3", "8"}), longs({6}, {0, 0, 1, 0, 0, 2})}),
+            to_string(dims(DType::f32, {"N", "3", "11"})));
 }
 
 TEST(Pad, OfAQuantizedValuePutsTheQuantum) {
-  const Tensor y = eval("Pad", {quantized(bytes({1}, {7}), 0.5f, 128), longs({2}, {1, 1}), bytes({}, {128})}, {}, {DType::u8, {{0.5f}, {128}, -1}});
+  const Tensor y = eval("Pad", {quantized(bytes({1}, {7}), 0.5f, 128), longs({2}, {1, 1}), bytes({}, {128})}, {},
+                        {DType::u8, {{0.5f}, {128}, -1}});
   EXPECT_EQ(y.to_s64(), (Ints{128, 7, 128}));
 }
 
@@ -94,12 +105,14 @@ TEST(Gather, PicksSlices) {
   EXPECT_EQ(eval("Gather", {kMatrix, longs({2}, {3, -4})}, {{"axis", number(1)}}).to_f32(), (Floats{3, 0, 7, 4}));
   EXPECT_EQ(eval("Gather", {kMatrix, longs({}, {1})}).to_f32(), (Floats{4, 5, 6, 7}));
   EXPECT_EQ(eval("Gather", {longs({3}, {5, 6, 7}), ints32({1, 1}, {2})}).shape(), (Shape{1, 1}));
-  EXPECT_EQ(inferred("Gather", {dims(DType::f32, {"1000", "64"}), dims(DType::s64, {"B", "T"})}), to_string(dims(DType::f32, {"B", "T", "64"})));
+  EXPECT_EQ(inferred("Gather", {dims(DType::f32, {"1000", "64"}), dims(DType::s64, {"B", "T"})}),
+            to_string(dims(DType::f32, {"B", "T", "64"})));
   EXPECT_EQ(refusal("Gather", {kMatrix, longs({}, {2})}), "node 'n' (Gather): index 2 is out of range; expected -2 to 1");
 }
 
 TEST(Gather, ElementsAndTuples) {
-  EXPECT_EQ(eval("GatherElements", {kMatrix, longs({2, 2}, {3, 0, -1, 1})}, {{"axis", number(1)}}).to_f32(), (Floats{3, 0, 7, 5}));
+  EXPECT_EQ(eval("GatherElements", {kMatrix, longs({2, 2}, {3, 0, -1, 1})}, {{"axis", number(1)}}).to_f32(),
+            (Floats{3, 0, 7, 5}));
   EXPECT_EQ(eval("GatherND", {kMatrix, longs({2, 2}, {0, 1, 1, -1})}).to_f32(), (Floats{1, 7}));
   EXPECT_EQ(eval("GatherND", {kMatrix, longs({1, 1}, {1})}).to_f32(), (Floats{4, 5, 6, 7}));
   EXPECT_EQ(eval("GatherND", {kMatrix, longs({2, 1}, {1, 2})}, {{"batch_dims", number(1)}}).to_f32(), (Floats{1, 6}));
@@ -111,7 +124,8 @@ TEST(Scatter, WritesAndReduces) {
   EXPECT_EQ(eval("ScatterElements", {x, at, v}).to_f32(), (Floats{1, 2, 3, 20}));
   EXPECT_EQ(eval("ScatterElements", {x, at, v}, {{"reduction", text("add")}}).to_f32(), (Floats{1, 2, 3, 34}));
   EXPECT_EQ(eval("ScatterElements", {x, at, v}, {{"reduction", text("max")}}).to_f32(), (Floats{1, 2, 3, 20}));
-  EXPECT_EQ(eval("ScatterND", {kMatrix, longs({1, 1}, {0}), floats({1, 4}, {9, 8, 7, 6})}).to_f32(), (Floats{9, 8, 7, 6, 4, 5, 6, 7}));
+  EXPECT_EQ(eval("ScatterND", {kMatrix, longs({1, 1}, {0}), floats({1, 4}, {9, 8, 7, 6})}).to_f32(),
+            (Floats{9, 8, 7, 6, 4, 5, 6, 7}));
   EXPECT_EQ(eval("ScatterND", {kMatrix, longs({1, 2}, {1, 2}), floats({1}, {5})}, {{"reduction", text("mul")}}).to_f32(),
             (Floats{0, 1, 2, 3, 4, 5, 30, 7}));
   EXPECT_EQ(x.to_f32(), (Floats{1, 2, 3, 4}));  // the data are shared and stay
@@ -134,8 +148,10 @@ TEST(Range, CountsUpAndDown) {
 }
 
 TEST(MakingElements, OneHotTriluEyeLike) {
-  EXPECT_EQ(eval("OneHot", {longs({3}, {0, -1, 5}), longs({}, {3}), floats({2}, {0, 1})}).to_f32(), (Floats{1, 0, 0, 0, 0, 1, 0, 0, 0}));
-  EXPECT_EQ(eval("OneHot", {longs({2}, {0, 1}), longs({}, {3}), longs({2}, {7, 8})}, {{"axis", number(0)}}).to_s64(), (Ints{8, 7, 7, 8, 7, 7}));
+  EXPECT_EQ(eval("OneHot", {longs({3}, {0, -1, 5}), longs({}, {3}), floats({2}, {0, 1})}).to_f32(),
+            (Floats{1, 0, 0, 0, 0, 1, 0, 0, 0}));
+  EXPECT_EQ(eval("OneHot", {longs({2}, {0, 1}), longs({}, {3}), longs({2}, {7, 8})}, {{"axis", number(0)}}).to_s64(),
+            (Ints{8, 7, 7, 8, 7, 7}));
   const Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6});
   EXPECT_EQ(eval("Trilu", {x}).to_f32(), (Floats{1, 2, 3, 0, 5, 6}));
   EXPECT_EQ(eval("Trilu", {x, longs({}, {-1})}, {{"upper", number(0)}}).to_f32(), (Floats{0, 0, 0, 4, 0, 0}));
