@@ -77,7 +77,7 @@ Action declare_test(CLI::App& command) {
       .add_option("dir", o->folders,
                   "folders that hold, at any depth, model.onnx beside test_data_set_N/{input_i,output_i}.pb")
       ->required()
-      ->type_name("DIR...");
+      ->type_name("DIR");
   command.add_option("--rtol", o->tolerance.rtol, "relative tolerance of float outputs; default: 1e-3")->type_name("X");
   command.add_option("--atol", o->tolerance.atol, "tolerance relative to the output's largest magnitude; default: 1e-4")
       ->type_name("X");
