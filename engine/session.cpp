@@ -1,4 +1,6 @@
 // The executor: one arena, one thread team, the steps of a plan in order with a barrier after each.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -18,18 +20,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Zeroed, page-aligned, with kSlack-sized margins inside the plan's own offsets.
+// Zeroed and page-aligned; large ones on huge pages, since kernels walk images by rows and a row can be a page apart.
 struct ArenaMemory {
   std::byte* data = nullptr;
   size_t bytes = 0;
 
   void resize(size_t wanted) {
     if (wanted <= bytes) return;
-    constexpr size_t kAlign = 4096;
+    constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
+    const size_t align = wanted >= kHugePage / 2 ? kHugePage : kPage;
     std::free(data);
-    bytes = (wanted + kAlign - 1) / kAlign * kAlign;
-    data = static_cast<std::byte*>(std::aligned_alloc(kAlign, bytes));
+    bytes = (wanted + align - 1) / align * align;
+    data = static_cast<std::byte*>(std::aligned_alloc(align, bytes));
     if (!data) throw std::bad_alloc();
+    if (align == kHugePage) madvise(data, bytes, MADV_HUGEPAGE);
     std::memset(data, 0, bytes);
   }
   ArenaMemory() = default;
