@@ -30,6 +30,8 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("isas", supported_isas());
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  octet::bench::register_products();
+  octet::bench::register_depthwise();
   octet::bench::register_ops();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

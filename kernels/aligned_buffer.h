@@ -1,4 +1,5 @@
-// Owned memory on a cache line's boundary, zeroed, with kSlack readable bytes behind it.
+// Owned memory on a cache line's boundary, with kSlack readable bytes behind it. Zeroed, or (for_overwrite) left as the system
+// gives it, so that pages never written cost nothing.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,13 @@ class AlignedBuffer {
   explicit AlignedBuffer(size_t bytes)
       : data_(static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{64}))), bytes_(bytes) {
     std::memset(data_.get(), 0, bytes + kSlack);
+  }
+
+  static AlignedBuffer for_overwrite(size_t bytes) {
+    AlignedBuffer buffer;
+    buffer.data_.reset(static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{64})));
+    buffer.bytes_ = bytes;
+    return buffer;
   }
 
   template <class T>

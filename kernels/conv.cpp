@@ -3,6 +3,8 @@
 
 #include <cassert>
 
+#include "kernels/amx/amx_conv.h"
+#include "kernels/depthwise.h"
 #include "kernels/packed_weights.h"
 #include "kernels/product/product_conv.h"
 #include "kernels/product/weights.h"
@@ -29,6 +31,9 @@ std::string refusal([[maybe_unused]] const Isa& isa, const ConvProblem& problem,
 std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
   assert(shape.ic % shape.groups == 0 && shape.oc % shape.groups == 0);
   if (isa.id == IsaId::reference) return pack_reference(isa, shape, weights);
+  if (shape.groups == shape.ic && shape.ic > 1) return pack_depthwise(isa, shape, weights);
+  if (isa.dot == DotKind::tile)
+    if (auto packed = pack_amx(isa, shape, weights)) return packed;
   return pack_product(isa, shape, weights);
 }
 
@@ -42,8 +47,8 @@ std::unique_ptr<Conv> make_conv(const Isa& isa, const ConvProblem& problem, std:
   switch (weights->kind) {
     case PackedKind::reference: return make_reference_conv(problem, std::move(weights));
     case PackedKind::product: return make_product_conv(isa, problem, std::move(weights), threads, reason);
-    case PackedKind::depthwise:
-    case PackedKind::amx: break;
+    case PackedKind::depthwise: return make_depthwise(isa, problem, std::move(weights), threads, reason);
+    case PackedKind::amx: return make_amx_conv(isa, problem, std::move(weights), threads, reason);
   }
   assert(false);
   return nullptr;

@@ -180,7 +180,7 @@ std::string ProductConv::bind() {
   for (const Panel& panel : form_.panels)
     if (class_of.emplace(panel.vectors, class_of.size()).second) classes_.emplace_back();
   for (const auto& [vectors, index] : class_of)
-    if (std::string reason = plan_rows(vectors, static_cast<int64_t>(form_.b.bytes()), classes_[index].rows); !reason.empty())
+    if (std::string reason = plan_rows(vectors, static_cast<int64_t>(form_.b_bytes), classes_[index].rows); !reason.empty())
       return reason;
   for (const Panel& panel : form_.panels) {
     PanelClass& cls = classes_[class_of[panel.vectors]];

@@ -39,13 +39,17 @@ GroupMap map_groups(const ConvShape& s, int width, bool touching) {
   return map;
 }
 
+// Whether every weight is s8 as it stands.
+bool is_plain(const ConvWeights& weights) {
+  return weights.dtype == DType::s8 && std::all_of(weights.zero_points.begin(), weights.zero_points.end(),
+                                                   [](int32_t zero) { return zero == 0; });
+}
+
 // One panel's weights by k-group: [plane][group][column][4] s8, of which `planes` are in use.
 class PanelBytes {
  public:
   PanelBytes(const ConvShape& shape, const ConvWeights& weights, const GroupMap& map)
-      : reader_(shape, weights), map_(map), raw_(static_cast<const uint8_t*>(weights.data)), plain_(weights.dtype == DType::s8) {
-    for (int32_t zero : weights.zero_points) plain_ = plain_ && zero == 0;
-  }
+      : reader_(shape, weights), map_(map), raw_(static_cast<const uint8_t*>(weights.data)), plain_(is_plain(weights)) {}
 
   void gather(int64_t channel, int valid, int columns) {
     columns_ = static_cast<size_t>(columns);
@@ -127,9 +131,24 @@ struct Statistics {
   size_t groups = 0, x_groups = 0, bins = 0;
 };
 
-void append(std::vector<int8_t>& b, const int8_t* from, size_t bytes) { b.insert(b.end(), from, from + bytes); }
+// Packed bytes in order. The capacity is an upper bound; memory behind the last byte is never touched.
+class PackedBytes {
+ public:
+  explicit PackedBytes(size_t capacity) : buffer_(AlignedBuffer::for_overwrite(capacity)) {}
+  void append(const void* from, size_t bytes) {
+    assert(used_ + bytes <= buffer_.bytes());
+    if (bytes) std::memcpy(buffer_.as<int8_t>() + used_, from, bytes);
+    used_ += bytes;
+  }
+  size_t used() const { return used_; }
+  AlignedBuffer take() { return std::move(buffer_); }
 
-void pack_bins(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics& statistics, std::vector<int8_t>& b) {
+ private:
+  AlignedBuffer buffer_;
+  size_t used_ = 0;
+};
+
+void pack_bins(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics& statistics, PackedBytes& b) {
   const size_t natural = form.groups.size();
   for (Panel& panel : form.panels) {
     bytes.gather(panel.channel, panel.columns, isa.lanes());
@@ -144,9 +163,9 @@ void pack_bins(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics&
     for (const BinRun& run : binned.runs) statistics.bins += static_cast<size_t>(run.count);
     binned.runs.push_back(kEndOfRuns);
     panel.program = form.programs.size();
-    panel.b_offset = b.size();
+    panel.b_offset = b.used();
     form.programs.push_back({std::move(binned.order), std::move(binned.runs)});
-    append(b, binned.b.data(), binned.b.size());
+    b.append(binned.b.data(), binned.b.size());
   }
 }
 
@@ -156,21 +175,21 @@ Program natural_program(size_t groups) {
   return program;
 }
 
-void pack_dots(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics& statistics, std::vector<int8_t>& b) {
+void pack_dots(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics& statistics, PackedBytes& b) {
   const size_t natural = form.groups.size();
   form.programs.push_back(natural_program(natural));
   for (Panel& panel : form.panels) {
     const int columns = panel.vectors * isa.lanes();
     bytes.gather(panel.channel, panel.columns, columns);
     const size_t group_bytes = static_cast<size_t>(columns) * 4;
-    panel.b_offset = b.size();
-    append(b, bytes.data(), natural * group_bytes);
+    panel.b_offset = b.used();
+    b.append(bytes.data(), natural * group_bytes);
     Program program = form.programs[0];
     for (size_t g = natural; g < bytes.groups(); ++g) {
       if (bytes.is_zero(g)) continue;
       program.groups.push_back(static_cast<uint32_t>(g % natural));
       ++program.runs[0].count;
-      append(b, bytes.data() + g * group_bytes, group_bytes);
+      b.append(bytes.data() + g * group_bytes, group_bytes);
     }
     statistics.groups += program.groups.size();
     if (program.groups.size() == natural) continue;
@@ -179,7 +198,7 @@ void pack_dots(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics&
   }
 }
 
-void pack_floats(ProductForm& form, const GroupMap& map, const ConvWeights& weights, const Isa& isa, std::vector<int8_t>& b) {
+void pack_floats(ProductForm& form, const GroupMap& map, const ConvWeights& weights, const Isa& isa, PackedBytes& b) {
   const size_t groups = form.groups.size();
   form.programs.push_back(natural_program(groups));
   std::vector<float> panel_weights;
@@ -190,8 +209,8 @@ void pack_floats(ProductForm& form, const GroupMap& map, const ConvWeights& weig
       const float* from = static_cast<const float*>(weights.data) + (panel.channel + n) * static_cast<int64_t>(groups);
       for (size_t g = 0; g < groups; ++g) panel_weights[g * columns + static_cast<size_t>(n)] = from[map.source[g]];
     }
-    panel.b_offset = b.size();
-    append(b, reinterpret_cast<const int8_t*>(panel_weights.data()), panel_weights.size() * sizeof(float));
+    panel.b_offset = b.used();
+    b.append(panel_weights.data(), panel_weights.size() * sizeof(float));
   }
 }
 
@@ -208,6 +227,15 @@ std::string describe_packing(ProductKind kind, const Statistics& s, const std::v
   return text;
 }
 
+// What the panels can take: every group in X mode needs two vectors, and weights beyond s8 more planes.
+size_t most_bytes(const Isa& isa, ProductKind kind, const ProductForm& form, DType dtype, bool plain) {
+  size_t vectors = 0;
+  for (const Panel& panel : form.panels) vectors += static_cast<size_t>(panel.vectors) * form.groups.size();
+  if (kind == ProductKind::bins) vectors *= 2;
+  if (dtype != DType::f32 && !plain) vectors *= kMaxPlanes;
+  return vectors * static_cast<size_t>(isa.vector_bytes);
+}
+
 ProductForm pack_form(const Isa& isa, const ConvShape& shape, const ConvWeights& weights, ProductKind kind, bool touching,
                       const IntegerFacts& facts, std::string* description) {
   ProductForm form;
@@ -216,7 +244,7 @@ ProductForm pack_form(const Isa& isa, const ConvShape& shape, const ConvWeights&
   form.groups = map.groups;
   form.panels = cut_panels(isa, kind, shape);
   form.bias = facts.bias;
-  std::vector<int8_t> b;
+  PackedBytes b(most_bytes(isa, kind, form, weights.dtype, is_plain(weights)));
   Statistics statistics;
   if (kind == ProductKind::fma) {
     pack_floats(form, map, weights, isa, b);
@@ -227,14 +255,14 @@ ProductForm pack_form(const Isa& isa, const ConvShape& shape, const ConvWeights&
     else
       pack_dots(form, bytes, isa, statistics, b);
   }
-  form.b = AlignedBuffer(b.size());
-  if (!b.empty()) std::memcpy(form.b.as<int8_t>(), b.data(), b.size());
+  form.b_bytes = b.used();
+  form.b = b.take();
   *description = describe_packing(kind, statistics, form.panels, isa);
   return form;
 }
 
 size_t form_bytes(const ProductForm& form) {
-  size_t bytes = form.b.bytes() + form.panels.size() * sizeof(Panel) + form.groups.size() * sizeof(KGroup);
+  size_t bytes = form.b_bytes + form.panels.size() * sizeof(Panel) + form.groups.size() * sizeof(KGroup);
   for (const Program& program : form.programs) bytes += program.groups.size() * sizeof(uint32_t);
   return bytes;
 }

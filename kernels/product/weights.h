@@ -55,6 +55,7 @@ struct ProductForm {
   std::vector<Panel> panels;
   std::vector<int32_t> bias;  // facts.bias plus what the bins' XOR mode owes; empty for fma
   AlignedBuffer b;
+  size_t b_bytes = 0;  // used
 };
 
 struct ProductWeights {

@@ -213,6 +213,29 @@ TEST_P(ConvTest, RefusalsAreSentences) {
   EXPECT_EQ(reason, "an 8-bit output takes an 8-bit residual only");
 }
 
+// Code for ISAs that this CPU lacks must still come out of the generators (a bad operand throws).
+TEST(Conv, EveryIsaGeneratesItsKernels) {
+  for (const Isa* target : vector_isas())
+    for (int oc : {5, 16, 40, 64, 128})
+      for (int k : {1, 3})
+        for (auto [x, out] : {std::pair{DType::u8, DType::u8}, std::pair{DType::u8, DType::f32}, std::pair{DType::f32, DType::f32}}) {
+          ConvCase c;
+          c.shape = conv_shape(1, 12, 14, 14, oc, k);
+          c.x = x;
+          c.out = out;
+          c.act = ActKind::leaky_relu;
+          c.residual = x == DType::f32 ? ResidualKind::f32 : out == DType::u8 ? ResidualKind::u8_twice : ResidualKind::u8_once;
+          ConvRun run(c);
+          std::string reason;
+          const auto packed = pack_weights(*target, c.shape, run.weights());
+          const auto conv = make_conv(*target, run.problem(), packed, 1, &reason);
+          ASSERT_NE(conv, nullptr) << reason;
+          EXPECT_NE(conv->name().find(target->name), std::string::npos) << conv->name();
+          EXPECT_GT(packed_bytes(*packed), 0u);
+          EXPECT_FALSE(describe(*packed).empty());
+        }
+}
+
 TEST(ConvReference, IsAlsoAnIsa) {
   ConvCase c;
   c.shape = conv_shape(1, 5, 6, 6, 7, 3, 1, 1);

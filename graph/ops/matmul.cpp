@@ -1,0 +1,137 @@
+// MatMul and Gemm. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1) and
+// adds beta * C. Integers wrap.
+#include "graph/ops/matmul.h"
+
+#include <cmath>
+
+#include "graph/ops/families.h"
+
+namespace octet::graph::ops {
+namespace {
+
+template <class T>
+T multiply_add(T a, T b, T sum) {
+  if constexpr (std::is_floating_point_v<T>)
+    return std::fma(a, b, sum);
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b) + static_cast<uint64_t>(sum));
+}
+
+// The types that products are defined for: floats (16-bit ones are widened before) and 32- and 64-bit integers.
+template <class F>
+void with_product_type(EvalContext& ctx, DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32: return f(Tag<float>{});
+    case DType::f64: return f(Tag<double>{});
+    case DType::s32: return f(Tag<int32_t>{});
+    case DType::u32: return f(Tag<uint32_t>{});
+    case DType::s64: return f(Tag<int64_t>{});
+    case DType::u64: return f(Tag<uint64_t>{});
+    default: fail_dtype(ctx, dtype);
+  }
+}
+
+void infer_matmul(InferContext& ctx) {
+  expect_same_dtype(ctx, 0, 1);
+  const DType dtype = dtype_of(ctx, 0) == DType::undefined ? dtype_of(ctx, 1) : dtype_of(ctx, 0);
+  set_keeping_quant(ctx, 0, dtype, matmul_dims(ctx, 0, 1));
+}
+
+void eval_matmul(EvalContext& ctx) {
+  const Tensor& a = ctx.in(0);
+  const Tensor& b = ctx.in(1);
+  if (a.dtype() != b.dtype()) fail_dtype(ctx, b.dtype());
+  Tensor y(a.dtype(), to_shape(*matmul_dims(ctx, 0, 1)));
+  with_product_type(ctx, a.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for_each_matrix(a.shape(), b.shape(), [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t m, int64_t n, int64_t k) {
+      matmul_rows(m, n, k, a.as<T>() + at_a, b.as<T>() + at_b, y.mutable_as<T>() + at_y, multiply_add<T>);
+    });
+  });
+  ctx.out() = y;
+}
+
+// --- Gemm
+// --------------------------------------------------------------------------------------------------------------------
+template <class Ctx>
+MaybeDims gemm_dims(const Ctx& ctx) {
+  const MaybeDims a = dims_of(ctx, 0);
+  const MaybeDims b = dims_of(ctx, 1);
+  expect_rank(ctx, 0, a, 2, 2);
+  expect_rank(ctx, 1, b, 2, 2);
+  const size_t trans_a = ctx.node().attr("transA", int64_t{0}) != 0;
+  const size_t trans_b = ctx.node().attr("transB", int64_t{0}) != 0;
+  Dims out(2);
+  if (a) out[0] = (*a)[trans_a];
+  if (b) out[1] = (*b)[1 - trans_b];
+  if (a && b) same_dim(ctx, (*a)[1 - trans_a], (*b)[trans_b], "inner dimensions");
+  return out;
+}
+
+void infer_gemm(InferContext& ctx) {
+  expect_same_dtype(ctx, 0, 1);
+  const MaybeDims dims = gemm_dims(ctx);
+  if (ctx.has(2)) {
+    expect_same_dtype(ctx, 0, 2);
+    const MaybeDims c = dims_of(ctx, 2);
+    expect_rank(ctx, 2, c, 0, 2);
+    broadcast(ctx, dims, c);
+  }
+  set_keeping_quant(ctx, 0, dtype_of(ctx, 0), dims);
+}
+
+void eval_gemm(EvalContext& ctx) {
+  const Tensor& a = ctx.in(0);
+  const Tensor& b = ctx.in(1);
+  const bool trans_a = ctx.node().attr("transA", int64_t{0}) != 0;
+  const bool trans_b = ctx.node().attr("transB", int64_t{0}) != 0;
+  const float alpha = ctx.node().attr("alpha", 1.0f);
+  const float beta = ctx.node().attr("beta", 1.0f);
+  const Shape shape = to_shape(*gemm_dims(ctx));
+  const int64_t m = shape[0], n = shape[1];
+  const int64_t k = a.shape()[trans_a ? 0 : 1];
+  Tensor y(a.dtype(), shape);
+  with_product_type(ctx, a.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    std::vector<T> left, right;
+    if (trans_a) left = transposed_matrix(a.as<T>(), k, m);
+    if (trans_b) right = transposed_matrix(b.as<T>(), n, k);
+    T* out = y.mutable_as<T>();
+    matmul_rows(m, n, k, trans_a ? left.data() : a.as<T>(), trans_b ? right.data() : b.as<T>(), out, multiply_add<T>);
+    if (alpha != 1.0f)
+      for (int64_t i = 0; i < m * n; ++i) out[i] = static_cast<T>(out[i] * static_cast<T>(alpha));
+    if (!ctx.has(2) || beta == 0.0f) return;
+    const Tensor& c = ctx.in(2);
+    const Strides step = broadcast_strides(c.shape(), shape);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        const T v = c.as<T>()[i * step[0] + j * step[1]];
+        out[i * n + j] = static_cast<T>(out[i * n + j] + (beta == 1.0f ? v : static_cast<T>(v * static_cast<T>(beta))));
+      }
+  });
+  ctx.out() = y;
+}
+
+std::vector<OpDef> define() {
+  return {{.name = "MatMul",
+           .inputs = {{"A"}, {"B"}},
+           .attrs = {},
+           .infer = infer_matmul,
+           .eval = widen_small_floats<eval_matmul>,
+           .quant = QuantRole::product},
+          {.name = "Gemm",
+           .inputs = {{"A"}, {"B"}, {"C", true}},
+           .attrs = {{"alpha", AttrKind::f}, {"beta", AttrKind::f}, {"transA", AttrKind::i}, {"transB", AttrKind::i}},
+           .infer = infer_gemm,
+           .eval = widen_small_floats<eval_gemm>,
+           .quant = QuantRole::product}};
+}
+
+}  // namespace
+
+std::span<const OpDef> matmul_ops() {
+  static const std::vector<OpDef> kOps = define();
+  return kOps;
+}
+
+}  // namespace octet::graph::ops

@@ -1,0 +1,62 @@
+// Post-training quantization as graph rewriting: a float graph and the ranges of its values in, a standard QDQ graph out.
+//
+//   prepare_for_quantization(g)          folds what can be folded; g stays a graph of ONNX operators
+//   values_to_calibrate(g)               whose ranges are needed: run g over samples and keep min and max of these
+//   quantize_static(g, ranges, options)  the quantized copy
+//
+// The scheme is the one that every engine can run: activations u8 with a zero point, one scale a tensor, 0 exactly
+// representable; weights s8 symmetric in [-127, 127], one scale an output channel; biases s32 with scale sx·sw[n]. What is
+// quantized is written as Q and DQ nodes around float operators, which stay what they are.
+//
+// Integers are demanded, not spread. Products (Conv, Gemm, MatMul by constant weights) want u8 inputs; that demand travels
+// backwards through operators that can give u8 from u8, as their QuantRole tells: transparent ones and joins (all operands share
+// one range then), element-wise functions, sums, averages. What nobody demands, the tail of the network before its outputs, a
+// Softmax, a normalisation, stays float, and so do the graph's outputs.
+//
+//   fused      No Q/DQ inside what octet computes at once: product, bias, residual Add, activation have one rounding, at their end;
+//              an element-wise function of one value is one table, however many nodes spell it.
+//
+//                x ─DQ─ Conv ─ Add ─ Relu ─ Q ─ y        r ─DQ─┘
+//
+//   portable   Q/DQ after every product and its activation and around everything else, as ONNX Runtime's own quantizer writes
+//              it, so that programs which fold operator by operator find their patterns; products that end in an output are
+//              quantized too.
+//
+//                x ─DQ─ Conv ─ Q─DQ ─ Add ─ Relu ─ Q ─ y
+//
+// A node that stays in float says why (`Node::why`). Knows no engine.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/ir.h"
+
+namespace octet::graph {
+
+struct Range {
+  float min = 0;
+  float max = 0;
+};
+using Ranges = std::map<std::string, Range>;  // by value name
+
+enum class QuantStyle : uint8_t { fused, portable };
+
+struct QuantizeOptions {
+  QuantStyle style = QuantStyle::fused;
+};
+
+// In place: constants folded, batch normalisation, factors, biases and pads folded into products; products as Conv, Gemm
+// (transB) and, for inputs of rank other than 2, MatMul + Add. Shapes, names of inputs and outputs, and results (up to rounding) stay.
+// Throws Error invalid_argument for a graph that is quantized already.
+void prepare_for_quantization(Graph& graph);
+
+// Names in the prepared graph, sorted; enough for either style.
+std::vector<std::string> values_to_calibrate(const Graph& graph);
+
+// Throws Error invalid_argument naming a value whose range is missing, not finite or reversed.
+std::unique_ptr<Graph> quantize_static(const Graph& graph, const Ranges& ranges, const QuantizeOptions& options = {});
+
+}  // namespace octet::graph

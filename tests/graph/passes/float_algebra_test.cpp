@@ -1,0 +1,195 @@
+// normalise_products, normalise_pools, fold_batch_norm, fold_scale_bias, fold_pad.
+#include "tests/graph/passes/rewriting.h"
+
+namespace octet::graph::test {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) { return b.graph.add_constant(random_floats(shape, seed)); }
+
+TEST(NormaliseProducts, ConvGetsExplicitAttributes) {
+  for (const char* mode : {"SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"}) {
+    Builder b;
+    Value* x = b.input("x", {2, 4, 7, 6});
+    Value* y = b.op("Conv", {x, random_constant(b, {6, 2, 3, 2}, 1), random_constant(b, {6}, 2)},
+                    {{"auto_pad", std::string(mode)}, {"strides", Ints{2, 1}}, {"group", int64_t{2}}});
+    const std::string name = y->name();
+    b.output(y);
+    EXPECT_EQ(difference_after(b.graph, {normalise_products}), 0) << mode;
+    EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
+    EXPECT_NE(b.graph.find_value(name), nullptr) << "the output kept its name";
+    EXPECT_EQ(b.graph.nodes().front()->ints("pads").size(), 4u);
+  }
+}
+
+TEST(NormaliseProducts, SameUpperPutsTheOddPixelBehind) {
+  Builder b;
+  b.output(b.op("Conv", {b.input("x", {1, 1, 4, 4}), random_constant(b, {1, 1, 2, 2}, 1)}, {{"auto_pad", std::string("SAME_UPPER")}}));
+  normalise_products(b.graph);
+  EXPECT_EQ(b.graph.nodes().front()->ints("pads"), (Ints{0, 0, 1, 1}));
+}
+
+TEST(NormaliseProducts, AConvolutionOverTimeBecomesOneOverARow) {
+  Builder b;
+  b.output(b.op("Conv", {b.input("x", {2, 3, 9}), random_constant(b, {4, 3, 3}, 1)}, {{"pads", Ints{1, 1}}, {"dilations", Ints{2}}}));
+  EXPECT_EQ(difference_after(b.graph, {normalise_products}), 0);
+  EXPECT_EQ(op_names(b.graph), (Names{"Unsqueeze", "octet.Conv", "Squeeze"}));
+}
+
+TEST(NormaliseProducts, WeightsThatChangeAreDeclinedWithASentence) {
+  Builder b;
+  b.output(b.op("Conv", {b.input("x", {1, 1, 4, 4}), b.input("w", {1, 1, 2, 2})}));
+  EXPECT_EQ(normalise_products(b.graph), 0);
+  EXPECT_NE(b.graph.nodes().front()->why.find("weights are not float32 constants"), std::string::npos);
+}
+
+TEST(NormaliseProducts, GemmForms) {
+  for (const int64_t trans_a : {0, 1})
+    for (const int64_t trans_b : {0, 1})
+      for (const Shape& c : {Shape{}, Shape{5}, Shape{1, 5}, Shape{3, 5}, Shape{3, 1}}) {
+        Builder b;
+        Value* x = b.input("x", trans_a ? Shape{4, 3} : Shape{3, 4});
+        Value* w = random_constant(b, trans_b ? Shape{5, 4} : Shape{4, 5}, 1);
+        b.output(b.op("Gemm", {x, w, random_constant(b, c, 2)},
+                      {{"transA", trans_a}, {"transB", trans_b}, {"alpha", c == Shape{5} ? 0.5f : 1.0f},
+                       {"beta", c == Shape{5} ? 2.0f : 1.0f}}));
+        EXPECT_LE(difference_after(b.graph, {normalise_products}), kFloatTolerance);
+        EXPECT_NE(find_node(b.graph, "octet.Gemm"), nullptr);
+        EXPECT_EQ(find_node(b.graph, "Add") != nullptr, c == Shape({3, 5}) || c == Shape({3, 1}));
+      }
+}
+
+TEST(NormaliseProducts, MatMulByAConstantMatrixAndItsBias) {
+  Builder b;
+  Value* x = b.input("x", {2, 3, 4});
+  b.output(b.op("Add", {random_constant(b, {5}, 2), b.op("MatMul", {x, random_constant(b, {4, 5}, 1)})}));
+  EXPECT_LE(difference_after(b.graph, {normalise_products, fold_scale_bias}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Gemm"});
+  EXPECT_EQ(b.graph.nodes().front()->input(kW)->constant().shape(), (Shape{5, 4}));
+}
+
+TEST(NormaliseProducts, AProductOfTwoActivationsIsDeclined) {
+  Builder b;
+  b.output(b.op("MatMul", {b.input("x", {2, 3, 4}), b.input("y", {2, 4, 3})}));
+  EXPECT_EQ(normalise_products(b.graph), 0);
+  EXPECT_NE(b.graph.nodes().front()->why.find("change at run time"), std::string::npos);
+}
+
+TEST(NormalisePools, MeansOverWholeImages) {
+  for (const int64_t keep : {0, 1}) {
+    Builder b;
+    b.output(b.op("ReduceMean", {b.input("x", {2, 3, 4, 5}), b.ints({-1, 2})}, {{"keepdims", keep}}));
+    EXPECT_LE(difference_after(b.graph, {normalise_pools}), kFloatTolerance);
+    EXPECT_EQ(op_names(b.graph), keep ? Names{"GlobalAveragePool"} : (Names{"GlobalAveragePool", "Squeeze"}));
+  }
+  Builder b;
+  b.output(b.op("AveragePool", {b.input("x", {2, 3, 4, 5})}, {{"kernel_shape", Ints{4, 5}}, {"strides", Ints{4, 5}}}));
+  EXPECT_EQ(difference_after(b.graph, {normalise_pools}), 0);
+  EXPECT_EQ(op_names(b.graph), Names{"GlobalAveragePool"});
+}
+
+TEST(NormalisePools, AMeanOverChannelsIsNone) {
+  Builder b;
+  b.output(b.op("ReduceMean", {b.input("x", {2, 3, 4, 5}), b.ints({1, 2})}));
+  EXPECT_EQ(normalise_pools(b.graph), 0);
+}
+
+Value* batch_norm(Builder& b, Value* x, int64_t channels) {
+  Value* variance = b.graph.add_constant(random_floats({channels}, 14, 0.5f, 2.0f));
+  return b.op("BatchNormalization", {x, random_constant(b, {channels}, 11), random_constant(b, {channels}, 12),
+                                     random_constant(b, {channels}, 13), variance}, {{"epsilon", 1e-3f}});
+}
+
+TEST(FoldBatchNorm, IntoAConvolution) {
+  for (const bool bias : {false, true}) {
+    Builder b;
+    Value* y = b.op("Conv", {b.input("x", {1, 4, 5, 5}), random_constant(b, {6, 2, 3, 3}, 1), bias ? random_constant(b, {6}, 2) : nullptr},
+                    {{"group", int64_t{2}}});
+    b.output(batch_norm(b, y, 6));
+    EXPECT_LE(difference_after(b.graph, {normalise_products, fold_batch_norm}), kFloatTolerance);
+    EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
+  }
+}
+
+TEST(FoldBatchNorm, IntoAGroupedTransposedConvolution) {
+  Builder b;
+  Value* y = b.op("ConvTranspose", {b.input("x", {1, 4, 3, 3}), random_constant(b, {4, 3, 2, 2}, 1)},
+                  {{"group", int64_t{2}}, {"strides", Ints{2, 2}}});
+  b.output(batch_norm(b, y, 6));
+  EXPECT_LE(difference_after(b.graph, {fold_batch_norm}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), Names{"ConvTranspose"});
+}
+
+TEST(FoldBatchNorm, AloneItMultipliesAndAdds) {
+  Builder b;
+  b.output(batch_norm(b, b.input("x", {2, 3, 4}), 3));
+  EXPECT_LE(difference_after(b.graph, {fold_batch_norm}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), (Names{"Mul", "Add"}));
+}
+
+TEST(FoldBatchNorm, AProductUsedElsewhereIsNotChanged) {
+  Builder b;
+  Value* y = b.op("Conv", {b.input("x", {1, 2, 3, 3}), random_constant(b, {3, 2, 1, 1}, 1)});
+  b.output(batch_norm(b, y, 3));
+  b.output(y);
+  EXPECT_LE(difference_after(b.graph, {normalise_products, fold_batch_norm}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "Mul", "Add"}));
+}
+
+TEST(FoldScaleBias, AChainOfConstantsPerChannel) {
+  Builder b;
+  Value* y = b.op("Conv", {b.input("x", {1, 2, 4, 4}), random_constant(b, {3, 2, 3, 3}, 1)});
+  y = b.op("Add", {y, random_constant(b, {1, 3, 1, 1}, 2)});
+  y = b.op("Mul", {random_constant(b, {3, 1, 1}, 3), y});
+  y = b.op("Sub", {b.scalar(0.5f), y});
+  y = b.op("Div", {y, b.scalar(4.0f)});
+  b.output(b.op("Sub", {y, random_constant(b, {3, 1, 1}, 4)}));
+  EXPECT_LE(difference_after(b.graph, {normalise_products, fold_scale_bias}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
+}
+
+TEST(FoldScaleBias, AConstantPerPixelOrAReciprocalStays) {
+  Builder b;
+  Value* y = b.op("Conv", {b.input("x", {1, 2, 3, 3}), random_constant(b, {3, 2, 1, 1}, 1)});
+  y = b.op("Add", {y, random_constant(b, {1, 3}, 2)});
+  b.output(b.op("Div", {b.scalar(1.0f), y}));
+  normalise_products(b.graph);
+  EXPECT_EQ(fold_scale_bias(b.graph), 0);
+}
+
+TEST(FoldPad, ZerosGoIntoAConvolution) {
+  Builder b;
+  Value* x = b.op("Pad", {b.input("x", {1, 2, 4, 4}), b.ints({0, 0, 1, 2, 0, 0, 3, 0})});
+  b.output(b.op("Conv", {x, random_constant(b, {3, 2, 3, 3}, 1)}, {{"pads", Ints{1, 0, 0, 1}}}));
+  EXPECT_EQ(difference_after(b.graph, {normalise_products, fold_pad}), 0);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
+  EXPECT_EQ(b.graph.nodes().front()->ints("pads"), (Ints{2, 2, 3, 1}));
+}
+
+TEST(FoldPad, PoolsTakeWhatTheyWouldPadWith) {
+  const Attrs window{{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}};
+  for (const char* pool : {"AveragePool", "MaxPool"}) {
+    Builder b;
+    Value* value = std::string(pool) == "MaxPool" ? b.scalar(-INFINITY) : b.scalar(0.0f);
+    Value* x = b.op("Pad", {b.input("x", {1, 2, 5, 5}), b.ints({0, 0, 1, 1, 0, 0, 1, 1}), value});
+    b.output(b.op(pool, {x}, window));
+    EXPECT_LE(difference_after(b.graph, {fold_pad}), kFloatTolerance) << pool;
+    EXPECT_EQ(op_names(b.graph), Names{pool});
+  }
+}
+
+TEST(FoldPad, OtherValuesAndChannelsAreDeclined) {
+  for (const bool channels : {false, true}) {
+    Builder b;
+    Value* x = b.op("Pad", {b.input("x", {1, 2, 4, 4}), channels ? b.ints({0, 1, 0, 0, 0, 0, 0, 0}) : b.ints({0, 0, 1, 1, 0, 0, 1, 1}),
+                            b.scalar(channels ? 0.0f : 1.0f)});
+    b.output(b.op("Conv", {x, random_constant(b, {3, channels ? 3 : 2, 3, 3}, 1)}));
+    normalise_products(b.graph);
+    EXPECT_EQ(fold_pad(b.graph), 0);
+    EXPECT_FALSE(find_node(b.graph, "Pad")->why.empty());
+  }
+}
+
+}  // namespace
+}  // namespace octet::graph::test
