@@ -1,5 +1,0 @@
-if(EXISTS "/work/wt-k2/build-clang/tests/kernels_tests[1]_tests.cmake")
-  include("/work/wt-k2/build-clang/tests/kernels_tests[1]_tests.cmake")
-else()
-  add_test(kernels_tests_NOT_BUILT kernels_tests_NOT_BUILT)
-endif()
