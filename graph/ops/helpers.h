@@ -292,25 +292,27 @@ Tensor gather_mapped(EvalContext& ctx, const Tensor& in, const std::vector<std::
 Tensor to_float32(const Tensor& t);                 // from any float type
 Tensor from_float32(const Tensor& t, DType dtype);  // to f16 or bf16 (f32: itself)
 
-// Runs a definition written for f32 and f64 on 16-bit floats too: inputs widened, the first `narrowed` outputs rounded once.
+// Runs a definition written for f32 and f64 on 16-bit floats too: inputs widened, and where input 0 is narrow the first
+// `narrowed` outputs rounded once.
 template <void (*F)(EvalContext&), size_t narrowed = SIZE_MAX>
 void widen_small_floats(EvalContext& ctx) {
   const auto small = [](DType d) { return d == DType::f16 || d == DType::bf16; };
-  DType narrow = DType::undefined;
+  bool any = false;
   std::vector<Tensor> inputs(ctx.input_count());
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!ctx.has(i)) continue;
     inputs[i] = ctx.in(i);
     if (!small(inputs[i].dtype())) continue;
-    if (narrow == DType::undefined) narrow = inputs[i].dtype();
+    any = true;
     inputs[i] = to_float32(inputs[i]);
   }
-  if (narrow == DType::undefined) return F(ctx);
+  if (!any) return F(ctx);
   std::vector<Tensor> outputs(ctx.output_count());
   EvalContext wide(ctx.node(), inputs, outputs);
   F(wide);
+  const DType dtype = ctx.in(0).dtype();
   for (size_t i = 0; i < outputs.size(); ++i)
-    ctx.out(i) = i < narrowed && outputs[i].dtype() == DType::f32 ? from_float32(outputs[i], narrow) : outputs[i];
+    ctx.out(i) = i < narrowed && small(dtype) ? from_float32(outputs[i], dtype) : outputs[i];
 }
 
 // Sum of at(0..n-1): 16 virtual lanes in float, in order in double and in integers (which wrap).

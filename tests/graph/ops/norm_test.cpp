@@ -16,6 +16,13 @@ TEST(BatchNormalization, IsOneFactorAChannel) {
             "test.onnx: node 'n' (BatchNormalization): channels and the size of a per-channel input disagree: 3 and 2");
 }
 
+TEST(BatchNormalization, StatisticsMayBeOfAnotherFloatType) {
+  const Tensor half = halves({1}, {2}), zero = halves({1}, {0}), one = floats({1}, {1});
+  const Attrs exact{{"epsilon", 0.0f}};
+  EXPECT_EQ(eval("BatchNormalization", {floats({1, 1}, {3}), half, zero, zero, one}, exact).dtype(), DType::f32);
+  EXPECT_EQ(eval("BatchNormalization", {halves({1, 1}, {3}), half, zero, zero, one}, exact).dtype(), DType::f16);
+}
+
 // mean, variance, inv as norm.cpp says, all sums in 16 lanes.
 Floats normalized(const Floats& x, float epsilon) {
   const auto n = static_cast<float>(x.size());
