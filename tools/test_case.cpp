@@ -20,11 +20,12 @@ namespace {
 namespace fs = std::filesystem;
 constexpr double kLeastCosine = 0.99;
 constexpr int64_t kMostQuanta = 2;
+constexpr double kHalfFloat = 20;
 
 std::string typed(DType dtype, const Shape& shape) { return std::string(to_string(dtype)) + to_string(shape); }
 
 std::string float_difference(const graph::Tensor& want, const std::vector<float>& got, Tolerance t) {
-  if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * 10, t.atol * 10};
+  if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * kHalfFloat, t.atol * kHalfFloat};
   double largest = 0;
   for (int64_t i = 0; i < want.size(); ++i)
     if (std::isfinite(want.at_f64(i))) largest = std::max(largest, std::abs(want.at_f64(i)));
