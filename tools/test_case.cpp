@@ -142,7 +142,8 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
   CaseResult result;
   try {
     const ModelSource source = open_model((fs::path(folder) / "model.onnx").string());
-    const auto sets = data_sets(folder);
+    auto sets = data_sets(folder);
+    if (options.data_sets && options.data_sets < sets.size()) sets.resize(options.data_sets);
     if (sets.empty()) return {Verdict::failed, "no test_data_set_N beside model.onnx", ""};
     std::string first_isa;
     for (const std::string& isa : options.isas) {

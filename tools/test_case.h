@@ -41,6 +41,7 @@ struct TestOptions {
   std::vector<std::string> isas = {""};
   Tolerance tolerance;
   int threads = 0;
+  size_t data_sets = 0;  // run only so many of a case; 0: all
 };
 
 // Folders under `root` (itself included) with a model.onnx, sorted. Throws Error when there is none.
