@@ -4,6 +4,7 @@
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/quantize/quantize.h"
+#include "graph/quantize/widen.h"
 
 namespace octet::graph {
 
@@ -73,7 +74,7 @@ constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_id
 
 void prepare_for_quantization(Graph& graph) {
   check_is_float(graph);
-  infer_types(graph);
+  widen_to_float32(graph);
   for (const auto pass : kPasses)
     if (pass(graph) > 0) infer_types(graph);
   restore_products(graph);

@@ -35,6 +35,7 @@ class Writer {
 
   void run() {
     const QuantPlan plan = make_plan(graph_, style_);
+    if (plan.products.empty()) refuse_if_products();
     // Before anything is rewired: what each product reads, and where in the order a value's nodes belong.
     std::unordered_map<const Value*, const QuantGroup*> group_of;
     for (const QuantGroup& g : plan.groups)
@@ -56,6 +57,13 @@ class Writer {
   }
 
  private:
+  void refuse_if_products() const {
+    for (const auto& node : graph_.nodes())
+      if (node->op().quant == QuantRole::product)
+        throw Error(ErrorCode::unsupported, graph_.file + ": node '" + node->name() + "' (" + std::string(node->op_name()) +
+                                                "): cannot be quantized, like every product of the graph: " + node->why);
+  }
+
   ActivationParams group_params(const QuantGroup& group) const {
     Range range;
     for (const std::string& name : group.sources) range = united(range, checked_range(graph_, ranges_, name));
