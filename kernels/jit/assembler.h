@@ -27,6 +27,14 @@ class Assembler : public Xbyak::CodeGenerator {
     return isa_.zmm() ? Xbyak::Xmm(Xbyak::Zmm(i)) : Xbyak::Xmm(Xbyak::Ymm(i));
   }
 
+  // Memory at base + displacement (+ index), in bytes; the displacement must fit 32 bits.
+  Xbyak::Address at(const Xbyak::Reg64& base, int64_t displacement) const {
+    return ptr[base + static_cast<size_t>(displacement)];
+  }
+  Xbyak::Address at(const Xbyak::Reg64& base, const Xbyak::Reg64& index, int64_t displacement) const {
+    return ptr[base + index + static_cast<size_t>(displacement)];
+  }
+
   void zero(int i) { exclusive_or(v(i), v(i), v(i)); }
   void exclusive_or(const Xbyak::Xmm& d, const Xbyak::Xmm& a, const Xbyak::Operand& b) {
     if (isa_.zmm())

@@ -40,15 +40,15 @@ class Emitter {
 
  private:
   Xmm v(int i) const { return as_.v(i); }
-  Address constant(size_t offset) const { return as_.ptr[regs_.constants + static_cast<int>(offset)]; }
+  Address constant(size_t offset) const { return as_.at(regs_.constants, static_cast<int64_t>(offset)); }
   Address param(size_t field, int column) const {
     const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams);
-    return as_.ptr[regs_.params + static_cast<int>(record + field + static_cast<size_t>(column % 16) * 4)];
+    return as_.at(regs_.params, static_cast<int64_t>(record + field + static_cast<size_t>(column % 16) * 4));
   }
   Address at(const RowAddress& row, int64_t bytes) const {
     const int64_t displacement = row.displacement + bytes;
     assert(displacement == static_cast<int32_t>(displacement));
-    return as_.ptr[row.base + static_cast<int>(displacement)];
+    return as_.at(row.base, displacement);
   }
   int temp(size_t i) const { return regs_.temps[i % regs_.temps.size()]; }
 

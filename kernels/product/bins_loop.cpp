@@ -53,8 +53,8 @@ class BinLoop {
 
   void emit_jump(const Label& table) {
     as_.mov(as_.rcx, table);
-    as_.mov(as_.eax, as_.ptr[kRuns + static_cast<int>(offsetof(BinRun, type))]);
-    as_.mov(kLeft.cvt32(), as_.ptr[kRuns + static_cast<int>(offsetof(BinRun, count))]);
+    as_.mov(as_.eax, as_.at(kRuns, offsetof(BinRun, type)));
+    as_.mov(kLeft.cvt32(), as_.at(kRuns, offsetof(BinRun, count)));
     as_.add(kRuns, static_cast<uint32_t>(sizeof(BinRun)));
     as_.jmp(as_.ptr[as_.rcx + as_.rax * 8]);
   }
@@ -66,7 +66,7 @@ class BinLoop {
     const auto load = [&](int vector) {
       if (next == as_.isa().vector_count) return false;
       in_register[static_cast<size_t>(vector)] = next;
-      as_.vmovups(as_.v(next++), as_.ptr[kWeights + vector * bytes]);
+      as_.vmovups(as_.v(next++), as_.at(kWeights, vector * bytes));
       return true;
     };
     bool fits = true;
@@ -74,18 +74,18 @@ class BinLoop {
     for (int g = 0; g < bin.d; ++g) fits = load(2 * bin.x + g) && fits;
     assert(fits);
     for (int g = 0; g < bin.x; ++g) load(flip(g));
-    for (int g = 0; g < groups; ++g) as_.movsxd(kOffset[g], as_.dword[kOffsets + 4 * g]);
+    for (int g = 0; g < groups; ++g) as_.movsxd(kOffset[g], as_.dword[kOffsets + static_cast<size_t>(4 * g)]);
 
     for (size_t row = 0; row < spec_.rows.size(); ++row) {
       for (int g = 0; g < groups; ++g) {
         const Xbyak::Xmm a = as_.v(a_), product = as_.v(g == 0 ? t_ : a_);
-        as_.vpbroadcastd(a, as_.ptr[kX + kOffset[g] + static_cast<int>(spec_.rows[row].a)]);
+        as_.vpbroadcastd(a, as_.at(kX, kOffset[g], spec_.rows[row].a));
         if (g < bin.x) {
           const int c = in_register[static_cast<size_t>(flip(g))];
           if (c >= 0)
             as_.exclusive_or(product, a, as_.v(c));
           else
-            as_.exclusive_or(product, a, as_.ptr[kWeights + flip(g) * bytes]);
+            as_.exclusive_or(product, a, as_.at(kWeights, flip(g) * bytes));
           as_.vpmaddubsw(product, as_.v(in_register[static_cast<size_t>(magnitude(g))]), product);
         } else {
           as_.vpmaddubsw(product, a, as_.v(in_register[static_cast<size_t>(bin.x + g)]));

@@ -23,12 +23,12 @@ void emit_group(Assembler& as, const ProductKernelSpec& spec, int unrolled) {
   const int broadcasts = std::min(4, as.isa().vector_count - broadcast);
   assert(broadcasts > 0);
   const Reg64 offset = kOffset[unrolled];
-  as.movsxd(offset, as.dword[kOffsets + 4 * unrolled]);
+  as.movsxd(offset, as.dword[kOffsets + static_cast<size_t>(4 * unrolled)]);
   for (int vector = 0; vector < spec.vectors; ++vector)
-    as.vmovups(as.v(weights + vector), as.ptr[kWeights + (unrolled * spec.vectors + vector) * bytes]);
+    as.vmovups(as.v(weights + vector), as.at(kWeights, (unrolled * spec.vectors + vector) * bytes));
   for (int row = 0; row < rows; ++row) {
     const Xbyak::Xmm x = as.v(broadcast + row % broadcasts);
-    const Xbyak::Address from = as.ptr[kX + offset + static_cast<int>(spec.rows[static_cast<size_t>(row)].a)];
+    const Xbyak::Address from = as.at(kX, offset, spec.rows[static_cast<size_t>(row)].a);
     if (spec.kind == ProductKind::fma)
       as.vbroadcastss(x, from);
     else
@@ -52,7 +52,7 @@ void emit_chain(Assembler& as, const ProductKernelSpec& spec) {
     as.add(kOffsets, static_cast<uint32_t>(4 * groups));
   };
   Xbyak::Label four, tail, one, end;
-  as.mov(kLeft.cvt32(), as.ptr[kRuns + static_cast<int>(offsetof(BinRun, count))]);
+  as.mov(kLeft.cvt32(), as.at(kRuns, offsetof(BinRun, count)));
   as.sub(kLeft.cvt32(), kUnroll);
   as.jl(tail, Xbyak::CodeGenerator::T_NEAR);
   as.align(32);

@@ -19,9 +19,9 @@ CodeKey key_of(const Isa& isa, const ProductKernelSpec& spec) {
 }
 
 void emit_start(Assembler& as, const ProductKernelSpec& spec) {
-  const auto arg = [&](size_t offset) { return as.ptr[kArgs + static_cast<int>(offset)]; };
+  const auto arg = [&](size_t offset) { return as.at(kArgs, static_cast<int64_t>(offset)); };
   as.mov(kX, arg(offsetof(ProductArgs, a)));
-  as.add(kX, as.ptr[kBlock + static_cast<int>(offsetof(RowBlock, a))]);
+  as.add(kX, as.at(kBlock, offsetof(RowBlock, a)));
   as.mov(kWeights, arg(offsetof(ProductArgs, b)));
   as.mov(kOffsets, arg(offsetof(ProductArgs, offsets)));
   as.mov(as.rax, arg(offsetof(ProductArgs, params)));
@@ -36,19 +36,19 @@ void emit_start(Assembler& as, const ProductKernelSpec& spec) {
       const int column = vector * as.lanes();
       const int record = column / 16 * static_cast<int>(sizeof(ChannelParams)) + column % 16 * 4;
       if (row == 0)
-        as.vmovups(as.v(acc), as.ptr[as.rax + record]);
+        as.vmovups(as.v(acc), as.at(as.rax, record));
       else
         as.vmovaps(as.v(acc), as.v(vector));
     }
 }
 
 void emit_finish(Assembler& as, const ProductKernelSpec& spec) {
-  const auto arg = [&](size_t offset) { return as.ptr[kArgs + static_cast<int>(offset)]; };
+  const auto arg = [&](size_t offset) { return as.at(kArgs, static_cast<int64_t>(offset)); };
   as.mov(as.rax, arg(offsetof(ProductArgs, y)));
-  as.add(as.rax, as.ptr[kBlock + static_cast<int>(offsetof(RowBlock, y))]);
+  as.add(as.rax, as.at(kBlock, offsetof(RowBlock, y)));
   if (spec.epilogue.residual != ResidualKind::none) {
     as.mov(as.rcx, arg(offsetof(ProductArgs, residual)));
-    as.add(as.rcx, as.ptr[kBlock + static_cast<int>(offsetof(RowBlock, residual))]);
+    as.add(as.rcx, as.at(kBlock, offsetof(RowBlock, residual)));
   }
   as.mov(as.rdx, arg(offsetof(ProductArgs, params)));
   as.mov(as.r11, arg(offsetof(ProductArgs, constants)));
@@ -70,7 +70,7 @@ std::unique_ptr<Assembler> generate(const Isa& isa, const ProductKernelSpec& spe
   Assembler& as = *assembler;
   const Reg64 saved[] = {as.rbx, as.rbp, as.r12, as.r13, as.r14, as.r15};
   for (const Reg64& reg : saved) as.push(reg);
-  as.mov(kBlock, as.ptr[kArgs + static_cast<int>(offsetof(ProductArgs, block))]);
+  as.mov(kBlock, as.at(kArgs, offsetof(ProductArgs, block)));
   Xbyak::Label next;
   as.L(next);
   emit_start(as, spec);
@@ -80,7 +80,7 @@ std::unique_ptr<Assembler> generate(const Isa& isa, const ProductKernelSpec& spe
     emit_chain(as, spec);
   emit_finish(as, spec);
   as.add(kBlock, static_cast<uint32_t>(sizeof(RowBlock)));
-  as.cmp(kBlock, as.ptr[kArgs + static_cast<int>(offsetof(ProductArgs, block_end))]);
+  as.cmp(kBlock, as.at(kArgs, offsetof(ProductArgs, block_end)));
   as.jne(next, Xbyak::CodeGenerator::T_NEAR);
   as.vzeroupper();
   for (size_t i = std::size(saved); i-- > 0;) as.pop(saved[i]);

@@ -13,7 +13,7 @@ namespace {
 
 std::unique_ptr<Assembler> returning(int value) {
   auto as = std::make_unique<Assembler>(isa(IsaId::avx2));
-  as->mov(as->eax, value);
+  as->mov(as->eax, static_cast<uint32_t>(value));
   as->ret();
   return as;
 }
