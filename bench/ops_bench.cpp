@@ -53,10 +53,10 @@ using Make = std::function<KernelPtr(const Isa&)>;
 void add(const std::string& name, const Sizes& sizes, const Make& make) {
   for (const Isa& isa : all_isas()) {
     if (isa.id == IsaId::reference || isa.dot == DotKind::tile || !supported(isa)) continue;
-    if (isa.dot == DotKind::vpdpbusd && supported(all_isas()[1])) continue;  // these kernels depend on the vector width alone
-    benchmark::RegisterBenchmark((name + "/" + std::string(isa.name)).c_str(), [&isa, sizes, make](benchmark::State& state) {
-      run_kernel(state, *make(isa), sizes);
-    });
+    if (isa.dot == DotKind::vpdpbusd && supported(all_isas()[1]))
+      continue;  // these kernels depend on the vector width alone
+    benchmark::RegisterBenchmark((name + "/" + std::string(isa.name)).c_str(),
+                                 [&isa, sizes, make](benchmark::State& state) { run_kernel(state, *make(isa), sizes); });
   }
 }
 
@@ -66,7 +66,8 @@ CopyProblem transposition(int64_t element, int64_t c, int64_t h, int64_t w, bool
   p.c = c;
   p.h = h;
   p.w = w;
-  const ImageLayout first{element, w * element, c * h * w * element}, last{c * element, w * c * element, c * h * w * element};
+  const ImageLayout first{element, w * element, c * h * w * element},
+      last{c * element, w * c * element, c * h * w * element};
   p.from = to_channels_last ? first : last;
   p.to = to_channels_last ? last : first;
   p.from_channel = to_channels_last ? h * w * element : element;
@@ -107,11 +108,14 @@ void add_element_wise() {
     }
   }
   for (auto [name, kind] : {std::pair{"relu", UnaryKind::relu}, {"sigmoid", UnaryKind::sigmoid}, {"tanh", UnaryKind::tanh}})
-    add(std::string("unary_") + name + "/200704", {4 * 200704, 0, 4 * 200704},
-        [kind](const Isa& isa) { return make_unary(isa, {kind, 200704, 0, 0}); });
+    add(std::string("unary_") + name + "/200704", {4 * 200704, 0, 4 * 200704}, [kind = kind](const Isa& isa) {
+      return make_unary(isa, {kind, 200704, 0, 0});
+    });
   for (auto [rows, length] : {std::pair<int64_t, int64_t>{1, 1000}, {12 * 128, 128}, {12 * 384, 384}})
     add("softmax/" + std::to_string(rows) + "x" + std::to_string(length), {4 * rows * length, 0, 4 * rows * length},
-        [rows, length](const Isa& isa) { return make_softmax(isa, {rows, length}); });
+        [rows = rows, length = length](const Isa& isa) {
+          return make_softmax(isa, {rows, length});
+        });
 }
 
 void add_pool(const std::string& name, const PoolProblem& p) {
@@ -135,9 +139,10 @@ void add_copies() {
   for (const Image& i : {Image{4, 3, 224}, {1, 3, 224}, {4, 64, 56}, {1, 64, 56}, {4, 2048, 7}})
     for (bool to_last : {true, false}) {
       const int64_t bytes = i.element * i.c * i.size * i.size;
-      add(std::string(to_last ? "nchw_to_nhwc/" : "nhwc_to_nchw/") + std::to_string(i.element) + "B_" + std::to_string(i.size) + "x" +
-              std::to_string(i.size) + "x" + std::to_string(i.c),
-          {bytes, 0, bytes}, [i, to_last](const Isa& isa) { return make_copy(isa, transposition(i.element, i.c, i.size, i.size, to_last)); });
+      add(std::string(to_last ? "nchw_to_nhwc/" : "nhwc_to_nchw/") + std::to_string(i.element) + "B_" +
+              std::to_string(i.size) + "x" + std::to_string(i.size) + "x" + std::to_string(i.c),
+          {bytes, 0, bytes},
+          [i, to_last](const Isa& isa) { return make_copy(isa, transposition(i.element, i.c, i.size, i.size, to_last)); });
     }
   for (int64_t c : {24, 64, 256})  // a channel slice of 512, as a concat writes it
     add("concat_slice/56x56x" + std::to_string(c), {56 * 56 * c, 0, 56 * 56 * c}, [c](const Isa& isa) {

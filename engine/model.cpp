@@ -73,7 +73,14 @@ std::shared_ptr<const Plan> ModelImpl::plan(const std::vector<Shape>& shapes, in
   return plan;
 }
 
-size_t ModelImpl::weight_bytes() const { return weights_.bytes(); }
+size_t ModelImpl::weight_bytes() const {
+  if (isa_->id != kernels::IsaId::reference) return weights_.bytes();
+  size_t bytes = 0;
+  for (const auto& node : graph_->nodes())
+    for (const graph::Value* v : node->inputs())
+      if (v && v->is_constant()) bytes += v->constant().bytes();
+  return bytes;
+}
 
 Model Model::load(const std::string& path, const ModelOptions& options) {
   return model_from_graph(onnx::import_model(path), options);

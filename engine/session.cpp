@@ -1,4 +1,6 @@
 // The executor: one arena, one thread team, the steps of a plan in order with a barrier after each.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -10,6 +12,7 @@
 #include "engine/fp_state.h"
 #include "engine/model_impl.h"
 #include "engine/thread_pool.h"
+#include "kernels/amx/tile_config.h"
 #include "octet/octet.h"
 
 namespace octet {
@@ -17,18 +20,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Zeroed, page-aligned, with kSlack-sized margins inside the plan's own offsets.
+// Zeroed and page-aligned; large ones on huge pages, since kernels walk images by rows and a row can be a page apart.
 struct ArenaMemory {
   std::byte* data = nullptr;
   size_t bytes = 0;
 
   void resize(size_t wanted) {
     if (wanted <= bytes) return;
-    constexpr size_t kAlign = 4096;
+    constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
+    const size_t align = wanted >= kHugePage / 2 ? kHugePage : kPage;
     std::free(data);
-    bytes = (wanted + kAlign - 1) / kAlign * kAlign;
-    data = static_cast<std::byte*>(std::aligned_alloc(kAlign, bytes));
+    bytes = (wanted + align - 1) / align * align;
+    data = static_cast<std::byte*>(std::aligned_alloc(align, bytes));
     if (!data) throw std::bad_alloc();
+    if (align == kHugePage) madvise(data, bytes, MADV_HUGEPAGE);
     std::memset(data, 0, bytes);
   }
   ArenaMemory() = default;
@@ -118,6 +123,7 @@ struct Session::Impl {
                     "input '" + v.name + "' (" + std::string(to_string(v.dtype)) + shape_text(v) + ") was not set");
       }
     prepare();
+    const bool uses_tiles = model.impl().isa().dot == kernels::DotKind::tile;
     std::exception_ptr error;
     std::atomic<bool> failed{false};
     const std::function<void(int)> task = [&](int thread) {
@@ -135,6 +141,7 @@ struct Session::Impl {
         if (failed.load(std::memory_order_acquire)) return;
         if (profile && thread == 0) record(i, std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
       }
+      if (uses_tiles) kernels::release_tiles();
     };
     pool->run(task);
     if (error) std::rethrow_exception(error);

@@ -15,14 +15,13 @@ namespace octet::kernels {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(size_t bytes)
-      : data_(static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{64}))), bytes_(bytes) {
+  explicit AlignedBuffer(size_t bytes) : data_(allocate(bytes + kSlack)), bytes_(bytes) {
     std::memset(data_.get(), 0, bytes + kSlack);
   }
 
   static AlignedBuffer for_overwrite(size_t bytes) {
     AlignedBuffer buffer;
-    buffer.data_.reset(static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{64})));
+    buffer.data_.reset(allocate(bytes + kSlack));
     buffer.bytes_ = bytes;
     return buffer;
   }
@@ -38,6 +37,9 @@ class AlignedBuffer {
   size_t bytes() const { return bytes_; }
 
  private:
+  // What spans whole huge pages asks for them.
+  static std::byte* allocate(size_t bytes);
+
   struct Free {
     void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
   };

@@ -1,9 +1,9 @@
 // Arithmetic of two tensors, f32 or u8 with quantization, the second possibly broadcast.
 //
 // Registers, f32: v0..v3 a and result, v4..v7 b, v12 the row's b when it is one element, v14 zero, v15 tail mask.
-// Registers, u8:  v0..v3 a and result, v4..v7 b; v7 the row's b when it is one element; v8 za, v9 zb, v10 ca, v11 cb, v12 low,
-// v13 high, v14 zy, v15 tail mask, where ca and cb are the multipliers of a and b with the sign of a subtraction inside.
-// Loop nest: run_loop.h.
+// Registers, u8:  v0..v3 a and result, v4..v7 b; v7 the row's b when it is one element; v8 za, v9 zb, v10 ca, v11 cb, v12
+// low, v13 high, v14 zy, v15 tail mask, where ca and cb are the multipliers of a and b with the sign of a subtraction
+// inside. Loop nest: run_loop.h.
 #include <algorithm>
 #include <cassert>
 
@@ -26,24 +26,24 @@ void generate_f32(VectorEmitter& e, const BinaryForm& form) {
   emit_rows(e, [&] {
     per_row();
     emit_columns(e, 4, [&](int vectors, bool tail) {
-    for (int k = 0; k < vectors; ++k) {
-      load_f32(e, k, run::kA, k, tail);
-      if (!form.b_is_scalar) load_f32(e, 4 + k, run::kB, k, tail);
-    }
-    for (int k = 0; k < vectors; ++k) {
-      const auto d = e.v(k), a = d, b = e.v(form.b_is_scalar ? kScalar : 4 + k);
-      const auto first = form.swapped ? b : a, second = form.swapped ? a : b;
-      switch (form.kind) {
-        case BinaryKind::add: e.vaddps(d, first, second); break;
-        case BinaryKind::sub: e.vsubps(d, first, second); break;
-        case BinaryKind::mul: e.vmulps(d, first, second); break;
-        case BinaryKind::div: e.vdivps(d, first, second); break;
-        case BinaryKind::max: e.vmaxps(d, first, second); break;
-        case BinaryKind::min: e.vminps(d, first, second); break;
+      for (int k = 0; k < vectors; ++k) {
+        load_f32(e, k, run::kA, k, tail);
+        if (!form.b_is_scalar) load_f32(e, 4 + k, run::kB, k, tail);
       }
-      if (form.relu) e.vmaxps(d, d, e.v(kZero));
-    }
-    store_f32(e, vectors, tail);
+      for (int k = 0; k < vectors; ++k) {
+        const auto d = e.v(k), a = d, b = e.v(form.b_is_scalar ? kScalar : 4 + k);
+        const auto first = form.swapped ? b : a, second = form.swapped ? a : b;
+        switch (form.kind) {
+          case BinaryKind::add: e.vaddps(d, first, second); break;
+          case BinaryKind::sub: e.vsubps(d, first, second); break;
+          case BinaryKind::mul: e.vmulps(d, first, second); break;
+          case BinaryKind::div: e.vdivps(d, first, second); break;
+          case BinaryKind::max: e.vmaxps(d, first, second); break;
+          case BinaryKind::min: e.vminps(d, first, second); break;
+        }
+        if (form.relu) e.vmaxps(d, d, e.v(kZero));
+      }
+      store_f32(e, vectors, tail);
     });
   });
   emit_return(e);
@@ -69,31 +69,31 @@ void generate_u8(VectorEmitter& e, const BinaryForm& form) {
   emit_rows(e, [&] {
     per_row();
     emit_columns(e, 4, [&](int vectors, bool tail) {
-    for (int k = 0; k < vectors; ++k) {
-      load_u8(e, k, run::kA, k, tail);
-      to_float(k, kZeroA);
-      if (form.b_is_scalar) continue;
-      load_u8(e, 4 + k, run::kB, k, tail);
-      to_float(4 + k, kZeroB);
-      if (b_last) e.vmulps(e.v(4 + k), e.v(4 + k), e.v(kScaleB));
-    }
-    for (int k = 0; k < vectors; ++k) {
-      const auto a = e.v(k), b = e.v(form.b_is_scalar ? kScalar : 4 + k);
-      if (product) {
-        e.vmulps(a, a, b);  // exact: below 2^24
-        e.vmulps(a, a, e.v(kScaleA));
-      } else if (b_last) {
-        e.vfmadd213ps(a, e.v(kScaleA), b);
-      } else {
-        e.vmulps(a, a, e.v(kScaleA));
-        e.vfmadd231ps(a, b, e.v(kScaleB));
+      for (int k = 0; k < vectors; ++k) {
+        load_u8(e, k, run::kA, k, tail);
+        to_float(k, kZeroA);
+        if (form.b_is_scalar) continue;
+        load_u8(e, 4 + k, run::kB, k, tail);
+        to_float(4 + k, kZeroB);
+        if (b_last) e.vmulps(e.v(4 + k), e.v(4 + k), e.v(kScaleB));
       }
-      e.vmaxps(a, a, e.v(kLow));
-      e.vminps(a, a, e.v(kHigh));
-      e.vcvtps2dq(a, a);
-      e.vpaddd(a, a, e.v(kZeroY));
-    }
-    store_u8(e, vectors, tail, 4);
+      for (int k = 0; k < vectors; ++k) {
+        const auto a = e.v(k), b = e.v(form.b_is_scalar ? kScalar : 4 + k);
+        if (product) {
+          e.vmulps(a, a, b);  // exact: below 2^24
+          e.vmulps(a, a, e.v(kScaleA));
+        } else if (b_last) {
+          e.vfmadd213ps(a, e.v(kScaleA), b);
+        } else {
+          e.vmulps(a, a, e.v(kScaleA));
+          e.vfmadd231ps(a, b, e.v(kScaleB));
+        }
+        e.vmaxps(a, a, e.v(kLow));
+        e.vminps(a, a, e.v(kHigh));
+        e.vcvtps2dq(a, a);
+        e.vpaddd(a, a, e.v(kZeroY));
+      }
+      store_u8(e, vectors, tail, 4);
     });
   });
   emit_return(e);
@@ -130,12 +130,17 @@ KernelPtr make_binary(const Isa& isa, const BinaryProblem& problem) {
   if (problem.kind == BinaryKind::sub) (problem.swapped ? ca : cb) *= -1.0f;
   if (problem.kind == BinaryKind::mul) ca = (problem.a_scale * problem.b_scale) / problem.y_scale;
   const int32_t zy = problem.y_zero_point;
-  const auto low = static_cast<float>(std::max(problem.lo, 0) - zy), high = static_cast<float>(std::min(problem.hi, 255) - zy);
-  return std::make_unique<RunKernel>(
-      name, shape,
-      std::initializer_list<RunParam>{{.i = problem.a_zero_point}, {.i = problem.b_zero_point}, {.f = ca}, {.f = cb},
-                                      {.f = low}, {.f = high}, {.i = zy}},
-      std::move(code));
+  const auto low = static_cast<float>(std::max(problem.lo, 0) - zy),
+             high = static_cast<float>(std::min(problem.hi, 255) - zy);
+  return std::make_unique<RunKernel>(name, shape,
+                                     std::initializer_list<RunParam>{{.i = problem.a_zero_point},
+                                                                     {.i = problem.b_zero_point},
+                                                                     {.f = ca},
+                                                                     {.f = cb},
+                                                                     {.f = low},
+                                                                     {.f = high},
+                                                                     {.i = zy}},
+                                     std::move(code));
 }
 
 }  // namespace octet::kernels

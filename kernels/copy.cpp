@@ -1,7 +1,7 @@
 // Copies and transpositions; what is done where: copy_plan.h.
 //
-// Short runs of a size known now are moved by code: rsi x, rdx y, rcx runs left, r8 and r9 strides, v0..v7 the pieces of a run
-// (pieces.h). Long ones go through memcpy.
+// Short runs of a size known now are moved by code: rsi x, rdx y, rcx runs left, r8 and r9 strides, v0..v7 the pieces of a
+// run (pieces.h). Long ones go through memcpy.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -23,7 +23,7 @@ struct RunsCall {
 };
 
 void generate_runs(VectorEmitter& e, int run_bytes) {
-  const auto field = [&](size_t at) { return e.ptr[e.rdi + static_cast<int>(at)]; };
+  const auto field = [&](size_t at) { return e.ptr[e.rdi + at]; };
   const std::vector<Piece> pieces = cover(run_bytes, e.vector_bytes());
   assert(pieces.size() <= 8);
   Xbyak::Label run;
@@ -33,8 +33,10 @@ void generate_runs(VectorEmitter& e, int run_bytes) {
   e.mov(e.r8, field(offsetof(RunsCall, x_stride)));
   e.mov(e.r9, field(offsetof(RunsCall, y_stride)));
   e.L(run);
-  for (size_t i = 0; i < pieces.size(); ++i) e.load_piece(static_cast<int>(i), e.rsi + pieces[i].offset, pieces[i].bytes);
-  for (size_t i = 0; i < pieces.size(); ++i) e.store_piece(e.rdx + pieces[i].offset, static_cast<int>(i), pieces[i].bytes);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    e.load_piece(static_cast<int>(i), e.rsi + disp(pieces[i].offset), pieces[i].bytes);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    e.store_piece(e.rdx + disp(pieces[i].offset), static_cast<int>(i), pieces[i].bytes);
   e.add(e.rsi, e.r8);
   e.add(e.rdx, e.r9);
   e.dec(e.rcx);

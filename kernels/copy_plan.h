@@ -1,11 +1,11 @@
 // How a copy between two stride sets is carried out: a pure function of the problem.
 //
-// An image copy is four nested loops (n, h, w, c), each a size and two strides. Loops of size 1 go, loops that continue one another
-// in both tensors become one, and what is left has one of three forms:
+// An image copy is four nested loops (n, h, w, c), each a size and two strides. Loops of size 1 go, loops that continue one
+// another in both tensors become one, and what is left has one of three forms:
 //
-//   runs       some loop is contiguous in both: blocks of `run_bytes` moved between strided places (concat, split, halos, phases)
-//   transpose  one loop is contiguous in the source and another in the destination (NCHW <-> NHWC)
-//   scalar     anything else, and transpositions of 2- and 8-byte elements: element by element
+//   runs       some loop is contiguous in both: blocks of `run_bytes` moved between strided places (concat, split, halos,
+//   phases) transpose  one loop is contiguous in the source and another in the destination (NCHW <-> NHWC) scalar anything
+//   else, and transpositions of 2- and 8-byte elements: element by element
 #pragma once
 
 #include <cstdint>

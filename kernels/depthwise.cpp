@@ -104,8 +104,8 @@ class Depthwise final : public Conv {
     for (const Tuple& tuple : packed.plan.tuples)
       for (int i = 0; i < taps(packed.form); ++i) {
         const int p = tuple[static_cast<size_t>(i)] == kHole ? tuple[0] : tuple[static_cast<size_t>(i)];
-        offsets.push_back(static_cast<int32_t>(p / w.kw * w.dilation_h * problem.x.row +
-                                               p % w.kw * w.dilation_w * problem.x.pixel));
+        offsets.push_back(
+            static_cast<int32_t>(p / w.kw * w.dilation_h * problem.x.row + p % w.kw * w.dilation_w * problem.x.pixel));
       }
     return offsets;
   }
@@ -119,7 +119,7 @@ class Depthwise final : public Conv {
   std::vector<int32_t> offsets_;
   int64_t blocks_ = 0, full_blocks_ = 0;  // of 16 channels
   int64_t rows_ = 1, cols_ = 1, strips_ = 1;
-  int64_t pass_blocks_ = 1;               // blocks that one pass over the image computes
+  int64_t pass_blocks_ = 1;  // blocks that one pass over the image computes
   StripKernel full_, last_;
 };
 
@@ -136,8 +136,8 @@ bool addressable(const ConvProblem& problem) {
 
 }  // namespace
 
-std::unique_ptr<Conv> make_depthwise(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                     int threads, std::string* reason) {
+std::unique_ptr<Conv> make_depthwise(const Isa& isa, const ConvProblem& problem,
+                                     std::shared_ptr<const PackedWeights> weights, int threads, std::string* reason) {
   const auto decline = [&](std::string why) {
     if (reason != nullptr) *reason = std::move(why);
     return nullptr;
@@ -147,7 +147,8 @@ std::unique_ptr<Conv> make_depthwise(const Isa& isa, const ConvProblem& problem,
   [[maybe_unused]] const Window& window = weights->as<Packed>().plan.window;
   assert(window.stride_h == problem.shape.stride_h && window.stride_w == problem.shape.stride_w);
   const bool is_float = weights->dtype == DType::f32;
-  if (is_float != (problem.x_dtype == DType::f32)) return decline("activations and weights are not both float32 or both integer");
+  if (is_float != (problem.x_dtype == DType::f32))
+    return decline("activations and weights are not both float32 or both integer");
   if (std::string why = unsupported_reason(problem.epilogue, is_float); !why.empty()) return decline(std::move(why));
   if (!addressable(problem)) return decline("rows of an image lie more than 2 GiB apart");
   return std::make_unique<Depthwise>(isa, problem, std::move(weights), threads);

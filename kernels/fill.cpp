@@ -24,8 +24,8 @@ void fill_pixels(uint8_t* at, int64_t count, int64_t pixel, int64_t pixel_bytes,
 
 }  // namespace
 
-void fill_halo(void* data, const ImageLayout& layout, int64_t n, int64_t h, int64_t w, int64_t pixel_bytes, int top, int left,
-               int bottom, int right, uint32_t value, int64_t element) noexcept {
+void fill_halo(void* data, const ImageLayout& layout, int64_t n, int64_t h, int64_t w, int64_t pixel_bytes, int top,
+               int left, int bottom, int right, uint32_t value, int64_t element) noexcept {
   assert(element == 1 || element == 2 || element == 4);
   for (int64_t image = 0; image < n; ++image) {
     auto* origin = static_cast<uint8_t*>(data) + image * layout.image;

@@ -1,7 +1,8 @@
 // How element-wise work is split over threads: pure functions of the sizes. Results never depend on the split.
 //
-// Work is `rows` runs of `length` elements. Rows are shared out when there are enough of them; otherwise every part takes all rows
-// of its own column range, in units of 64 elements so that parts seldom share a cache line and full vectors stay full.
+// Work is `rows` runs of `length` elements. Rows are shared out when there are enough of them; otherwise every part takes
+// all rows of its own column range, in units of 64 elements so that parts seldom share a cache line and full vectors stay
+// full.
 #pragma once
 
 #include <algorithm>

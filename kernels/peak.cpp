@@ -1,5 +1,5 @@
-// Registers: v0..v11 accumulators (f32, vpdpbusd) or v0..v7 accumulators and v8..v11 products (maddubs), v12 v13 operands, v14 16-bit
-// ones. Tiles: 0..3 accumulators, 4 5 and 6 7 operands. rdi rounds (or bytes), rsi buffer.
+// Registers: v0..v11 accumulators (f32, vpdpbusd) or v0..v7 accumulators and v8..v11 products (maddubs), v12 v13 operands,
+// v14 16-bit ones. Tiles: 0..3 accumulators, 4 5 and 6 7 operands. rdi rounds (or bytes), rsi buffer.
 #include "kernels/peak.h"
 
 #include <algorithm>
@@ -94,9 +94,9 @@ void generate_reads(VectorEmitter& e) {
   for (int i = 0; i < 8; ++i) e.zero(i);
   e.align(32);
   e.L(loop);
-  for (int i = 0; i < 8; ++i) e.bit_or(e.v(i), e.v(i), e.ptr[e.rsi + i * e.vector_bytes()]);
-  e.add(e.rsi, 8 * e.vector_bytes());
-  e.sub(e.rdi, 8 * e.vector_bytes());
+  for (int i = 0; i < 8; ++i) e.bit_or(e.v(i), e.v(i), e.ptr[e.rsi + disp(i * e.vector_bytes())]);
+  e.add(e.rsi, imm(8 * e.vector_bytes()));
+  e.sub(e.rdi, imm(8 * e.vector_bytes()));
   e.jnz(loop);
   e.vzeroupper();
   e.ret();
@@ -126,7 +126,8 @@ double best_rate(Run run) {
 double measure_peak_gops(const Isa& isa, bool integer) {
   if (isa.id == IsaId::reference || !supported(isa)) return 0;
   const PeakForm form = form_of(isa, integer);
-  const auto code = vector_code(isa, CodeKey("peak").add(form).add(isa.id), [&](VectorEmitter& e) { generate_products(e, form); });
+  const auto code =
+      vector_code(isa, CodeKey("peak").add(form).add(isa.id), [&](VectorEmitter& e) { generate_products(e, form); });
   alignas(64) static const TileConfig config;
   const double bodies = kUnroll * best_rate([&](int64_t n) { code->entry<MeasuredCode>()(n, &config); });
   return 2 * bodies * body_macs(form, isa) * 1e-9;

@@ -1,16 +1,16 @@
 // Max and average pooling of channels-last images; vectors lie across channels.
 //
-//   C++:  for each output row, for each segment of output columns whose windows have the same number of taps (the interior is one):
-//   code:   for each pixel                            rsi x at the first tap, rdx y, rcx pixels left
+//   C++:  for each output row, for each segment of output columns whose windows have the same number of taps (the interior
+//   is one): code:   for each pixel                            rsi x at the first tap, rdx y, rcx pixels left
 //             for each block of 8 accumulators        r8 x, r9 y, rax blocks left; then the rest of the channels, once
 //               for each kernel row                   r10 x, rbx rows left
 //                 for each kernel column              r11 x, rbp columns left
 //                   8 accumulators <- max or sum
 //               divide or requantize, store
 //
-// Registers: v0..v7 accumulators, v8 v14 v15 scratch, v9 correction (count * zero point), v10 divisor or multiplier, v11 low,
-// v12 high, v13 zero point of y. u8 sums are u16 lanes up to 257 taps (257 * 255 = 65535), then s32 lanes.
-// The channels of a block are covered by moves of known size (pieces.h), so no tail needs a mask.
+// Registers: v0..v7 accumulators, v8 v14 v15 scratch, v9 correction (count * zero point), v10 divisor or multiplier, v11
+// low, v12 high, v13 zero point of y. u8 sums are u16 lanes up to 257 taps (257 * 255 = 65535), then s32 lanes. The channels
+// of a block are covered by moves of known size (pieces.h), so no tail needs a mask.
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
@@ -78,13 +78,13 @@ class PoolGenerator {
     e.jz(rest);
     e.L(blocks);
     block(cover(8 * piece, piece));
-    e.add(e.r8, 8 * piece);
-    e.add(e.r9, 8 * piece);
+    e.add(e.r8, imm(8 * piece));
+    e.add(e.r9, imm(8 * piece));
     e.dec(e.rax);
     e.jnz(blocks);
     e.L(rest);
     if (rest_bytes_ > 0) {
-      e.cmp(e.dword[e.rdi + static_cast<int>(offsetof(PoolCall, rest))], 0);
+      e.cmp(e.dword[e.rdi + offsetof(PoolCall, rest)], 0);
       e.jz(next);
       block(cover(rest_bytes_, piece));
     }
@@ -100,14 +100,16 @@ class PoolGenerator {
   }
 
  private:
-  Xbyak::Address field(size_t at) const { return e.ptr[e.rdi + static_cast<int>(at)]; }
+  Xbyak::Address field(size_t at) const { return e.ptr[e.rdi + at]; }
 
   void block(const std::vector<Piece>& pieces) {
     assert(pieces.size() <= 8);
     Xbyak::Label row, column, done;
     for (int i = 0; i < static_cast<int>(pieces.size()); ++i) {
-      if (form_ == PoolForm::max_f32) e.load_constant(e.v(i), -std::numeric_limits<float>::infinity());
-      else e.zero(i);
+      if (form_ == PoolForm::max_f32)
+        e.load_constant(e.v(i), -std::numeric_limits<float>::infinity());
+      else
+        e.zero(i);
     }
     e.mov(e.r10, e.r8);
     e.mov(e.rbx, field(offsetof(PoolCall, kernel_rows)));
@@ -117,7 +119,8 @@ class PoolGenerator {
     e.mov(e.r11, e.r10);
     e.mov(e.rbp, field(offsetof(PoolCall, kernel_columns)));
     e.L(column);
-    for (size_t i = 0; i < pieces.size(); ++i) accumulate(static_cast<int>(i), e.r11 + pieces[i].offset, pieces[i].bytes);
+    for (size_t i = 0; i < pieces.size(); ++i)
+      accumulate(static_cast<int>(i), e.r11 + disp(pieces[i].offset), pieces[i].bytes);
     e.add(e.r11, field(offsetof(PoolCall, tap_column)));
     e.dec(e.rbp);
     e.jnz(column);
@@ -137,17 +140,23 @@ class PoolGenerator {
         const auto acc = e.sized(i, bytes);
         if (bytes < 16) e.load_piece(kData, at, bytes);
         const auto combine = [&](const Xbyak::Operand& x) {
-          if (form_ == PoolForm::max_u8) e.vpmaxub(acc, acc, x);
-          else if (form_ == PoolForm::max_f32) e.vmaxps(acc, acc, x);  // a NaN in x or in acc: x
-          else e.vaddps(acc, acc, x);
+          if (form_ == PoolForm::max_u8)
+            e.vpmaxub(acc, acc, x);
+          else if (form_ == PoolForm::max_f32)
+            e.vmaxps(acc, acc, x);  // a NaN in x or in acc: x
+          else
+            e.vaddps(acc, acc, x);
         };
-        if (bytes < 16) combine(e.x(kData));
-        else combine(e.ptr[at]);
+        if (bytes < 16)
+          combine(e.x(kData));
+        else
+          combine(e.ptr[at]);
         break;
       }
       case PoolForm::sum_u8_16: {
         const auto acc = e.sized(i, 2 * bytes), data = e.sized(kData, 2 * bytes);
-        if (bytes >= 8) e.vpmovzxbw(data, e.ptr[at]);
+        if (bytes >= 8)
+          e.vpmovzxbw(data, e.ptr[at]);
         else {
           e.load_piece(kData, at, bytes);
           e.vpmovzxbw(data, e.x(kData));
@@ -157,7 +166,8 @@ class PoolGenerator {
       }
       case PoolForm::sum_u8_32: {
         const auto acc = e.sized(i, 4 * bytes), data = e.sized(kData, 4 * bytes);
-        if (bytes >= 4) e.vpmovzxbd(data, e.ptr[at]);
+        if (bytes >= 4)
+          e.vpmovzxbd(data, e.ptr[at]);
         else {
           e.load_piece(kData, at, bytes);
           e.vpmovzxbd(data, e.x(kData));
@@ -169,7 +179,7 @@ class PoolGenerator {
   }
 
   void finish(int i, const Piece& piece) {
-    const RegExp at = e.r9 + piece.offset;
+    const RegExp at = e.r9 + disp(piece.offset);
     const int lanes = e.lanes();
     switch (form_) {
       case PoolForm::sum_f32: e.vdivps(e.v(i), e.v(i), e.v(10)); [[fallthrough]];
@@ -181,7 +191,7 @@ class PoolGenerator {
         if (piece.bytes > lanes) {
           e.upper_half(e.h(14), e.v(i));
           e.vpmovzxwd(e.v(8), e.h(14));
-          requantize(8, at + lanes, piece.bytes - lanes);
+          requantize(8, at + disp(lanes), piece.bytes - lanes);
         }
         break;
       case PoolForm::sum_u8_32: requantize(i, at, piece.bytes); break;
@@ -236,8 +246,9 @@ class Pool final : public Kernel {
               (problem.dtype == DType::u8 ? " pool u8 " : " pool f32 ") + std::string(isa.name)),
         problem_(problem),
         rows_{problem.ih, problem.kh, problem.stride_h, problem.dilation_h, problem.pad_top, problem.pad_bottom},
-        segments_(segments_of(
-            {problem.iw, problem.kw, problem.stride_w, problem.dilation_w, problem.pad_left, problem.pad_right}, problem.ow)) {
+        segments_(
+            segments_of({problem.iw, problem.kw, problem.stride_w, problem.dilation_w, problem.pad_left, problem.pad_right},
+                        problem.ow)) {
     const PoolForm form = form_of(problem);
     const int64_t bytes = problem.c * static_cast<int64_t>(size_of(problem.dtype));
     block_bytes_ = 8 * piece_bytes(form, isa.vector_bytes);

@@ -1,4 +1,5 @@
-// The window of one output pixel along one axis, clipped to the image: a pure function, so that border cases have their own test.
+// The window of one output pixel along one axis, clipped to the image: a pure function, so that border cases have their own
+// test.
 //
 //   pad_begin  |------------- size -------------|  pad_end
 //   t     t     t     t                                      kernel 4, dilation 6: taps 2 and 3 are inside, all 4 counted

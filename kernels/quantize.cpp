@@ -88,7 +88,9 @@ RunShape run_shape(int64_t rows, int64_t length, int64_t x_outer, int64_t y_oute
   return shape;
 }
 
-std::shared_ptr<const Code> quantize_code(const Isa& isa) { return vector_code(isa, CodeKey("quantize"), generate_quantize); }
+std::shared_ptr<const Code> quantize_code(const Isa& isa) {
+  return vector_code(isa, CodeKey("quantize"), generate_quantize);
+}
 
 void set_quantize_params(RunParam* param, float scale, int32_t zero_point) {
   param[0].f = scale;
@@ -166,7 +168,8 @@ class VectorDynamicQuantize final : public DynamicQuantize {
 
 class ReferenceDynamicQuantize final : public DynamicQuantize {
  public:
-  ReferenceDynamicQuantize(const DynamicQuantizeProblem& problem, const RunShape& shape) : problem_(problem), shape_(shape) {}
+  ReferenceDynamicQuantize(const DynamicQuantizeProblem& problem, const RunShape& shape)
+      : problem_(problem), shape_(shape) {}
 
   void min_max(const float* x, float* scratch, int part, int parts) const noexcept override {
     const RunRange range = split_runs(problem_.rows, problem_.length, part, parts);

@@ -4,8 +4,8 @@
 //             y = exp(x - m), lane sums          v0..v3 data, v4..v6 scratch, v8 and v9 the 16 virtual lanes
 //             y = y / sum                        v12 sum
 //
-// The 16 lanes of numerics::sum16 are one zmm, or the ymm pair v8 (lanes 0-7), v9 (8-15): even vectors of a row go to v8 and odd
-// ones to v9. A single vector swaps the pair after it, so that v8 always takes the next one; the halving does not mind.
+// The 16 lanes of numerics::sum16 are one zmm, or the ymm pair v8 (lanes 0-7), v9 (8-15): even vectors of a row go to v8 and
+// odd ones to v9. A single vector swaps the pair after it, so that v8 always takes the next one; the halving does not mind.
 // v15 tail mask. Loop nest: run_loop.h, three times emit_columns inside emit_rows.
 #include <limits>
 
@@ -21,8 +21,10 @@ void emit_max(VectorEmitter& e) {
   for (int k = 0; k < 4; ++k) e.vmovaps(e.v(kAcc + k), e.v(kMinusInf));
   emit_columns(e, 4, [&](int vectors, bool tail) {
     for (int k = 0; k < vectors; ++k) {
-      if (tail) e.load_tail_or(e.v(k), run_element(e, run::kA, 4, k), e.v(kMinusInf));
-      else load_f32(e, k, run::kA, k, false);
+      if (tail)
+        e.load_tail_or(e.v(k), run_element(e, run::kA, 4, k), e.v(kMinusInf));
+      else
+        load_f32(e, k, run::kA, k, false);
       e.vmaxps(e.v(kAcc + k), e.v(k), e.v(kAcc + k));  // NaN keeps the running maximum
     }
   });
@@ -78,7 +80,9 @@ void generate(VectorEmitter& e) {
 class Softmax final : public Kernel {
  public:
   Softmax(const Isa& isa, const SoftmaxProblem& problem)
-      : name_("softmax " + std::string(isa.name)), problem_(problem), code_(vector_code(isa, CodeKey("softmax"), generate)) {}
+      : name_("softmax " + std::string(isa.name)),
+        problem_(problem),
+        code_(vector_code(isa, CodeKey("softmax"), generate)) {}
 
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
     const WorkRange rows = split_work(problem_.rows, part, parts);
@@ -104,8 +108,8 @@ class ReferenceSoftmax final : public Kernel {
   explicit ReferenceSoftmax(const SoftmaxProblem& problem) : problem_(problem) {}
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
     const WorkRange rows = split_work(problem_.rows, part, parts);
-    softmax_reference({rows.size(), problem_.length}, {static_cast<const float*>(args.a) + rows.begin * problem_.length, nullptr,
-                                                       static_cast<float*>(args.y) + rows.begin * problem_.length});
+    softmax_reference({rows.size(), problem_.length}, {static_cast<const float*>(args.a) + rows.begin * problem_.length,
+                                                       nullptr, static_cast<float*>(args.y) + rows.begin * problem_.length});
   }
   std::string name() const override { return "softmax reference"; }
 

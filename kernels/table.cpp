@@ -3,10 +3,10 @@
 // With VBMI the table is four zmm: vpermi2b looks up the low seven bits in two of them, bit 7 blends.
 //   Registers: z0..z3 data, z4..z7 results, z8..z11 the table, k1 tail, k2 bit 7.
 //
-// Otherwise sixteen 16-byte rows T[j], looked up by vpshufb (index byte with bit 7 set: 0) and XORed. For an index i < 128 the
-// rows are D[0] = T[0], D[j] = T[j] ^ T[j-1] and row j is asked for i - 16 j with signed saturation: negative, so 0, until j
-// reaches i / 16, and the XOR of D[0..i/16] is T[i/16]. Rows 8..15 serve i ^ 128 in the same way; i >= 128 is negative for the
-// first chain and i < 128 for the second. 16 vpshufb + 14 vpsubsb + 16 vpxor + 1 for a vector.
+// Otherwise sixteen 16-byte rows T[j], looked up by vpshufb (index byte with bit 7 set: 0) and XORed. For an index i < 128
+// the rows are D[0] = T[0], D[j] = T[j] ^ T[j-1] and row j is asked for i - 16 j with signed saturation: negative, so 0,
+// until j reaches i / 16, and the XOR of D[0..i/16] is T[i/16]. Rows 8..15 serve i ^ 128 in the same way; i >= 128 is
+// negative for the first chain and i < 128 for the second. 16 vpshufb + 14 vpsubsb + 16 vpxor + 1 for a vector.
 //   Registers: v0..v3 index, v4..v7 result, v8 row, v9 scratch, v10 sixteens, v11 128s. Rows are broadcast from memory.
 //
 //   for each row:  for 4 vectors, for 1 vector, bytes one at a time (with VBMI: masked)
@@ -38,17 +38,17 @@ TableData table_data(const std::array<uint8_t, 256>& table) {
 }
 
 const Xbyak::Reg64& kData = run::kB;  // TableData travels as stream b, with stride 0
-constexpr int kRowsOffset = offsetof(TableData, rows);
+constexpr size_t kRowsOffset = offsetof(TableData, rows);
 
 class TableGenerator {
  public:
   TableGenerator(VectorEmitter& emitter, bool vbmi) : e(emitter), vbmi_(vbmi) {}
 
   void generate() {
-    const auto field = [&](size_t at) { return e.ptr[run::kArgs + static_cast<int>(at)]; };
+    const auto field = [&](size_t at) { return e.ptr[run::kArgs + at]; };
     if (vbmi_) {
       e.mov(kData, field(offsetof(RunArgs, b)));
-      for (int i = 0; i < 4; ++i) e.load(e.v(8 + i), kData + 64 * i);
+      for (int i = 0; i < 4; ++i) e.load(e.v(8 + i), kData + disp(64 * i));
     } else {
       e.vmovups(e.v(kSixteens), e.constant_bits(0x10101010u));
       e.vmovups(e.v(kTop), e.constant_bits(0x80808080u));
@@ -66,13 +66,13 @@ class TableGenerator {
     e.xor_(run::kIndex.cvt32(), run::kIndex.cvt32());
     const auto loop = [&](Xbyak::Label& begin, Xbyak::Label& end, int vectors) {
       e.L(begin);
-      e.lea(run::kScratch0, e.ptr[run::kIndex + vectors * bytes]);
+      e.lea(run::kScratch0, e.ptr[run::kIndex + disp(vectors * bytes)]);
       e.cmp(run::kScratch0, run::kLength);
       e.jg(end);
       for (int k = 0; k < vectors; ++k) e.load(e.v(k), at(run::kA, k));
       look_up(vectors);
       for (int k = 0; k < vectors; ++k) e.store(at(run::kY, k), e.v(4 + k));
-      e.add(run::kIndex, vectors * bytes);
+      e.add(run::kIndex, imm(vectors * bytes));
       e.jmp(begin);
     };
     loop(wide, narrow, 4);
@@ -82,7 +82,7 @@ class TableGenerator {
       e.mov(run::kCount, run::kLength);
       e.sub(run::kCount, run::kIndex);
       e.jz(done);
-      e.mov(run::kScratch0, -1);
+      e.mov(run::kScratch0, ~uint64_t{0});
       e.bzhi(run::kScratch0, run::kScratch0, run::kCount);
       e.kmovq(e.k1, run::kScratch0);
       e.vmovdqu8(e.v(0) | e.k1 | e.T_z, e.ptr[at(run::kA, 0)]);
@@ -101,12 +101,14 @@ class TableGenerator {
     e.L(done);
   }
 
-  Xbyak::RegExp at(const Xbyak::Reg64& base, int k) const { return base + run::kIndex + k * e.vector_bytes(); }
+  Xbyak::RegExp at(const Xbyak::Reg64& base, int k) const { return base + run::kIndex + disp(k * e.vector_bytes()); }
 
   // v0.. to v4..
   void look_up(int vectors) {
-    if (vbmi_) look_up_vbmi(vectors);
-    else look_up_shuffles(vectors);
+    if (vbmi_)
+      look_up_vbmi(vectors);
+    else
+      look_up_shuffles(vectors);
   }
 
   void look_up_vbmi(int vectors) {
@@ -124,8 +126,10 @@ class TableGenerator {
   void look_up_shuffles(int vectors) {
     const auto row = e.v(kRow), temp = e.v(kTemp);
     for (int j = 0; j < 16; ++j) {
-      if (e.zmm()) e.vbroadcasti32x4(e.wide(kRow), e.ptr[kData + kRowsOffset + 16 * j]);
-      else e.vbroadcasti128(e.y(kRow), e.ptr[kData + kRowsOffset + 16 * j]);
+      if (e.zmm())
+        e.vbroadcasti32x4(e.wide(kRow), e.ptr[kData + kRowsOffset + disp(16 * j)]);
+      else
+        e.vbroadcasti128(e.y(kRow), e.ptr[kData + kRowsOffset + disp(16 * j)]);
       for (int k = 0; k < vectors; ++k) {
         const auto index = e.v(k), result = e.v(4 + k);
         if (j == 8) {

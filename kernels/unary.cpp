@@ -60,9 +60,9 @@ void generate(VectorEmitter& e, UnaryKind kind) {
   e.zero(kZero);
   emit_rows(e, [&] {
     emit_columns(e, 4, [&](int vectors, bool tail) {
-    for (int k = 0; k < vectors; ++k) load_f32(e, k, run::kA, k, tail);
-    for (int k = 0; k < vectors; ++k) emit_function(e, kind, k);
-    store_f32(e, vectors, tail);
+      for (int k = 0; k < vectors; ++k) load_f32(e, k, run::kA, k, tail);
+      for (int k = 0; k < vectors; ++k) emit_function(e, kind, k);
+      store_f32(e, vectors, tail);
     });
   });
   emit_return(e);
@@ -75,8 +75,8 @@ class ReferenceUnary final : public Kernel {
     const WorkRange mine = split_work(problem_.count, part, parts);
     UnaryProblem part_problem = problem_;
     part_problem.count = mine.size();
-    unary_reference(part_problem, {static_cast<const float*>(args.a) + mine.begin, nullptr,
-                                   static_cast<float*>(args.y) + mine.begin});
+    unary_reference(part_problem,
+                    {static_cast<const float*>(args.a) + mine.begin, nullptr, static_cast<float*>(args.y) + mine.begin});
   }
   std::string name() const override { return "unary reference"; }
 

@@ -226,15 +226,15 @@ int bench(const Options& options) {
 
 Action declare_bench(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("model", o->models, "ONNX files or zoo:NAME")->required()->type_name("MODEL...");
+  command.add_option("model", o->models, "ONNX files or zoo:NAME")->required()->type_name("MODEL");
   command.add_option("--int8", o->int8, "the INT8 form of MODEL; without it an FP32 model is quantized first")
       ->type_name("MODEL");
   command.add_option("--data", o->data, "data set for calibration and accuracy; without it synthetic inputs are used")
       ->type_name("D.json");
-  command.add_option("--precision", o->precisions, "default: fp32,int8")
+  command.add_option("--precision", o->precisions, "fp32, int8, or fp32,int8 (default)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("NAME,...");
+      ->type_name("NAME");
   command.add_option("--streams", o->streams, "sessions that run at once, each with --threads threads")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");

@@ -34,10 +34,10 @@ std::string lower_first(std::string text) {
 void add_isa(CLI::App& command, Common& common) { command.add_option("--isa", common.isas[0], kIsaHelp)->type_name("NAME"); }
 
 void add_isas(CLI::App& command, Common& common) {
-  command.add_option("--isa", common.isas, std::string("one or more of ") + kIsaHelp)
+  command.add_option("--isa", common.isas, std::string("one or more, with commas: ") + kIsaHelp)
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("NAME,...");
+      ->type_name("NAME");
 }
 
 void add_threads(CLI::App& command, Common& common) {
@@ -91,7 +91,12 @@ int run_command_line(const std::vector<Command>& commands, const std::vector<Com
   } catch (const CLI::ParseError& e) {
     const auto used = app.get_subcommands();
     const std::string command = used.empty() ? "octet" : "octet " + used[0]->get_name();
-    return complain(lower_first(one_line(e.what())) + " (see " + command + " --help)", kBadInput);
+    const std::string help = " (see " + command + " --help)";
+    if (!used.empty()) return complain(lower_first(one_line(e.what())) + help, kBadInput);
+    std::string known;
+    for (const Command& c : commands) known += (known.empty() ? "" : ", ") + std::string(c.name);
+    const std::string given = argc > 1 ? "unknown command '" + std::string(argv[1]) + "'" : "no command given";
+    return complain(given + "; expected " + known + help, kBadInput);
   }
   try {
     const int status = actions.at(app.get_subcommands()[0])();

@@ -150,7 +150,7 @@ Action declare_inspect(CLI::App& command) {
   command.add_option("--disable-pass", o->disabled, "leave out passes by name")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("NAME,...");
+      ->type_name("NAME");
   command.add_option("--batch", o->batch, "samples an inference, for --stage plan")
       ->check(CLI::Range(1, 65536))
       ->type_name("N");

@@ -77,7 +77,7 @@ Action declare_test(CLI::App& command) {
       .add_option("dir", o->folders,
                   "folders that hold, at any depth, model.onnx beside test_data_set_N/{input_i,output_i}.pb")
       ->required()
-      ->type_name("DIR...");
+      ->type_name("DIR");
   command.add_option("--rtol", o->tolerance.rtol, "relative tolerance of float outputs; default: 1e-3")->type_name("X");
   command.add_option("--atol", o->tolerance.atol, "tolerance relative to the output's largest magnitude; default: 1e-4")
       ->type_name("X");
@@ -90,7 +90,7 @@ Action declare_test(CLI::App& command) {
       "that).\n"
       "In a graph with quantized activations, where one rounding may fall otherwise: 8-bit outputs within 2 quanta; float "
       "outputs with the\n"
-      "same argmax and a cosine of at least 0.99. With several ISAs all outputs must be equal to the last bit. A model that "
+      "same argmax and a cosine of at least 0.98. With several ISAs all outputs must be equal to the last bit. A model that "
       "octet refuses\n"
       "as unsupported is skipped. Exit status 1 when a case failed.");
   return [o] { return test(*o); };

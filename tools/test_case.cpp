@@ -18,13 +18,15 @@ namespace octet::tools {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr double kLeastCosine = 0.99;
+// ONNX Runtime's own fused and unfused runs of mobilenet_v2_qdq are 0.987 apart: rounding ties, nothing else.
+constexpr double kLeastCosine = 0.98;
 constexpr int64_t kMostQuanta = 2;
+constexpr double kHalfFloat = 20;
 
 std::string typed(DType dtype, const Shape& shape) { return std::string(to_string(dtype)) + to_string(shape); }
 
 std::string float_difference(const graph::Tensor& want, const std::vector<float>& got, Tolerance t) {
-  if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * 10, t.atol * 10};
+  if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * kHalfFloat, t.atol * kHalfFloat};
   double largest = 0;
   for (int64_t i = 0; i < want.size(); ++i)
     if (std::isfinite(want.at_f64(i))) largest = std::max(largest, std::abs(want.at_f64(i)));
@@ -141,7 +143,8 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
   CaseResult result;
   try {
     const ModelSource source = open_model((fs::path(folder) / "model.onnx").string());
-    const auto sets = data_sets(folder);
+    auto sets = data_sets(folder);
+    if (options.data_sets && options.data_sets < sets.size()) sets.resize(options.data_sets);
     if (sets.empty()) return {Verdict::failed, "no test_data_set_N beside model.onnx", ""};
     std::string first_isa;
     for (const std::string& isa : options.isas) {

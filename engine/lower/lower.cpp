@@ -90,6 +90,15 @@ Lowering::Run with_halos(const Node& node, const Lowering& lowering, Lowering::R
   };
 }
 
+// Multiply-accumulates of a product: every output element takes as many as one output channel of the weights has elements.
+double gmac_of(const Node& node) {
+  const Value* w = node.input(1);
+  if (node.op().quant != graph::QuantRole::product || !w || !w->is_constant() || w->constant().shape().empty()) return 0;
+  const Value* y = node.output();
+  const int64_t channels = std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
+  return static_cast<double>(element_count(y->type().shape())) * static_cast<double>(w->constant().size() / channels) / 1e9;
+}
+
 bool is_int8(const Value* v) { return v && (v->dtype() == DType::u8 || v->dtype() == DType::s8); }
 
 }  // namespace
@@ -111,6 +120,7 @@ StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
     step.info.int8 |= is_int8(v);
     step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
   }
+  step.info.gmac = gmac_of(node);
   step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);
   plan_.steps.push_back(std::move(step));
   return plan_.steps.back().info;

@@ -182,12 +182,13 @@ kernels::ImageLayout layout_of(const Lowering& lowering, const Value* value, int
 void add_run_time_halo(Lowering& lowering, const Node& node) {
   const Value* value = node.input(kX);
   const Location x = lowering.location(value), zero_point = lowering.location(node.input(kXZeroPoint));
-  lowering.add_step(node, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
+  StepInfo& info = lowering.add_step(node, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
                                       const RunContext& context, int part, int) {
     if (part != 0) return;
     kernels::fill_halo(x.in(context), place.strides, shape[0], shape[2], shape[3], shape[1], place.halo.top, place.halo.left,
                        place.halo.bottom, place.halo.right, *reinterpret_cast<const uint8_t*>(zero_point.in(context)), 1);
   });
+  info.gmac = 0;
 }
 
 void lower_product(Lowering& lowering, const Node& node) {
@@ -208,7 +209,6 @@ void lower_product(Lowering& lowering, const Node& node) {
   std::string reason;
   auto weights = packed(lowering, node, shape);
   std::shared_ptr<const kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
-  const double gmac = static_cast<double>(shape.n * shape.oc * shape.oh * shape.ow * (shape.ic / shape.groups) * shape.kh * shape.kw) / 1e9;
   if (!conv) {
     lower_eval(lowering, node);
     return;
@@ -220,7 +220,7 @@ void lower_product(Lowering& lowering, const Node& node) {
   const Location x_scale = dynamic ? lowering.location(node.input(kXScale)) : Location{};
   const Location x_zero_point = dynamic ? lowering.location(node.input(kXZeroPoint)) : Location{};
   if (dynamic && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) add_run_time_halo(lowering, node);
-  StepInfo& info = lowering.add_step(
+  lowering.add_step(
       node, conv->name() + ", " + kernels::describe(*weights),
       [conv, x, y, residual, x_scale, x_zero_point, has_residual, dynamic](const RunContext& context, int part, int parts) {
         kernels::ConvArgs args;
@@ -234,7 +234,6 @@ void lower_product(Lowering& lowering, const Node& node) {
         }
         conv->run(args, part, parts);
       });
-  info.gmac = gmac;
 }
 
 // A residual is read, row by row, by the unit that then writes the same elements.

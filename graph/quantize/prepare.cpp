@@ -4,6 +4,7 @@
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/quantize/quantize.h"
+#include "graph/quantize/widen.h"
 
 namespace octet::graph {
 
@@ -57,8 +58,10 @@ void restore_gemm(Graph& graph, Node* node) {
 
 void restore_products(Graph& graph) {
   for (Node* node : graph.node_list()) {
-    if (node->op_name() == "octet.Conv") restore_conv(graph, node);
-    if (node->op_name() == "octet.Gemm") restore_gemm(graph, node);
+    if (node->op_name() == "octet.Conv")
+      restore_conv(graph, node);
+    else if (node->op_name() == "octet.Gemm")
+      restore_gemm(graph, node);
   }
 }
 
@@ -71,7 +74,7 @@ constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_id
 
 void prepare_for_quantization(Graph& graph) {
   check_is_float(graph);
-  infer_types(graph);
+  widen_to_float32(graph);
   for (const auto pass : kPasses)
     if (pass(graph) > 0) infer_types(graph);
   restore_products(graph);

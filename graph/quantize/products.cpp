@@ -46,7 +46,11 @@ int weight_axis(const Node& product) {
 
 bool is_quantizable_product(const Node& node, std::string& why) {
   const std::string_view op = node.op_name();
-  if (node.op().quant != QuantRole::product || (op != "Conv" && op != "Gemm" && op != "MatMul")) return false;
+  if (node.op().quant != QuantRole::product) return false;
+  if (op != "Conv" && op != "Gemm" && op != "MatMul") {
+    why = "expected Conv, Gemm or MatMul";
+    return false;
+  }
   const Value *x = node.input(0), *w = node.input(1), *bias = node.input(2);
   if (x->dtype() != DType::f32) {
     why = "it computes in " + std::string(octet::to_string(x->dtype())) + ", expected float32";

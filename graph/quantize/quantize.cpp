@@ -35,6 +35,7 @@ class Writer {
 
   void run() {
     const QuantPlan plan = make_plan(graph_, style_);
+    if (plan.products.empty()) refuse_if_products();
     // Before anything is rewired: what each product reads, and where in the order a value's nodes belong.
     std::unordered_map<const Value*, const QuantGroup*> group_of;
     for (const QuantGroup& g : plan.groups)
@@ -56,6 +57,13 @@ class Writer {
   }
 
  private:
+  void refuse_if_products() const {
+    for (const auto& node : graph_.nodes())
+      if (node->op().quant == QuantRole::product)
+        throw Error(ErrorCode::unsupported, graph_.file + ": node '" + node->name() + "' (" + std::string(node->op_name()) +
+                                                "): cannot be quantized, like every product of the graph: " + node->why);
+  }
+
   ActivationParams group_params(const QuantGroup& group) const {
     Range range;
     for (const std::string& name : group.sources) range = united(range, checked_range(graph_, ranges_, name));
@@ -63,8 +71,10 @@ class Writer {
     return activation_params(range);
   }
 
-  Value* add(std::string_view op, std::vector<Value*> inputs, const std::string& stem, const char* suffix, Node* before) {
+  Value* add(std::string_view op, std::vector<Value*> inputs, const std::string& stem, const char* suffix, Node* before,
+             int axis = -1) {
     Node* node = graph_.add_node(op, std::move(inputs), 1, stem + suffix, before);
+    if (axis >= 0) node->set_attr("axis", int64_t{axis});
     graph_.rename(node->output(), stem + suffix);
     infer_types(graph_, *node);
     return node->output();
@@ -116,9 +126,7 @@ class Writer {
       Value* q = graph_.add_constant(std::move(integers), name + "_quantized");
       Value* s = graph_.add_constant(Tensor::of<float>(DType::f32, {channels}, scale), name + "_scale");
       Value* z = graph_.add_constant(std::move(zero), name + "_zero_point");
-      Value* y = add("DequantizeLinear", {q, s, z}, name, "_dequantized", &node);
-      y->producer()->set_attr("axis", int64_t{at});
-      return y;
+      return add("DequantizeLinear", {q, s, z}, name, "_dequantized", &node, at);
     };
     graph_.set_input(&node, 1, per_channel(params.integers, params.scale, Tensor(DType::s8, {channels}), w->name(), axis));
     if (!bias) return;

@@ -48,15 +48,16 @@ struct QuantizeOptions {
   QuantStyle style = QuantStyle::fused;
 };
 
-// In place: constants folded, batch normalisation, factors, biases and pads folded into products; products as Conv, Gemm
-// (transB) and, for inputs of rank other than 2, MatMul + Add. Shapes, names of inputs and outputs, and results (up to rounding) stay.
+// In place: half precision widened; constants, batch normalisation, factors, biases and pads folded into products; products as
+// Conv, Gemm (transB) and, for inputs of rank other than 2, MatMul + Add. The interface and results (up to rounding) stay.
 // Throws Error invalid_argument for a graph that is quantized already.
 void prepare_for_quantization(Graph& graph);
 
 // Names in the prepared graph, sorted; enough for either style.
 std::vector<std::string> values_to_calibrate(const Graph& graph);
 
-// Throws Error invalid_argument naming a value whose range is missing, not finite or reversed.
+// Throws Error invalid_argument naming a value whose range is missing, not finite or reversed; unsupported when there are products
+// and none of them can be quantized, with the reason of the first.
 std::unique_ptr<Graph> quantize_static(const Graph& graph, const Ranges& ranges, const QuantizeOptions& options = {});
 
 }  // namespace octet::graph

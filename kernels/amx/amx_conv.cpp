@@ -39,13 +39,14 @@ class AmxConv final : public Conv {
     for (int64_t k = 0; copied() && k < k_steps(); ++k) copied_offsets_.push_back(k * kTileBytes);
     list_blocks(isa);
     static constexpr const char* kSources[] = {"flat", "rows", "copied"};
-    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
-            kSources[static_cast<size_t>(tiling_.source)];
+    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
+            " " + kSources[static_cast<size_t>(tiling_.source)];
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override {
-    return kSumBytes + (params_.bytes() + 63) / 64 * 64 + (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
+    return kSumBytes + (params_.bytes() + 63) / 64 * 64 +
+           (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
   }
   std::string name() const override { return name_; }
 
@@ -70,7 +71,7 @@ class AmxConv final : public Conv {
   const Blocking blocking_;
   std::vector<int64_t> offsets_, copied_offsets_;  // of k steps: in x, in copied tiles
   std::vector<Block> blocks_;
-  std::vector<BlockFunction> functions_;           // of each block
+  std::vector<BlockFunction> functions_;  // of each block
   std::vector<Chunk> chunks_;
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
@@ -102,8 +103,8 @@ void AmxConv::list_blocks(const Isa& isa) {
           const auto n = static_cast<int>(std::min<int64_t>(blocking_.n, chunk_end - panel));
           Block& block = blocks_.emplace_back();
           for (int i = 0; i < m; ++i)
-            block.x[i] = copied() ? i * form_.panel_bytes()
-                                  : tiling_.x[static_cast<size_t>(tile + i)] + group * (s.ic / s.groups);
+            block.x[i] =
+                copied() ? i * form_.panel_bytes() : tiling_.x[static_cast<size_t>(tile + i)] + group * (s.ic / s.groups);
           const int64_t channel = group * columns + panel * 16;
           block.weights = (group * panels_ + panel) * form_.panel_bytes();
           block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
@@ -125,7 +126,8 @@ void AmxConv::copy_rows(const ConvArgs& args, const Block& block, std::byte* to)
   for (int64_t row = first; row < end; ++row) {
     const std::byte* window = x + tiling_.copied[static_cast<size_t>(row)];
     std::byte* out = to + (row - first) / kTileRows * form_.panel_bytes() + (row - first) % kTileRows * 64;
-    for (size_t k = 0; k < offsets_.size(); ++k) std::memcpy(out + static_cast<int64_t>(k) * kTileBytes, window + offsets_[k], 64);
+    for (size_t k = 0; k < offsets_.size(); ++k)
+      std::memcpy(out + static_cast<int64_t>(k) * kTileBytes, window + offsets_[k], 64);
   }
 }
 
@@ -195,7 +197,8 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
   const bool touching = problem.x.pixel == problem.shape.ic;
   for (const amx::Form& form : weights->as<amx::Packed>().forms)
-    if (touching || !form.needs_touching_pixels) return std::make_unique<amx::AmxConv>(isa, problem, std::move(weights), form);
+    if (touching || !form.needs_touching_pixels)
+      return std::make_unique<amx::AmxConv>(isa, problem, std::move(weights), form);
   assert(false);
   return nullptr;
 }

@@ -19,8 +19,8 @@ int64_t window(const ConvProblem& problem, int64_t image, int64_t oy, int64_t ox
          (ox * s.stride_w - s.pad_left) * problem.x.pixel;
 }
 
-// Tiles over the positions 0 .. count - 1 of one run, `bytes` apart in x from `first` on; row_of(position) says where an output
-// goes. Tiles without any output are left out.
+// Tiles over the positions 0 .. count - 1 of one run, `bytes` apart in x from `first` on; row_of(position) says where an
+// output goes. Tiles without any output are left out.
 template <class RowOf>
 void tile_run(Tiling& tiling, int64_t first, int64_t bytes, int64_t count, RowOf row_of) {
   assert(count >= kTileRows);
@@ -91,7 +91,8 @@ Tiling copied_tiling(const ConvProblem& problem) {
 
 Tiling make_tiling(const ConvProblem& problem, int64_t panels) {
   std::optional<Tiling> best = flat_tiling(problem);
-  if (std::optional<Tiling> rows = row_tiling(problem); rows && (!best || rows->tiles() < best->tiles())) best = std::move(rows);
+  if (std::optional<Tiling> rows = row_tiling(problem); rows && (!best || rows->tiles() < best->tiles()))
+    best = std::move(rows);
   // Copying a k step of a tile takes about as long as three products; products are one a panel.
   const int64_t outputs = problem.shape.n * problem.shape.oh * problem.shape.ow;
   const int64_t copied_tiles = (outputs + kTileRows - 1) / kTileRows;

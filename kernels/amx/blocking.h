@@ -3,21 +3,22 @@
 //
 // A *tile* of the left side is 16 rows of 64 bytes at one constant distance in memory. Where the rows of x come from:
 //
-//   flat    stride 1, a row pitch of whole pixels: output pixel (y, x) reads x at position y * pitch + x and what the taps add,
-//           so 16 neighbouring positions are a tile wherever rows end. Positions beyond the width are junk: computed, not stored
+//   flat    stride 1, a row pitch of whole pixels: output pixel (y, x) reads x at position y * pitch + x and what the taps
+//           add, so 16 neighbouring positions are a tile wherever rows end. Positions beyond the width are junk: computed,
+//           not stored
 //   rows    16 outputs of one row, stride_w pixels apart
-//   copied  anything else (narrow strided images, a few rows of a matrix): 16 outputs, whatever they are, copied into tiles first
+//   copied  anything else (narrow strided images, a few rows of a matrix): 16 outputs, whatever they are, copied first
 //
-// The last tile of a run of positions is moved back so that it ends with the last output: nothing beyond the last tap is read.
-// Rows it shares with its neighbour are junk in one of the two, so each output is stored once.
+// The last tile of a run of positions is moved back so that it ends with the last output: nothing beyond the last tap is
+// read. Rows it shares with its neighbour are junk in one of the two, so each output is stored once.
 //
 // A block multiplies `m` tiles by `n` panels (16 output channels each), m * n <= 4 accumulators:
-//   1x4   one 64-byte epilogue row a pixel; right for few k steps (64 bytes of K each), where the epilogue is the larger part
+//   1x4   one 64-byte epilogue row a pixel; right for few k steps (64 bytes of K each), where the epilogue costs more
 //   2x2   the fewest tile loads a product; right for many k steps
 //   4x1   one panel
-// Panels are taken in chunks: for each chunk, for each row of blocks, for each block of the chunk. A chunk as wide as a block
-// keeps its weights in L1 and streams x; a chunk of all panels keeps x in L1 and streams the weights. The streamed side is
-// loaded by TILELOADDT1, which spares the other side's place in L1.
+// Panels are taken in chunks: for each chunk, for each row of blocks, for each block of the chunk. A chunk as wide as a
+// block keeps its weights in L1 and streams x; a chunk of all panels keeps x in L1 and streams the weights. The streamed
+// side is loaded by TILELOADDT1, which spares the other side's place in L1.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ struct TileRow {
 
 struct Tiling {
   RowSource source = RowSource::flat;
-  int64_t row_bytes = 0;        // distance of the rows of a tile; 64 when copied
+  int64_t row_bytes = 0;  // distance of the rows of a tile; 64 when copied
   // Bytes from pixel (0, 0) of image 0 to the window of the tile's first row; empty when copied.
   std::vector<int64_t> x;
   std::vector<int64_t> copied;  // 16 a tile: the same for each row; rows past the last repeat it
@@ -51,8 +52,8 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels);
 
 struct Blocking {
   int m = 1, n = 4;
-  int64_t chunk = 4;       // panels
-  bool stream_x = true;    // TILELOADDT1 for x, else for the weights
+  int64_t chunk = 4;     // panels
+  bool stream_x = true;  // TILELOADDT1 for x, else for the weights
   bool operator==(const Blocking&) const = default;
 };
 Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool copied);

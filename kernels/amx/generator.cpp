@@ -11,8 +11,8 @@
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
 // vectors  0..n-1 the channels of a row | the epilogue's temporaries
-// rdi args   rsi block   rax r8 r9 r10 x of the tiles   rbx rbp r11 r12 panels, each at its k step   rcx step list   rdx temporary
-// r13 row_bytes   r14 64   r15 end of the step list
+// rdi args   rsi block   rax r8 r9 r10 x of the tiles   rbx rbp r11 r12 panels, each at its k step   rcx step list
+// r13 row_bytes   r14 64   r15 end of the step list   rdx temporary
 // epilogue:  rax row of y   r8 row of residual   r9 y   r10 residual   rbx sums   rbp rows   r11 params   r12 constants
 //            rcx rows left   edx scratch
 #include "kernels/amx/generator.h"
@@ -50,8 +50,8 @@ class Generator : public Assembler {
   }
 
  private:
-  Xbyak::Address arg(size_t offset) { return ptr[rdi + static_cast<int>(offset)]; }
-  Xbyak::Address field(size_t offset) { return ptr[rsi + static_cast<int>(offset)]; }
+  Xbyak::Address arg(size_t offset) { return ptr[rdi + offset]; }
+  Xbyak::Address field(size_t offset) { return ptr[rsi + offset]; }
   Tmm sum(int i, int j) const { return Tmm(i * spec_.n + j); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
   Reg64 panel(int j) const { return std::array{rbx, rbp, r11, r12}[static_cast<size_t>(j)]; }
@@ -112,7 +112,7 @@ class Generator : public Assembler {
     const Reg64 y_row = rax, residual_row = r8, y = r9, residual = r10, sums = rbx, rows = rbp, left = rcx;
     const bool has_residual = spec_.epilogue.residual != ResidualKind::none;
     mov(sums, arg(offsetof(BlockArgs, sums)));
-    for (int i = 0; i < spec_.m * spec_.n; ++i) tilestored(ptr[sums + r14 + i * static_cast<int>(kTileBytes)], Tmm(i));
+    for (int i = 0; i < spec_.m * spec_.n; ++i) tilestored(ptr[sums + r14 + static_cast<size_t>(i * kTileBytes)], Tmm(i));
     mov(y, arg(offsetof(BlockArgs, y)));
     add(y, field(offsetof(Block, y)));
     if (has_residual) {
@@ -140,15 +140,15 @@ class Generator : public Assembler {
       mov(ecx, kTileRows);
       align(16);
       L(next);
-      mov(y_row, ptr[rows + static_cast<int>(offsetof(TileRow, y))]);
+      mov(y_row, ptr[rows + offsetof(TileRow, y)]);
       test(y_row, y_row);
       js(skip, T_NEAR);
       add(y_row, y);
       if (has_residual) {
-        mov(residual_row, ptr[rows + static_cast<int>(offsetof(TileRow, residual))]);
+        mov(residual_row, ptr[rows + offsetof(TileRow, residual)]);
         add(residual_row, residual);
       }
-      for (int j = 0; j < spec_.n; ++j) vmovups(v(j), ptr[sums + j * static_cast<int>(kTileBytes)]);
+      for (int j = 0; j < spec_.n; ++j) vmovups(v(j), ptr[sums + static_cast<size_t>(j * kTileBytes)]);
       emit_epilogue(*this, spec_.epilogue, registers, cells);
       L(skip);
       add(sums, 64);

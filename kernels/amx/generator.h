@@ -32,17 +32,17 @@ struct BlockArgs {
   const TileRow* rows;
   const ChannelParams* params;
   const EpilogueConstants* constants;
-  void* sums;              // 4 KiB: the block's int32 tiles on their way to the epilogue
-  const int64_t* steps;    // from the first row of a tile to each k step, bytes
+  void* sums;            // 4 KiB: the block's int32 tiles on their way to the epilogue
+  const int64_t* steps;  // from the first row of a tile to each k step, bytes
   const int64_t* steps_end;
-  int64_t row_bytes;       // distance of x rows
-  int64_t panel_bytes;     // distance of panels
+  int64_t row_bytes;    // distance of x rows
+  int64_t panel_bytes;  // distance of panels
 };
 using BlockFunction = void (*)(const BlockArgs*);
 
 struct BlockSpec {
-  int m = 1, n = 1;        // tiles, panels
-  int columns = 16;        // valid channels of the last panel
+  int m = 1, n = 1;  // tiles, panels
+  int columns = 16;  // valid channels of the last panel
   bool stream_x = true;
   EpilogueForm epilogue;
 };

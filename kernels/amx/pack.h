@@ -1,10 +1,10 @@
 // Weights as AMX tiles.
 //
-// K is a list of *runs*: bytes of x that lie together, one a kernel position (its channels), or, where pixels touch and columns
-// are not dilated, one a kernel row (kw * ic bytes; a 7x7 kernel over 3 channels is 7 runs of 21 bytes, not 49 of 3). Each run is
-// cut into *k steps* of 64 bytes, the last padded: x is read on there, and meets zero weights.
+// K is a list of *runs*: bytes of x that lie together, one a kernel position (its channels), or, where pixels touch and
+// columns are not dilated, one a kernel row (kw * ic bytes; a 7x7 kernel over 3 channels is 7 runs of 21 bytes, not 49 of
+// 3). Each run is cut into *k steps* of 64 bytes, the last padded: x is read on there, and meets zero weights.
 //
-//   panel (16 output channels) = one tile a k step, in order:   16 rows of 64 bytes, row r = [16 channels][4]: k = 4r .. 4r+3
+//   panel (16 output channels) = one tile a k step, in order:  16 rows of 64 bytes, row r = [16 channels][4], k = 4r..4r+3
 //
 // A step's place is (kernel row, kernel column, byte), so packed weights do not depend on the image.
 #pragma once

@@ -42,8 +42,7 @@ const TileCode& tile_code() {
       return std::make_unique<const Code>(std::move(as));
     };
     return TileCode{build([](Assembler& as) { as.ldtilecfg(as.ptr[rdi]); }),
-                    build([](Assembler& as) { as.sttilecfg(as.ptr[rdi]); }),
-                    build([](Assembler& as) { as.tilerelease(); })};
+                    build([](Assembler& as) { as.sttilecfg(as.ptr[rdi]); }), build([](Assembler& as) { as.tilerelease(); })};
   }();
   return code;
 }

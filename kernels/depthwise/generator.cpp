@@ -16,9 +16,10 @@
 // so lanes are in channel order and the epilogue is the one of every other product.
 //
 // vectors   0 .. rows*cols-1 accumulators | data | temporaries (at least 2: the epilogue's)
-// rax x of the column block   rbx y   rbp residual   r8 weights   r9, r10 weights, parameters of the 16 channels   rcx channel
-// rdx, rsi x at the channel (rsi: of the second vector)   r11, r12 y, residual at the channel; while summing in a loop: tuple,
-// tap offsets   r13 channel blocks left   r14 column blocks left   r15 epilogue constants   rdi temporary   [rsp] StripArgs
+// rax x of the column block   rbx y   rbp residual   r8 weights   r9, r10 weights, parameters of the 16 channels
+// rcx channel   rdx, rsi x at the channel (rsi: of the second vector)   r11, r12 y, residual at the channel; while summing
+// in a loop: tuple, tap offsets   r13 channel blocks left   r14 column blocks left   r15 epilogue constants
+// rdi temporary   [rsp] StripArgs
 #include "kernels/depthwise/generator.h"
 
 #include <algorithm>
@@ -81,8 +82,10 @@ class Generator : public Assembler {
     ret();
   }
 
+  // xbyak takes displacements as size_t.
+  Address at(const Xbyak::RegExp& base, int64_t displacement) { return ptr[base + static_cast<size_t>(displacement)]; }
   Address arg(size_t offset) { return ptr[rdi + offset]; }
-  void move(const Reg64& pointer, int64_t bytes) { lea(pointer, ptr[pointer + bytes]); }
+  void move(const Reg64& pointer, int64_t bytes) { lea(pointer, at(pointer, bytes)); }
 
   void all_channels(int cols) {
     mov(rdi, ptr[rsp]);
@@ -117,7 +120,7 @@ class Generator : public Assembler {
     if (spec_.spread) {
       movsxd(rdx, dword[r9 + kHeaderOffset]);
       movsxd(rsi, dword[r9 + kHeaderOffset + 4]);
-      lea(rdx, ptr[rax + rdx * x_bytes()]);
+      lea(rdx, at(rax + rdx * x_bytes(), 0));
       lea(rsi, ptr[rax + rsi * x_bytes()]);
     } else {
       lea(rdx, ptr[rax + rcx * x_bytes()]);
@@ -138,7 +141,7 @@ class Generator : public Assembler {
       load_group([&](int i) { return pixel(g.pixels[static_cast<size_t>(i)]); });
       for (const Use& u : g.uses) {
         const int a = accumulator(u.row, u.col);
-        use(a, ptr[r9 + header() + u.tuple * kTupleBytes + vector_ * vector_bytes()], !started[static_cast<size_t>(a)]);
+        use(a, at(r9, header() + u.tuple * kTupleBytes + vector_ * vector_bytes()), !started[static_cast<size_t>(a)]);
         started[static_cast<size_t>(a)] = true;
       }
     }
@@ -150,34 +153,33 @@ class Generator : public Assembler {
     start_all();
     mov(rdi, ptr[rsp]);
     mov(r12, arg(offsetof(StripArgs, offsets)));
-    lea(r11, ptr[r9 + header() + vector_ * vector_bytes()]);
+    lea(r11, at(r9, header() + vector_ * vector_bytes()));
     align(16);
     L(next);
     for (int c = 0; c < block_cols_; ++c) {
       load_group([&](int i) {
-        movsxd(rdi, dword[r12 + 4 * i]);
-        return ptr[base() + rdi + lane_bytes() + c * plan_.window.stride_w * spec_.x_pixel];
+        movsxd(rdi, dword[r12 + static_cast<size_t>(4 * i)]);
+        return at(base() + rdi, lane_bytes() + c * plan_.window.stride_w * spec_.x_pixel);
       });
       use(accumulator(0, c), ptr[r11], false);
     }
     add(r11, kTupleBytes);
-    add(r12, 4 * taps(spec_.form));
+    move(r12, 4 * taps(spec_.form));
     mov(rdi, ptr[rsp]);
     cmp(r12, arg(offsetof(StripArgs, offsets_end)));
     jne(next, T_NEAR);
   }
 
-  // Float loads of spread channels start at the vector's first input channel; byte loads at the block's, and the shuffle picks.
+  // Float loads of spread channels start at the vector's first input channel; byte loads at the block's, and the shuffle
+  // picks.
   const Reg64& base() const {
     return spec_.spread && spec_.form == Form::f32 && vector_ == 1 ? Xbyak::util::rsi : Xbyak::util::rdx;
   }
   int lane_bytes() const { return spec_.spread ? 0 : vector_ * lanes() * x_bytes(); }
-  Address pixel(const Pixel& p) { return ptr[base() + p.row * spec_.x_row + p.col * spec_.x_pixel + lane_bytes()]; }
-  Address bias() {
-    return ptr[r10 + static_cast<int>(offsetof(ChannelParams, int_bias)) + vector_ * vector_bytes()];
-  }
+  Address pixel(const Pixel& p) { return at(base(), p.row * spec_.x_row + p.col * spec_.x_pixel + lane_bytes()); }
+  Address bias() { return at(r10, static_cast<int64_t>(offsetof(ChannelParams, int_bias)) + vector_ * vector_bytes()); }
   // The lane's part of the shuffle in the header.
-  Address shuffle() { return ptr[r9 + vector_ * lanes() * x_bytes()]; }
+  Address shuffle() { return at(r9, vector_ * lanes() * x_bytes()); }
 
   void start_all() {
     for (int i = 0; i < free_; ++i) {

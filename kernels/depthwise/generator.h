@@ -30,18 +30,18 @@ struct Spec {
 };
 
 struct StripArgs {
-  const void* x = nullptr;               // window of the first output pixel, channel 0
-  void* y = nullptr;                     // first output pixel, channel 0
+  const void* x = nullptr;  // window of the first output pixel, channel 0
+  void* y = nullptr;        // first output pixel, channel 0
   const void* residual = nullptr;
-  const void* weights = nullptr;         // of the first block
-  const ChannelParams* params = nullptr; // of the first block
+  const void* weights = nullptr;          // of the first block
+  const ChannelParams* params = nullptr;  // of the first block
   const EpilogueConstants* constants = nullptr;
-  const int32_t* offsets = nullptr;      // looped plans: byte offset of every tap of every tuple
+  const int32_t* offsets = nullptr;  // looped plans: byte offset of every tap of every tuple
   const int32_t* offsets_end = nullptr;
-  int64_t channel = 0;                   // first
-  int64_t blocks = 0;                    // of 16 channels
-  int64_t tail = 0;                      // 1: then the tail_channels
-  int64_t col_blocks = 0;                // of `cols` pixels
+  int64_t channel = 0;     // first
+  int64_t blocks = 0;      // of 16 channels
+  int64_t tail = 0;        // 1: then the tail_channels
+  int64_t col_blocks = 0;  // of `cols` pixels
 };
 
 // Generated code, shared through the cache by all layers of the same spec.

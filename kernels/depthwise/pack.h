@@ -4,9 +4,10 @@
 //     [header: 128 bytes, only when one input channel has several output channels]
 //     [tuple 0: 64 bytes] [tuple 1] ...
 //
-// A tuple holds, channel by channel, its weights in one 32-bit lane: a float, two int16, or four int8; holes and channels past
-// the last are zero. The header holds the shuffle that spreads input channels over the 16 outputs (16 bytes, or 16 dwords for
-// float) and at kHeaderOffset two int32: the first input channel read for lane 0 and, float only, for the second vector.
+// A tuple holds, channel by channel, its weights in one 32-bit lane: a float, two int16, or four int8; holes and channels
+// past the last are zero. The header holds the shuffle that spreads input channels over the 16 outputs (16 bytes, or 16
+// dwords for float) and at kHeaderOffset two int32: the first input channel read for lane 0 and, float only, for the second
+// vector.
 #pragma once
 
 #include <cstdint>

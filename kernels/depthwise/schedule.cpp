@@ -75,21 +75,22 @@ class Block {
     Schedule schedule{rows_, cols_, {}};
     size_t first = 0;
     for (size_t height : bands_) {
-      for_each_group(std::span(input_rows_).subspan(first, height), input_cols_, taps_, [&](const std::vector<Pixel>& pixels) {
-        Group group;
-        std::array<bool, kMaxTaps> read{};
-        for (int r = 0; r < rows_; ++r)
-          for (int c = 0; c < cols_; ++c) {
-            const Tuple tuple = tuple_of(window_, pixels, r, c);
-            if (tuple == kNothing) continue;
-            for (size_t i = 0; i < kMaxTaps; ++i) read[i] |= tuple[i] != kHole;
-            group.uses.push_back({r, c, tuple_index(tuples, tuple)});
-          }
-        if (group.uses.empty()) return;
-        const auto any = static_cast<size_t>(std::find(read.begin(), read.end(), true) - read.begin());
-        for (size_t i = 0; i < kMaxTaps; ++i) group.pixels[i] = pixels[read[i] ? i : any];
-        schedule.groups.push_back(std::move(group));
-      });
+      for_each_group(std::span(input_rows_).subspan(first, height), input_cols_, taps_,
+                     [&](const std::vector<Pixel>& pixels) {
+                       Group group;
+                       std::array<bool, kMaxTaps> read{};
+                       for (int r = 0; r < rows_; ++r)
+                         for (int c = 0; c < cols_; ++c) {
+                           const Tuple tuple = tuple_of(window_, pixels, r, c);
+                           if (tuple == kNothing) continue;
+                           for (size_t i = 0; i < kMaxTaps; ++i) read[i] |= tuple[i] != kHole;
+                           group.uses.push_back({r, c, tuple_index(tuples, tuple)});
+                         }
+                       if (group.uses.empty()) return;
+                       const auto any = static_cast<size_t>(std::find(read.begin(), read.end(), true) - read.begin());
+                       for (size_t i = 0; i < kMaxTaps; ++i) group.pixels[i] = pixels[read[i] ? i : any];
+                       schedule.groups.push_back(std::move(group));
+                     });
       first += height;
     }
     return schedule;

@@ -1,7 +1,7 @@
 // numerics::exp, sigmoid and tanh as JIT emission: the same operations in the same order, so the same bits in every lane.
 //
-// Each works in place on vector register x with three scratch registers t0..t2 (numbers, all different). Independent vectors are
-// emitted one after the other; the processor overlaps them.
+// Each works in place on vector register x with three scratch registers t0..t2 (numbers, all different). Independent vectors
+// are emitted one after the other; the processor overlaps them.
 #pragma once
 
 #include "kernels/jit/vector_emitter.h"

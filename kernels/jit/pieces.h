@@ -1,7 +1,7 @@
 // How a run of bytes whose length is known when code is made is covered by moves of 1, 2, 4, ... max_bytes bytes.
 //
-// Never a byte outside the run. A run longer than max_bytes ends in a move that overlaps the one before it, a shorter one in two
-// overlapping moves, so the pieces suit anything computed afresh from the input (the overlap is computed twice, alike).
+// Never a byte outside the run. A run longer than max_bytes ends in a move that overlaps the one before it, a shorter one in
+// two overlapping moves, so the pieces suit anything computed afresh from the input (the overlap is computed twice, alike).
 //
 //   75 bytes, max 32:  |--------32--------|--------32--------|           7 bytes:  |---4---|
 //                                     |--------32--------|                              |---4---|

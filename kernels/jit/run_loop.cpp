@@ -9,18 +9,12 @@ using Xbyak::Label;
 using Xbyak::Reg64;
 using Xbyak::RegExp;
 
-namespace {
-
-int offset(size_t bytes) { return static_cast<int>(bytes); }
-
-}  // namespace
-
 void emit_param(VectorEmitter& e, int d, int i) {
-  e.broadcast(e.v(d), e.ptr[run::kArgs + offset(offsetof(RunArgs, param)) + 4 * i]);
+  e.broadcast(e.v(d), e.ptr[run::kArgs + offsetof(RunArgs, param) + disp(4 * i)]);
 }
 
 RegExp run_element(const VectorEmitter& e, const Reg64& base, int bytes, int k) {
-  return base + run::kIndex * bytes + k * e.lanes() * bytes;
+  return base + run::kIndex * bytes + disp(k * e.lanes() * bytes);
 }
 
 void emit_columns(VectorEmitter& e, int unroll, const std::function<void(int, bool)>& body) {
@@ -29,11 +23,11 @@ void emit_columns(VectorEmitter& e, int unroll, const std::function<void(int, bo
   e.xor_(kIndex.cvt32(), kIndex.cvt32());
   const auto loop = [&](Label& begin, Label& end, int vectors) {
     e.L(begin);
-    e.lea(kScratch0, e.ptr[kIndex + vectors * e.lanes()]);
+    e.lea(kScratch0, e.ptr[kIndex + disp(vectors * e.lanes())]);
     e.cmp(kScratch0, kLength);
     e.jg(end);
     body(vectors, false);
-    e.add(kIndex, vectors * e.lanes());
+    e.add(kIndex, imm(vectors * e.lanes()));
     e.jmp(begin);
   };
   if (unroll > 1) loop(wide, narrow, unroll);
@@ -50,7 +44,7 @@ void emit_columns(VectorEmitter& e, int unroll, const std::function<void(int, bo
 void emit_rows(VectorEmitter& e, const std::function<void()>& row) {
   using namespace run;
   Label begin;
-  const auto field = [&](size_t at) { return e.qword[kArgs + offset(at)]; };
+  const auto field = [&](size_t at) { return e.qword[kArgs + at]; };
   const auto advance = [&](size_t stride, size_t pointer) {
     e.mov(kScratch0, field(stride));
     e.add(field(pointer), kScratch0);
@@ -75,30 +69,39 @@ void emit_return(VectorEmitter& e) {
 
 void load_f32(VectorEmitter& e, int d, const Reg64& base, int k, bool tail) {
   const RegExp at = run_element(e, base, 4, k);
-  if (tail) e.load_tail(e.v(d), at);
-  else e.load(e.v(d), at);
+  if (tail)
+    e.load_tail(e.v(d), at);
+  else
+    e.load(e.v(d), at);
 }
 
 void load_u8(VectorEmitter& e, int d, const Reg64& base, int k, bool tail) {
   const RegExp at = run_element(e, base, 1, k);
-  if (tail) e.load_u8_tail(d, at, run::kCount, run::kScratch0, run::kScratch1);
-  else e.load_u8(e.v(d), at);
+  if (tail)
+    e.load_u8_tail(d, at, run::kCount, run::kScratch0, run::kScratch1);
+  else
+    e.load_u8(e.v(d), at);
 }
 
 void store_f32(VectorEmitter& e, int vectors, bool tail) {
   for (int k = 0; k < vectors; ++k) {
     const RegExp at = run_element(e, run::kY, 4, k);
-    if (tail) e.store_tail(at, k, run::kCount, run::kScratch0);
-    else e.store(at, e.v(k));
+    if (tail)
+      e.store_tail(at, k, run::kCount, run::kScratch0);
+    else
+      e.store(at, e.v(k));
   }
 }
 
 void store_u8(VectorEmitter& e, int vectors, bool tail, int scratch) {
   assert(vectors == 1 || vectors == 4);
   const RegExp at = run_element(e, run::kY, 1, 0);
-  if (vectors == 4) e.store_u8_x4(at, 0, scratch);
-  else if (tail) e.store_u8_tail(at, 0, scratch, run::kCount, run::kScratch0, run::kScratch1);
-  else e.store_u8(at, 0, scratch);
+  if (vectors == 4)
+    e.store_u8_x4(at, 0, scratch);
+  else if (tail)
+    e.store_u8_tail(at, 0, scratch, run::kCount, run::kScratch0, run::kScratch1);
+  else
+    e.store_u8(at, 0, scratch);
 }
 
 KernelArgs RunShape::at(const KernelArgs& args, const RunRange& range) const {

@@ -6,7 +6,8 @@
 //   emit_rows: for each row                                  rdi args (its pointers advance), rsi a, rdx b, r8 y
 //     emit_columns: for i in steps of unroll * lanes  body(unroll, full)        rax i, r9 length
 //                   for i in steps of lanes           body(1, full)
-//                   the rest                          body(1, tail)             rcx count, r10 and r11 scratch, v15 tail mask
+//                   the rest                          body(1, tail)             rcx count, r10 and r11 scratch, v15 tail
+//                   mask
 //
 // Vector registers 0..14 belong to the family; it loads constants from RunArgs::param before emit_rows.
 #pragma once
@@ -74,7 +75,8 @@ RunShape collapse(RunShape shape);
 
 class RunKernel final : public Kernel {
  public:
-  RunKernel(std::string name, const RunShape& shape, std::initializer_list<RunParam> params, std::shared_ptr<const Code> code);
+  RunKernel(std::string name, const RunShape& shape, std::initializer_list<RunParam> params,
+            std::shared_ptr<const Code> code);
   void run(const KernelArgs& args, int part, int parts) const noexcept override;
   std::string name() const override { return name_; }
 

@@ -23,9 +23,9 @@ void load_bytes16(VectorEmitter& e, int d, const RegExp& m, int n) {
   } else {
     e.vpxor(x, x, x);
   }
-  if (n & 4) e.vpinsrd(x, x, e.ptr[m + at], static_cast<uint8_t>(at / 4)), at += 4;
-  if (n & 2) e.vpinsrw(x, x, e.ptr[m + at], static_cast<uint8_t>(at / 2)), at += 2;
-  if (n & 1) e.vpinsrb(x, x, e.ptr[m + at], static_cast<uint8_t>(at));
+  if (n & 4) e.vpinsrd(x, x, e.ptr[m + disp(at)], static_cast<uint8_t>(at / 4)), at += 4;
+  if (n & 2) e.vpinsrw(x, x, e.ptr[m + disp(at)], static_cast<uint8_t>(at / 2)), at += 2;
+  if (n & 1) e.vpinsrb(x, x, e.ptr[m + disp(at)], static_cast<uint8_t>(at));
 }
 
 // n bytes, 1..32, to register d (ymm when more than 16).
@@ -49,18 +49,22 @@ void store_bytes16(VectorEmitter& e, const RegExp& m, int s, int base, int n) {
   }
   int at = 0;
   if (n & 8) {
-    if (base == 0) e.vmovq(e.ptr[m], x);
-    else e.vmovhps(e.ptr[m], x);
+    if (base == 0)
+      e.vmovq(e.ptr[m], x);
+    else
+      e.vmovhps(e.ptr[m], x);
     at = 8;
   }
   const auto index = [&](int size) { return static_cast<uint8_t>((base + at) / size); };
   if (n & 4) {
-    if (index(4) == 0) e.vmovd(e.ptr[m + at], x);
-    else e.vpextrd(e.ptr[m + at], x, index(4));
+    if (index(4) == 0)
+      e.vmovd(e.ptr[m + disp(at)], x);
+    else
+      e.vpextrd(e.ptr[m + disp(at)], x, index(4));
     at += 4;
   }
-  if (n & 2) e.vpextrw(e.ptr[m + at], x, index(2)), at += 2;
-  if (n & 1) e.vpextrb(e.ptr[m + at], x, index(1));
+  if (n & 2) e.vpextrw(e.ptr[m + disp(at)], x, index(2)), at += 2;
+  if (n & 1) e.vpextrb(e.ptr[m + disp(at)], x, index(1));
 }
 
 class TransposeGenerator {
@@ -83,38 +87,40 @@ class TransposeGenerator {
     e.jz(rest);
     e.L(tile);
     one_tile(width);
-    e.add(e.rsi, width * form_.element);
+    e.add(e.rsi, imm(width * form_.element));
     e.dec(e.rcx);
     e.jnz(tile);
     e.L(rest);
     if (form_.rest > 0) {
-      e.cmp(e.dword[e.rdi + static_cast<int>(offsetof(TransposeCall, with_rest))], 0);
+      e.cmp(e.dword[e.rdi + offsetof(TransposeCall, with_rest)], 0);
       e.jz(done);
       one_tile(form_.rest);
     }
     e.L(done);
     e.imul(e.rcx, e.r8, form_.a_count);
-    e.add(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, x))], e.rcx);
-    e.add(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, y))], form_.a_count * form_.element);
-    e.dec(e.qword[e.rdi + static_cast<int>(offsetof(TransposeCall, blocks))]);
+    e.add(e.qword[e.rdi + offsetof(TransposeCall, x)], e.rcx);
+    e.add(e.qword[e.rdi + offsetof(TransposeCall, y)], imm(form_.a_count * form_.element));
+    e.dec(e.qword[e.rdi + offsetof(TransposeCall, blocks)]);
     e.jnz(block);
     e.vzeroupper();
     e.ret();
   }
 
  private:
-  Xbyak::Address field(size_t at) const { return e.ptr[e.rdi + static_cast<int>(at)]; }
+  Xbyak::Address field(size_t at) const { return e.ptr[e.rdi + at]; }
 
   RegExp source_line(int a) const {
-    const RegExp lines[] = {e.rsi,          e.rsi + e.r8,     e.rsi + e.r8 * 2, e.rsi + e.r9,
-                            e.rsi + e.r8 * 4, e.rsi + e.r10, e.rsi + e.r9 * 2, e.rsi + e.r11};
+    const RegExp lines[] = {e.rsi,         e.rsi + e.r8,     e.rsi + e.r8 * 2, e.rsi + e.r9, e.rsi + e.r8 * 4,
+                            e.rsi + e.r10, e.rsi + e.r9 * 2, e.rsi + e.r11};
     return lines[a];
   }
 
   void one_tile(int width) {
     for (int a = 0; a < form_.a_count; ++a) load_bytes(e, a, 8, source_line(a), width * form_.element);
-    if (form_.element == 4) words(width);
-    else bytes(width);
+    if (form_.element == 4)
+      words(width);
+    else
+      bytes(width);
   }
 
   void words(int width) {
@@ -151,8 +157,9 @@ class TransposeGenerator {
       (e.*low)(e.x(to), e.x(from), e.x(other));
       (e.*high)(e.x(to + 1), e.x(from), e.x(other));
     };
-    for (int i = 0; i < 8; i += 2) pair(&V::vpunpcklbw, &V::vpunpckhbw, i, i + 1, 8 + i);  // 8: columns 0-7, 9: 8-15 of lines i, i+1
-    for (int half = 0; half < 2; ++half)  // lines 0-3 to registers 0..3, 4-7 to 4..7, four columns each
+    for (int i = 0; i < 8; i += 2)
+      pair(&V::vpunpcklbw, &V::vpunpckhbw, i, i + 1, 8 + i);  // 8: columns 0-7, 9: 8-15 of lines i, i+1
+    for (int half = 0; half < 2; ++half)                      // lines 0-3 to registers 0..3, 4-7 to 4..7, four columns each
       for (int side = 0; side < 2; ++side)
         pair(&V::vpunpcklwd, &V::vpunpckhwd, 8 + 4 * half + side, 10 + 4 * half + side, 4 * half + 2 * side);
     if (form_.a_count <= 4) {

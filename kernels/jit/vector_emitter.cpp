@@ -32,25 +32,34 @@ void VectorEmitter::copy(const Xmm& d, const Xmm& s) {
 }
 
 void VectorEmitter::bit_and(const Xmm& d, const Xmm& a, const Operand& b) {
-  if (d.isZMM()) vpandd(d, a, b);
-  else vandps(d, a, b);
+  if (d.isZMM())
+    vpandd(d, a, b);
+  else
+    vandps(d, a, b);
 }
 void VectorEmitter::bit_or(const Xmm& d, const Xmm& a, const Operand& b) {
-  if (d.isZMM()) vpord(d, a, b);
-  else vorps(d, a, b);
+  if (d.isZMM())
+    vpord(d, a, b);
+  else
+    vorps(d, a, b);
 }
 void VectorEmitter::bit_xor(const Xmm& d, const Xmm& a, const Operand& b) {
-  if (d.isZMM()) vpxord(d, a, b);
-  else vxorps(d, a, b);
+  if (d.isZMM())
+    vpxord(d, a, b);
+  else
+    vxorps(d, a, b);
 }
 
 void VectorEmitter::round(const Xmm& d, const Operand& s) {
   constexpr uint8_t kNearestEvenNoInexact = 8;
-  if (d.isZMM()) vrndscaleps(d, s, kNearestEvenNoInexact);
-  else vroundps(d, s, kNearestEvenNoInexact);
+  if (d.isZMM())
+    vrndscaleps(d, s, kNearestEvenNoInexact);
+  else
+    vroundps(d, s, kNearestEvenNoInexact);
 }
 
-void VectorEmitter::select_less(const Xmm& d, const Xmm& a, const Operand& b, const Xmm& yes, const Xmm& no, const Xmm& mask) {
+void VectorEmitter::select_less(const Xmm& d, const Xmm& a, const Operand& b, const Xmm& yes, const Xmm& no,
+                                const Xmm& mask) {
   if (d.isZMM()) {
     vcmpps(k2, a, b, 1);
     vblendmps(d | k2, no, yes);
@@ -61,8 +70,10 @@ void VectorEmitter::select_less(const Xmm& d, const Xmm& a, const Operand& b, co
 }
 
 void VectorEmitter::upper_half(const Xmm& d_half, const Xmm& s) {
-  if (s.isZMM()) vextractf64x4(Xbyak::Ymm(d_half.getIdx()), Xbyak::Zmm(s.getIdx()), 1);
-  else vextractf128(x(d_half.getIdx()), Xbyak::Ymm(s.getIdx()), 1);
+  if (s.isZMM())
+    vextractf64x4(Xbyak::Ymm(d_half.getIdx()), Xbyak::Zmm(s.getIdx()), 1);
+  else
+    vextractf128(x(d_half.getIdx()), Xbyak::Ymm(s.getIdx()), 1);
 }
 
 void VectorEmitter::broadcast(const Xmm& d, const Address& m) { vbroadcastss(d, m); }
@@ -94,7 +105,7 @@ void VectorEmitter::store_u8_x4(const RegExp& m, int s, int scratch) {
 void VectorEmitter::begin_tail(const Reg64& count, int mask_register, const Reg64& scratch) {
   tail_mask_ = v(mask_register);
   if (zmm()) {
-    mov(scratch.cvt32(), -1);
+    mov(scratch.cvt32(), imm(-1));
     bzhi(scratch.cvt32(), scratch.cvt32(), count.cvt32());
     kmovw(k1, scratch.cvt32());
     return;
@@ -107,8 +118,10 @@ void VectorEmitter::begin_tail(const Reg64& count, int mask_register, const Reg6
 }
 
 void VectorEmitter::load_tail(const Xmm& d, const RegExp& m) {
-  if (zmm()) vmovups(d | k1 | T_z, ptr[m]);
-  else vmaskmovps(d, tail_mask_, ptr[m]);
+  if (zmm())
+    vmovups(d | k1 | T_z, ptr[m]);
+  else
+    vmaskmovps(d, tail_mask_, ptr[m]);
 }
 
 void VectorEmitter::load_tail_or(const Xmm& d, const RegExp& m, const Xmm& fill) {
@@ -182,7 +195,8 @@ void VectorEmitter::load_u8_tail(int d, const RegExp& m, const Reg64& count, con
   vpmovzxbd(v(d), x(d));
 }
 
-void VectorEmitter::store_u8_tail(const RegExp& m, int s, int scratch, const Reg64& count, const Reg64& s0, const Reg64& s1) {
+void VectorEmitter::store_u8_tail(const RegExp& m, int s, int scratch, const Reg64& count, const Reg64& s0,
+                                  const Reg64& s1) {
   if (zmm()) {
     vpmovdb(ptr[m] | k1, v(s));
     return;
@@ -210,8 +224,10 @@ void VectorEmitter::store_u8_tail(const RegExp& m, int s, int scratch, const Reg
 }
 
 void VectorEmitter::clear_beyond_tail(const Xmm& d) {
-  if (zmm()) vmovaps(d | k1 | T_z, d);
-  else vandps(d, d, tail_mask_);
+  if (zmm())
+    vmovaps(d | k1 | T_z, d);
+  else
+    vandps(d, d, tail_mask_);
 }
 
 void VectorEmitter::reduce(int d, int scratch, const Combine& op) {

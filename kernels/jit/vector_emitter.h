@@ -1,12 +1,13 @@
 // The verbs that vector generators are written in, over an Isa value.
 //
-// A generator never asks which ISA it emits for: it asks for registers of the ISA's width (v(i)), for lanes() 32-bit lanes, and
-// for the verbs below. Where AVX2 and AVX-512 spell an operation differently (bitwise operations, rounding, narrowing, tails) the
-// verb knows. Registers 0..15 exist at both widths and are the only ones used.
+// A generator never asks which ISA it emits for: it asks for registers of the ISA's width (v(i)), for lanes() 32-bit lanes,
+// and for the verbs below. Where AVX2 and AVX-512 spell an operation differently (bitwise operations, rounding, narrowing,
+// tails) the verb knows. Registers 0..15 exist at both widths and are the only ones used.
 //
-// Tails. A tail is the last 1..lanes()-1 elements of a run. begin_tail(count) makes its mask (k1 on AVX-512; on AVX2 a lane mask
-// in a vector register), after which the *_tail verbs read and write exactly `count` elements, never a byte more: AVX-512 by
-// masked moves, AVX2 by vmaskmovps for loads and by 4/2/1 element pieces for stores. A tail load leaves zero in the other lanes.
+// Tails. A tail is the last 1..lanes()-1 elements of a run. begin_tail(count) makes its mask (k1 on AVX-512; on AVX2 a lane
+// mask in a vector register), after which the *_tail verbs read and write exactly `count` elements, never a byte more:
+// AVX-512 by masked moves, AVX2 by vmaskmovps for loads and by 4/2/1 element pieces for stores. A tail load leaves zero in
+// the other lanes.
 //
 //   run of 21 floats, AVX2:   |v v v v v v v v|v v v v v v v v|t t t t t|
 //                                 lanes()          lanes()      count
@@ -25,6 +26,10 @@
 #include "kernels/jit/cache.h"
 
 namespace octet::kernels {
+
+// xbyak takes displacements and immediates unsigned.
+constexpr size_t disp(int64_t bytes) { return static_cast<size_t>(bytes); }
+constexpr uint32_t imm(int value) { return static_cast<uint32_t>(value); }
 
 class VectorEmitter : public Assembler {
  public:
@@ -53,8 +58,8 @@ class VectorEmitter : public Assembler {
   void bit_xor(const Xbyak::Xmm& d, const Xbyak::Xmm& a, const Xbyak::Operand& b);
   void round(const Xbyak::Xmm& d, const Xbyak::Operand& s);  // half to even
   // d = a < b ? yes : no, all f32 lanes. d may be `no`. AVX2 takes `mask` as scratch, AVX-512 k2.
-  void select_less(const Xbyak::Xmm& d, const Xbyak::Xmm& a, const Xbyak::Operand& b, const Xbyak::Xmm& yes, const Xbyak::Xmm& no,
-                   const Xbyak::Xmm& mask);
+  void select_less(const Xbyak::Xmm& d, const Xbyak::Xmm& a, const Xbyak::Operand& b, const Xbyak::Xmm& yes,
+                   const Xbyak::Xmm& no, const Xbyak::Xmm& mask);
   // The upper half of s.
   void upper_half(const Xbyak::Xmm& d_half, const Xbyak::Xmm& s);
 
@@ -75,8 +80,10 @@ class VectorEmitter : public Assembler {
   void load_tail(const Xbyak::Xmm& d, const Xbyak::RegExp& m);
   // As load_tail with the lanes of `fill` in the lanes beyond the tail; d is not fill.
   void load_tail_or(const Xbyak::Xmm& d, const Xbyak::RegExp& m, const Xbyak::Xmm& fill);
-  void store_tail(const Xbyak::RegExp& m, int s, const Xbyak::Reg64& count, const Xbyak::Reg64& scratch);  // s is overwritten
-  void load_u8_tail(int d, const Xbyak::RegExp& m, const Xbyak::Reg64& count, const Xbyak::Reg64& s0, const Xbyak::Reg64& s1);
+  void store_tail(const Xbyak::RegExp& m, int s, const Xbyak::Reg64& count,
+                  const Xbyak::Reg64& scratch);  // s is overwritten
+  void load_u8_tail(int d, const Xbyak::RegExp& m, const Xbyak::Reg64& count, const Xbyak::Reg64& s0,
+                    const Xbyak::Reg64& s1);
   // Overwrites s and scratch.
   void store_u8_tail(const Xbyak::RegExp& m, int s, int scratch, const Xbyak::Reg64& count, const Xbyak::Reg64& s0,
                      const Xbyak::Reg64& s1);

@@ -30,7 +30,8 @@ uint8_t binary_u8(const BinaryProblem& problem, QuantizedOperand a, QuantizedOpe
     v = static_cast<float>(a.centred * b.centred) * ((a.scale * b.scale) / problem.y_scale);
   } else {
     const float second = static_cast<float>(b.centred) * (b.scale / problem.y_scale);
-    v = std::fma(static_cast<float>(a.centred), a.scale / problem.y_scale, problem.kind == BinaryKind::sub ? -second : second);
+    v = std::fma(static_cast<float>(a.centred), a.scale / problem.y_scale,
+                 problem.kind == BinaryKind::sub ? -second : second);
   }
   const int32_t q = numerics::quantize_scaled(v, problem.y_zero_point, 0, 255);
   return static_cast<uint8_t>(numerics::saturate(q, problem.lo, problem.hi));
@@ -44,9 +45,7 @@ float clamp_unit(float v) {
 float unary(const UnaryProblem& problem, float x) {
   switch (problem.kind) {
     case UnaryKind::relu: return x > 0.0f ? x : 0.0f;
-    case UnaryKind::clip:
-      x = x > problem.alpha ? x : problem.alpha;
-      return x < problem.beta ? x : problem.beta;
+    case UnaryKind::clip: x = x > problem.alpha ? x : problem.alpha; return x < problem.beta ? x : problem.beta;
     case UnaryKind::leaky_relu: return x < 0.0f ? x * problem.alpha : x;
     case UnaryKind::hard_sigmoid: return clamp_unit(std::fma(problem.alpha, x, problem.beta));
     case UnaryKind::hard_swish: return x * clamp_unit(std::fma(1.0f / 6.0f, x, 0.5f));
@@ -67,7 +66,8 @@ float unary(const UnaryProblem& problem, float x) {
 void binary_reference(const BinaryProblem& problem, const KernelArgs& args) {
   for (int64_t r = 0; r < problem.rows; ++r)
     for (int64_t i = 0; i < problem.length; ++i) {
-      const int64_t ai = r * problem.a_outer + i, bi = r * problem.b_outer + i * problem.b_inner, yi = r * problem.y_outer + i;
+      const int64_t ai = r * problem.a_outer + i, bi = r * problem.b_outer + i * problem.b_inner,
+                    yi = r * problem.y_outer + i;
       if (problem.dtype == DType::f32) {
         const float a = static_cast<const float*>(args.a)[ai], b = static_cast<const float*>(args.b)[bi];
         const float v = problem.swapped ? binary_f32(problem.kind, b, a) : binary_f32(problem.kind, a, b);

@@ -14,7 +14,8 @@ int64_t walk_window(const PoolProblem& p, int64_t oy, int64_t ox, Visit visit) {
   int64_t inside = 0, counted = 0;
   for (int64_t ky = 0; ky < p.kh; ++ky)
     for (int64_t kx = 0; kx < p.kw; ++kx) {
-      const int64_t iy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, ix = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
+      const int64_t iy = oy * p.stride_h - p.pad_top + ky * p.dilation_h,
+                    ix = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
       if (iy < p.ih + p.pad_bottom && ix < p.iw + p.pad_right) ++counted;
       if (iy < 0 || iy >= p.ih || ix < 0 || ix >= p.iw) continue;
       ++inside;
@@ -58,8 +59,10 @@ void pool_reference_rows(const PoolProblem& p, const KernelArgs& args, WorkRange
       for (int64_t c = 0; c < p.c; ++c) {
         const auto* x = static_cast<const uint8_t*>(args.a) + image * p.x.image + c * element;
         auto* y = static_cast<uint8_t*>(args.y) + image * p.y.image + oy * p.y.row + ox * p.y.pixel + c * element;
-        if (p.dtype == DType::f32) *reinterpret_cast<float*>(y) = pool_f32(p, x, oy, ox);
-        else *y = pool_u8(p, x, oy, ox);
+        if (p.dtype == DType::f32)
+          *reinterpret_cast<float*>(y) = pool_f32(p, x, oy, ox);
+        else
+          *y = pool_u8(p, x, oy, ox);
       }
   }
 }

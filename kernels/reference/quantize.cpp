@@ -21,8 +21,8 @@ void dequantize_reference(const QuantizeProblem& problem, const KernelArgs& args
   }
 }
 
-// ONNX: scale = (max - min) / 255, zero point = saturate(round(0 - min / scale)). A range of nothing but zeros has scale 1, as in
-// ONNX Runtime.
+// ONNX: scale = (max - min) / 255, zero point = saturate(round(0 - min / scale)). A range of nothing but zeros has scale 1,
+// as in ONNX Runtime.
 DynamicParams dynamic_params(float min, float max) {
   const float width = (max - min) / 255.0f;
   const float scale = width > 0.0f ? width : 1.0f;

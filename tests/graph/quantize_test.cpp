@@ -333,6 +333,21 @@ TEST(Quantize, products_that_stay_float_say_why) {
             "it multiplies two values that change at run time; only constant weights are quantized");
 }
 
+TEST(Quantize, a_graph_whose_products_all_stay_float_is_refused) {
+  Net net;
+  Value* x = net.input({2, 4, 4});
+  const auto g = net.finish(net.node("MatMul", {x, net.node("Transpose", {x}, "t", {{"perm", std::vector<int64_t>{0, 2, 1}}})}, "gram"));
+  try {
+    quantize_static(*g, {});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::unsupported);
+    EXPECT_EQ(std::string(e.what()),
+              ": node 'gram' (MatMul): cannot be quantized, like every product of the graph: it multiplies two values that change at "
+              "run time; only constant weights are quantized");
+  }
+}
+
 TEST(Quantize, unusable_ranges_are_refused_by_name) {
   Net net;
   const auto g = net.finish(net.conv(net.input({1, 3, 8, 8}), 4, 3, "a"));
@@ -376,6 +391,29 @@ TEST(Prepare, folds_and_returns_to_onnx_operators) {
   for (const auto& node : prepared->nodes()) EXPECT_FALSE(node->op_name().starts_with("octet.")) << node->op_name();
   EXPECT_GT(sqnr(*g, *prepared), 100);
   EXPECT_GT(sqnr(*g, *quantized(*prepared)), 25);
+}
+
+TEST(Prepare, half_precision_becomes_float_inside) {
+  Net net;
+  Value* x = net.graph->add_input("x", Type::known(DType::f16, {1, 4}));
+  Tensor w(DType::f16, {3, 4});
+  for (int i = 0; i < 12; ++i) w.mutable_as<uint16_t>()[i] = float_to_half(static_cast<float>(i) - 6);
+  Value* fc = net.node("Gemm", {x, net.graph->add_constant(w, "w")}, "fc", {{"transB", int64_t{1}}});
+  const auto g = net.finish(net.node("Relu", {fc}, "relu"));
+  const auto prepared = g->clone();
+  prepare_for_quantization(*prepared);
+  verify(*prepared);
+  EXPECT_EQ(prepared->inputs()[0]->dtype(), DType::f16);
+  EXPECT_EQ(prepared->outputs()[0]->dtype(), DType::f16);
+  EXPECT_EQ(prepared->find_value("fc")->dtype(), DType::f32);
+  const std::vector<Tensor> in{Tensor::of<uint16_t>(DType::f16, {1, 4}, std::vector<uint16_t>(4, float_to_half(0.5f)))};
+  const std::vector<float> expected = run_reference(*g, in)[0].to_f32();
+  EXPECT_EQ(run_reference(*prepared, in)[0].to_f32(), expected);
+  const std::vector<std::string> names = values_to_calibrate(*prepared);
+  Ranges ranges;
+  for (const std::string& name : names) ranges[name] = {0, 8};
+  const std::vector<float> y = run_reference(*quantize_static(*prepared, ranges), in)[0].to_f32();
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 0.2);
 }
 
 }  // namespace

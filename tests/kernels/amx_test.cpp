@@ -15,9 +15,9 @@ namespace {
 
 using namespace testing;
 using amx::Blocking;
+using amx::make_tiling;
 using amx::RowSource;
 using amx::Tiling;
-using amx::make_tiling;
 
 // --- tiling ------------------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ void expect_equals_reference(const Isa& isa, const BinaryProblem& problem, const
   for (Wall wall : {Wall::before, Wall::after}) {
     const Guarded<T> ga(a, wall), gb(b, wall), y(std::vector<T>(y_size, T{7}), wall);
     run_parts(*make_binary(isa, problem), {ga.data(), gb.data(), y.data()}, parts);
-    ASSERT_TRUE(same(y.values(), expected)) << "kind " << static_cast<int>(problem.kind) << " length " << problem.length << " b_inner "
-                                            << problem.b_inner << " swapped " << problem.swapped;
+    ASSERT_TRUE(same(y.values(), expected)) << "kind " << static_cast<int>(problem.kind) << " length " << problem.length
+                                            << " b_inner " << problem.b_inner << " swapped " << problem.swapped;
     ASSERT_TRUE(y.margins_untouched());
   }
 }
@@ -44,14 +44,16 @@ size_t b_size(const BinaryProblem& p) { return static_cast<size_t>((p.rows - 1) 
 class BinaryTest : public OpsTest {};
 
 TEST_P(BinaryTest, FloatKindsWithEveryBroadcastEqualReference) {
-  for (BinaryKind kind : {BinaryKind::add, BinaryKind::sub, BinaryKind::mul, BinaryKind::div, BinaryKind::max, BinaryKind::min})
+  for (BinaryKind kind :
+       {BinaryKind::add, BinaryKind::sub, BinaryKind::mul, BinaryKind::div, BinaryKind::max, BinaryKind::min})
     for (Broadcast broadcast : kBroadcasts)
       for (bool swapped : {false, true})
         for (int64_t length : {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 71, 200}) {
           BinaryProblem problem = problem_of(kind, DType::f32, length, broadcast);
           problem.swapped = swapped;
           problem.relu = length % 2 == 0;
-          expect_equals_reference(target(), problem, mixed_floats(a_size(problem), 10.0f, 1), mixed_floats(b_size(problem), 10.0f, 2), 1);
+          expect_equals_reference(target(), problem, mixed_floats(a_size(problem), 10.0f, 1),
+                                  mixed_floats(b_size(problem), 10.0f, 2), 1);
         }
 }
 
@@ -71,7 +73,8 @@ TEST_P(BinaryTest, QuantizedKindsWithEveryBroadcastEqualReference) {
             problem.y_zero_point = zy;
             problem.lo = length % 3 == 0 ? 40 : 0;
             problem.hi = length % 5 == 0 ? 190 : 255;
-            expect_equals_reference(target(), problem, random_bytes(a_size(problem), 3), random_bytes(b_size(problem), 4), 1);
+            expect_equals_reference(target(), problem, random_bytes(a_size(problem), 3), random_bytes(b_size(problem), 4),
+                                    1);
           }
 }
 
@@ -87,15 +90,18 @@ TEST_P(BinaryTest, ExtremeScalesSaturateInsteadOfOverflowing) {
 
 TEST_P(BinaryTest, PartsDoNotChangeTheResult) {
   for (int parts = 1; parts <= 5; ++parts) {
-    BinaryProblem wide = problem_of(BinaryKind::add, DType::f32, 1001, kBroadcasts[1]);  // fewer rows than parts: columns are shared
-    expect_equals_reference(target(), wide, mixed_floats(a_size(wide), 10.0f, 1), mixed_floats(b_size(wide), 10.0f, 2), parts);
+    BinaryProblem wide =
+        problem_of(BinaryKind::add, DType::f32, 1001, kBroadcasts[1]);  // fewer rows than parts: columns are shared
+    expect_equals_reference(target(), wide, mixed_floats(a_size(wide), 10.0f, 1), mixed_floats(b_size(wide), 10.0f, 2),
+                            parts);
     BinaryProblem tall = problem_of(BinaryKind::sub, DType::u8, 21, kBroadcasts[2]);
     tall.rows = 37;
     expect_equals_reference(target(), tall, random_bytes(a_size(tall), 3), random_bytes(b_size(tall), 4), parts);
     BinaryProblem dense = problem_of(BinaryKind::mul, DType::f32, 50, kBroadcasts[0]);  // collapses to one run
     dense.rows = 9;
     dense.a_outer = dense.y_outer = dense.length;
-    expect_equals_reference(target(), dense, mixed_floats(a_size(dense), 10.0f, 1), mixed_floats(b_size(dense), 10.0f, 2), parts);
+    expect_equals_reference(target(), dense, mixed_floats(a_size(dense), 10.0f, 1), mixed_floats(b_size(dense), 10.0f, 2),
+                            parts);
   }
 }
 

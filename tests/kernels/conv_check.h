@@ -45,9 +45,21 @@ class Random {
 };
 
 enum class WeightPattern { random, all_127, all_minus_128, alternating };
-enum class Stage { s32, f32, f32_bias_clamp, f32_residual, f32_u8_residual, u8, u8_bias_leaky, u8_clamped, u8_once, u8_twice };
-inline constexpr Stage kStages[] = {Stage::s32, Stage::f32, Stage::f32_bias_clamp, Stage::f32_residual, Stage::f32_u8_residual,
-                                    Stage::u8, Stage::u8_bias_leaky, Stage::u8_clamped, Stage::u8_once, Stage::u8_twice};
+enum class Stage {
+  s32,
+  f32,
+  f32_bias_clamp,
+  f32_residual,
+  f32_u8_residual,
+  u8,
+  u8_bias_leaky,
+  u8_clamped,
+  u8_once,
+  u8_twice
+};
+inline constexpr Stage kStages[] = {
+    Stage::s32, Stage::f32,           Stage::f32_bias_clamp, Stage::f32_residual, Stage::f32_u8_residual,
+    Stage::u8,  Stage::u8_bias_leaky, Stage::u8_clamped,     Stage::u8_once,      Stage::u8_twice};
 inline constexpr Stage kFloatStages[] = {Stage::f32, Stage::f32_bias_clamp, Stage::f32_residual};
 
 struct Case {
@@ -59,11 +71,11 @@ struct Case {
   bool bias = true;
   WeightPattern pattern = WeightPattern::random;
   int32_t x_zero_point = 0;
-  bool at_run = false;        // dynamic quantization; the stage must store f32
+  bool at_run = false;  // dynamic quantization; the stage must store f32
   Stage stage = Stage::u8;
-  int64_t extra_pixel = 0;    // elements between pixels of x, y and residual, as in a slice of a concat
-  int64_t extra_row = 0;      // elements between rows
-  bool guard_front = false;   // the unreadable page lies before the images
+  int64_t extra_pixel = 0;   // elements between pixels of x, y and residual, as in a slice of a concat
+  int64_t extra_row = 0;     // elements between rows
+  bool guard_front = false;  // the unreadable page lies before the images
   int parts = 1;
   uint64_t seed = 1;
 
@@ -73,11 +85,11 @@ struct Case {
 
 inline std::string to_string(const Case& c) {
   std::ostringstream s;
-  s << "n " << c.n << " ic " << c.ic << " oc " << c.oc << " groups " << c.groups << " image " << c.h << "x" << c.w << " kernel "
-    << c.kh << "x" << c.kw << " stride " << c.stride_h << "," << c.stride_w << " dilation " << c.dilation_h << ","
-    << c.dilation_w << " pads " << c.pad_top << "," << c.pad_left << "," << c.pad_bottom << "," << c.pad_right << " weights "
-    << to_string(c.weights) << (c.weight_zero_points ? " with zero points" : "") << (c.bias ? " bias" : "") << " pattern "
-    << static_cast<int>(c.pattern) << " zx " << c.x_zero_point << (c.at_run ? " at run" : "") << " stage "
+  s << "n " << c.n << " ic " << c.ic << " oc " << c.oc << " groups " << c.groups << " image " << c.h << "x" << c.w
+    << " kernel " << c.kh << "x" << c.kw << " stride " << c.stride_h << "," << c.stride_w << " dilation " << c.dilation_h
+    << "," << c.dilation_w << " pads " << c.pad_top << "," << c.pad_left << "," << c.pad_bottom << "," << c.pad_right
+    << " weights " << to_string(c.weights) << (c.weight_zero_points ? " with zero points" : "") << (c.bias ? " bias" : "")
+    << " pattern " << static_cast<int>(c.pattern) << " zx " << c.x_zero_point << (c.at_run ? " at run" : "") << " stage "
     << static_cast<int>(c.stage) << " extra " << c.extra_pixel << "," << c.extra_row << (c.guard_front ? " front" : "")
     << " parts " << c.parts << " seed " << c.seed;
   return s.str();
@@ -106,8 +118,8 @@ class GuardedMemory {
 
 // A channels-last image with halo, alone in guarded memory and full of junk.
 struct Image {
-  Image(int64_t element, int64_t n, int64_t c, int64_t h, int64_t w, int64_t top, int64_t left, int64_t bottom, int64_t right,
-        const Case& spec, Random& random)
+  Image(int64_t element, int64_t n, int64_t c, int64_t h, int64_t w, int64_t top, int64_t left, int64_t bottom,
+        int64_t right, const Case& spec, Random& random)
       : layout{(c + spec.extra_pixel) * element, 0, 0},
         // From channel 0 of the first halo pixel to the last channel of the last one: what belongs to the tensor.
         bytes(0),
@@ -226,8 +238,8 @@ inline std::string check(const Isa& isa, const Case& c, const Pack& pack, const 
     return std::max<int64_t>(0, (out - 1) * stride + dilation * (kernel - 1) - pad - size + 1);
   };
   ConvProblem problem;
-  problem.shape = {c.n, c.ic, c.h, c.w, c.oc, oh, ow, c.kh, c.kw, c.stride_h, c.stride_w, c.dilation_h, c.dilation_w,
-                   c.pad_top, c.pad_left, c.groups};
+  problem.shape = {c.n,  c.ic,       c.h,        c.w,          c.oc,         oh,        ow,         c.kh,
+                   c.kw, c.stride_h, c.stride_w, c.dilation_h, c.dilation_w, c.pad_top, c.pad_left, c.groups};
   problem.x_dtype = is_float ? DType::f32 : DType::u8;
   problem.epilogue = make_epilogue(c.stage, c.oc, is_float, random);
 
@@ -295,8 +307,8 @@ inline std::string check(const Isa& isa, const Case& c, const Pack& pack, const 
     if (actual[i] == expected[i]) continue;
     const int64_t offset = static_cast<int64_t>(i) - (y.data - y.memory->data());
     std::ostringstream message;
-    message << conv->name() << ": byte " << offset << " of y (row " << y.layout.row << ", pixel " << y.layout.pixel << ") is "
-            << int{actual[i]} << ", not " << int{expected[i]} << ": " << to_string(c);
+    message << conv->name() << ": byte " << offset << " of y (row " << y.layout.row << ", pixel " << y.layout.pixel
+            << ") is " << int{actual[i]} << ", not " << int{expected[i]} << ": " << to_string(c);
     return message.str();
   }
   return {};

@@ -38,8 +38,8 @@ CopyProblem problem_of(int64_t element, int64_t n, int64_t c, int64_t h, int64_t
 }
 
 size_t extent(const CopyProblem& p, const ImageLayout& layout, int64_t channel) {
-  return static_cast<size_t>((p.n - 1) * layout.image + (p.h - 1) * layout.row + (p.w - 1) * layout.pixel + (p.c - 1) * channel +
-                             p.element);
+  return static_cast<size_t>((p.n - 1) * layout.image + (p.h - 1) * layout.row + (p.w - 1) * layout.pixel +
+                             (p.c - 1) * channel + p.element);
 }
 
 void expect_equals_reference(const Isa& isa, const CopyProblem& p, int parts) {
@@ -51,8 +51,8 @@ void expect_equals_reference(const Isa& isa, const CopyProblem& p, int parts) {
     const Guarded<uint8_t> a(x, wall), y(blank, wall);
     const KernelPtr kernel = make_copy(isa, p);
     run_parts(*kernel, {a.data(), nullptr, y.data()}, parts);
-    ASSERT_TRUE(same(y.values(), expected)) << kernel->name() << " element " << p.element << " c " << p.c << " h " << p.h << " w " << p.w
-                                            << " parts " << parts;
+    ASSERT_TRUE(same(y.values(), expected))
+        << kernel->name() << " element " << p.element << " c " << p.c << " h " << p.h << " w " << p.w << " parts " << parts;
     ASSERT_TRUE(y.margins_untouched());
   }
 }
@@ -65,7 +65,8 @@ TEST_P(CopyTest, EveryPairOfLayoutsEqualsReference) {
   for (int64_t element : {1, 2, 4, 8})
     for (const Side& from : kSides)
       for (const Side& to : kSides)
-        for (auto [n, c, h, w] : {std::array<int64_t, 4>{1, 3, 5, 7}, {2, 1, 4, 9}, {2, 17, 1, 33}, {1, 40, 3, 1}, {1, 1, 1, 1}, {1, 9, 11, 13}})
+        for (auto [n, c, h, w] :
+             {std::array<int64_t, 4>{1, 3, 5, 7}, {2, 1, 4, 9}, {2, 17, 1, 33}, {1, 40, 3, 1}, {1, 1, 1, 1}, {1, 9, 11, 13}})
           expect_equals_reference(target(), problem_of(element, n, c, h, w, from, to), 1);
 }
 
@@ -80,7 +81,8 @@ TEST_P(CopyTest, TransposesOfEveryTailEqualReference) {
 }
 
 TEST_P(CopyTest, RunsOfEveryLengthEqualReference) {
-  for (int64_t c = 1; c <= 530; c += c < 140 ? 1 : 29) expect_equals_reference(target(), problem_of(1, 1, c, 2, 3, {true, 1}, {true, 5}), 1);
+  for (int64_t c = 1; c <= 530; c += c < 140 ? 1 : 29)
+    expect_equals_reference(target(), problem_of(1, 1, c, 2, 3, {true, 1}, {true, 5}), 1);
 }
 
 TEST_P(CopyTest, PartsDoNotChangeTheResult) {

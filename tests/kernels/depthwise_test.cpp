@@ -71,8 +71,8 @@ TEST(DepthwiseSchedule, ThreeByThreeInPairsTakesFiveInstructionsAnOutput) {
   size_t uses = 0;
   const depthwise::Schedule& schedule = plan.schedule(2, 7);
   for (const depthwise::Group& g : schedule.groups) uses += g.uses.size();
-  EXPECT_EQ(uses, 14u * 5u);                // 9 taps in pairs, one of them half empty
-  EXPECT_EQ(schedule.groups.size(), 19u);   // 4 x 9 input pixels: 5 flat pairs, 9 standing ones, 5 flat
+  EXPECT_EQ(uses, 14u * 5u);               // 9 taps in pairs, one of them half empty
+  EXPECT_EQ(schedule.groups.size(), 19u);  // 4 x 9 input pixels: 5 flat pairs, 9 standing ones, 5 flat
 }
 
 TEST(DepthwiseSchedule, LargeKernelsAreLoops) {
@@ -225,7 +225,8 @@ TEST_P(Depthwise, AnyNumberOfPartsGivesTheSameBytes) {
 TEST_P(Depthwise, RandomShapes) {
   Random random(2026);
   for (int i = 0; i < 400; ++i) {
-    Case c = depthwise_case(random.in(2, 70), random.pick({1, 1, 1, 2, 3}), random.in(1, 15), random.in(1, 20), random.bits());
+    Case c =
+        depthwise_case(random.in(2, 70), random.pick({1, 1, 1, 2, 3}), random.in(1, 15), random.in(1, 20), random.bits());
     c.n = random.in(1, 2);
     c.kh = random.in(1, 7);
     c.kw = random.in(1, 7);

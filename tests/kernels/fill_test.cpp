@@ -9,7 +9,8 @@ struct Case {
 };
 
 // Pixel by pixel, from the meaning of a halo alone.
-std::vector<uint8_t> filled(const Case& c, const ImageLayout& layout, int64_t origin, std::vector<uint8_t> data, uint32_t value) {
+std::vector<uint8_t> filled(const Case& c, const ImageLayout& layout, int64_t origin, std::vector<uint8_t> data,
+                            uint32_t value) {
   for (int64_t n = 0; n < c.n; ++n)
     for (int64_t y = -c.top; y < c.h + c.bottom; ++y)
       for (int64_t x = -c.left; x < c.w + c.right; ++x) {
@@ -22,8 +23,9 @@ std::vector<uint8_t> filled(const Case& c, const ImageLayout& layout, int64_t or
 }
 
 TEST(FillHalo, TouchesTheHaloAndNothingElse) {
-  for (const Case& c : {Case{2, 3, 4, 5, 1, 0, 1, 1, 1, 1}, Case{2, 3, 4, 5, 1, 2, 1, 1, 1, 1}, Case{1, 3, 4, 5, 4, 0, 0, 2, 3, 1},
-                        Case{1, 2, 2, 3, 4, 1, 3, 0, 0, 2}, Case{1, 2, 2, 3, 1, 0, 0, 0, 0, 0}})
+  for (const Case& c :
+       {Case{2, 3, 4, 5, 1, 0, 1, 1, 1, 1}, Case{2, 3, 4, 5, 1, 2, 1, 1, 1, 1}, Case{1, 3, 4, 5, 4, 0, 0, 2, 3, 1},
+        Case{1, 2, 2, 3, 4, 1, 3, 0, 0, 2}, Case{1, 2, 2, 3, 1, 0, 0, 0, 0, 0}})
     for (uint32_t value : {0u, 0x80u, 0x3f800001u}) {
       ImageLayout layout;
       layout.pixel = (c.channels + c.gap) * c.element;

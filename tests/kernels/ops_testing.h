@@ -1,7 +1,7 @@
 // Shared by the tests of kernels/ops.h: one fixture a test ISA, guarded memory, awkward numbers, bitwise comparison.
 //
-// Guarded memory has an inaccessible page on one side: reading or writing one byte too far there ends the test with a fault. The
-// rest of the mapping holds a pattern that check_margins() expects untouched.
+// Guarded memory has an inaccessible page on one side: reading or writing one byte too far there ends the test with a fault.
+// The rest of the mapping holds a pattern that check_margins() expects untouched.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -106,11 +106,42 @@ inline std::vector<uint8_t> random_bytes(size_t count, unsigned seed) {
 
 inline const std::vector<float>& awkward_floats() {
   using Limits = std::numeric_limits<float>;
-  static const std::vector<float> values = {
-      0.0f,    -0.0f,   1.0f,    -1.0f,   0.5f,    -0.5f,   1.5f,     2.5f,    -2.5f,   Limits::infinity(), -Limits::infinity(),
-      Limits::quiet_NaN(), Limits::max(), Limits::lowest(), Limits::min(), -Limits::min(), Limits::denorm_min(), -1e-40f, 1e-40f,
-      88.0f,   88.7f,   88.73f,  89.5f,   -87.0f,  -87.3f,  -87.5f,   -103.0f, -105.0f, 3.0e9f,  -3.0e9f, 2147483648.0f, 127.5f,
-      254.5f,  255.5f,  -0.4999f, 16777217.0f};
+  static const std::vector<float> values = {0.0f,
+                                            -0.0f,
+                                            1.0f,
+                                            -1.0f,
+                                            0.5f,
+                                            -0.5f,
+                                            1.5f,
+                                            2.5f,
+                                            -2.5f,
+                                            Limits::infinity(),
+                                            -Limits::infinity(),
+                                            Limits::quiet_NaN(),
+                                            Limits::max(),
+                                            Limits::lowest(),
+                                            Limits::min(),
+                                            -Limits::min(),
+                                            Limits::denorm_min(),
+                                            -1e-40f,
+                                            1e-40f,
+                                            88.0f,
+                                            88.7f,
+                                            88.73f,
+                                            89.5f,
+                                            -87.0f,
+                                            -87.3f,
+                                            -87.5f,
+                                            -103.0f,
+                                            -105.0f,
+                                            3.0e9f,
+                                            -3.0e9f,
+                                            2147483648.0f,
+                                            127.5f,
+                                            254.5f,
+                                            255.5f,
+                                            -0.4999f,
+                                            16777217.0f};
   return values;
 }
 
@@ -131,10 +162,12 @@ inline bool same_bits(uint8_t a, uint8_t b) { return a == b; }
 // Equal bit for bit; a NaN equals any NaN.
 template <class T>
 ::testing::AssertionResult same(const std::vector<T>& actual, const std::vector<T>& expected) {
-  if (actual.size() != expected.size()) return ::testing::AssertionFailure() << actual.size() << " elements instead of " << expected.size();
+  if (actual.size() != expected.size())
+    return ::testing::AssertionFailure() << actual.size() << " elements instead of " << expected.size();
   for (size_t i = 0; i < actual.size(); ++i)
     if (!same_bits(actual[i], expected[i]))
-      return ::testing::AssertionFailure() << "element " << i << " of " << actual.size() << " is " << +actual[i] << " instead of " << +expected[i];
+      return ::testing::AssertionFailure()
+             << "element " << i << " of " << actual.size() << " is " << +actual[i] << " instead of " << +expected[i];
   return ::testing::AssertionSuccess();
 }
 

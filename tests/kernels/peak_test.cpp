@@ -14,7 +14,9 @@ TEST(Peak, OfEverySupportedIsaIsPlausible) {
         EXPECT_EQ(gops, 0.0) << isa.name;
         continue;
       }
-      const double macs_a_vector = isa.dot == DotKind::tile && integer ? 16 * 16 * 64 : integer ? isa.vector_bytes : isa.lanes();
+      const double macs_a_vector = isa.dot == DotKind::tile && integer ? 16 * 16 * 64
+                                   : integer                           ? isa.vector_bytes
+                                                                       : isa.lanes();
       EXPECT_GT(gops, 0.05 * macs_a_vector * 2 / 4) << isa.name;
       EXPECT_LT(gops, 64 * macs_a_vector * 2) << isa.name;
     }

@@ -7,8 +7,9 @@ namespace {
 struct Window {
   int64_t kernel, stride, dilation, pad_begin, pad_end;
 };
-constexpr Window kWindows[] = {{1, 1, 1, 0, 0}, {2, 2, 1, 0, 0}, {3, 2, 1, 1, 1}, {3, 1, 1, 1, 1}, {3, 2, 1, 0, 2}, {5, 3, 1, 2, 1},
-                               {2, 1, 3, 2, 2}, {2, 3, 1, 3, 3}};  // the last one has windows without any tap inside
+constexpr Window kWindows[] = {
+    {1, 1, 1, 0, 0}, {2, 2, 1, 0, 0}, {3, 2, 1, 1, 1}, {3, 1, 1, 1, 1},
+    {3, 2, 1, 0, 2}, {5, 3, 1, 2, 1}, {2, 1, 3, 2, 2}, {2, 3, 1, 3, 3}};  // the last one has windows without any tap inside
 
 int64_t outputs(int64_t size, const Window& w) {
   return (size + w.pad_begin + w.pad_end - (w.dilation * (w.kernel - 1) + 1)) / w.stride + 1;
@@ -69,8 +70,10 @@ void expect_equals_reference(const Isa& isa, const PoolProblem& p, const std::ve
 
 void check(const Isa& isa, const PoolProblem& p, int parts = 1) {
   const int64_t bytes = extent(p.x, p.n, p.ih, p.iw, p.c * static_cast<int64_t>(size_of(p.dtype)));
-  if (p.dtype == DType::u8) expect_equals_reference(isa, p, random_bytes(static_cast<size_t>(bytes), 1), parts);
-  else expect_equals_reference(isa, p, mixed_floats(static_cast<size_t>(bytes) / 4, 5.0f, 2), parts);
+  if (p.dtype == DType::u8)
+    expect_equals_reference(isa, p, random_bytes(static_cast<size_t>(bytes), 1), parts);
+  else
+    expect_equals_reference(isa, p, mixed_floats(static_cast<size_t>(bytes) / 4, 5.0f, 2), parts);
 }
 
 class PoolTest : public OpsTest {};
@@ -78,7 +81,8 @@ class PoolTest : public OpsTest {};
 TEST_P(PoolTest, EveryChannelCountEqualsReference) {
   for (PoolKind kind : {PoolKind::max, PoolKind::average})
     for (DType dtype : {DType::u8, DType::f32})
-      for (int64_t c = 1; c <= 300; c += c < 70 ? 1 : 23) check(target(), problem_of(kind, dtype, c, 4, 5, kWindows[2], kWindows[2]));
+      for (int64_t c = 1; c <= 300; c += c < 70 ? 1 : 23)
+        check(target(), problem_of(kind, dtype, c, 4, 5, kWindows[2], kWindows[2]));
 }
 
 TEST_P(PoolTest, EveryWindowEqualsReference) {
@@ -128,7 +132,8 @@ TEST(PoolTaps, AreClippedToTheImage) {
   const PoolAxis axis{.size = 5, .kernel = 3, .stride = 2, .dilation = 1, .pad_begin = 1, .pad_end = 0};
   EXPECT_EQ(pool_taps(axis, 0), (PoolTaps{0, 2, 3}));
   EXPECT_EQ(pool_taps(axis, 1), (PoolTaps{1, 3, 3}));
-  EXPECT_EQ(pool_taps(axis, 2), (PoolTaps{3, 2, 2}));  // the third tap of a ceil_mode window lies outside the padded image too
+  EXPECT_EQ(pool_taps(axis, 2),
+            (PoolTaps{3, 2, 2}));  // the third tap of a ceil_mode window lies outside the padded image too
 }
 
 TEST(PoolTaps, DilatedTapsStartAtTheFirstInside) {

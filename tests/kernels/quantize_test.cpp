@@ -25,7 +25,8 @@ TEST_P(QuantizeTest, QuantizeEqualsReference) {
 }
 
 TEST_P(QuantizeTest, TiesGoToEvenAndHugeValuesSaturate) {
-  const std::vector<float> x = {0.5f, 1.5f, 2.5f, -0.5f, 1e30f, -1e30f, 253.5f, 254.5f, std::numeric_limits<float>::quiet_NaN()};
+  const std::vector<float> x = {
+      0.5f, 1.5f, 2.5f, -0.5f, 1e30f, -1e30f, 253.5f, 254.5f, std::numeric_limits<float>::quiet_NaN()};
   std::vector<uint8_t> y(x.size());
   make_quantize(target(), {1, 9, 0, 0, 1.0f, 0})->run({x.data(), nullptr, y.data()}, 0, 1);
   EXPECT_EQ(y, (std::vector<uint8_t>{0, 2, 2, 0, 255, 0, 254, 254, 0}));
@@ -72,8 +73,8 @@ Dynamic run_dynamic(const Isa& isa, const DynamicQuantizeProblem& problem, const
   const auto kernel = make_dynamic_quantize(isa, problem);
   std::vector<float> scratch(static_cast<size_t>(2 * parts), -77.0f);
   Dynamic result;
-  const Guarded<uint8_t> y(std::vector<uint8_t>(static_cast<size_t>((problem.rows - 1) * problem.y_outer + problem.length), 9),
-                           Wall::after);
+  const Guarded<uint8_t> y(
+      std::vector<uint8_t>(static_cast<size_t>((problem.rows - 1) * problem.y_outer + problem.length), 9), Wall::after);
   for (int p = 0; p < parts; ++p) kernel->min_max(x.data(), scratch.data(), p, parts);
   for (int p = 0; p < parts; ++p)
     kernel->apply(x.data(), scratch.data(), y.data(), &result.scale, &result.zero_point, p, parts);
@@ -102,7 +103,8 @@ TEST_P(QuantizeTest, DynamicEqualsReferenceInAnyNumberOfParts) {
 }
 
 TEST_P(QuantizeTest, DynamicTakesScaleAndZeroPointFromTheRange) {
-  const Guarded<float> x(std::vector<float>{0, 2, -3, -2.5f, 1.34f, 0.5f}, Wall::after);  // the example of the ONNX operator page
+  const Guarded<float> x(std::vector<float>{0, 2, -3, -2.5f, 1.34f, 0.5f},
+                         Wall::after);  // the example of the ONNX operator page
   const Dynamic result = run_dynamic(target(), {1, 6, 6, 6}, x, 1);
   EXPECT_FLOAT_EQ(result.scale, 5.0f / 255.0f);
   EXPECT_EQ(result.zero_point, 153);
@@ -121,7 +123,8 @@ TEST_P(QuantizeTest, DynamicIgnoresNaNInTheRange) {
   std::vector<float> values = random_floats(40, 1.0f, 8);
   values[17] = std::numeric_limits<float>::quiet_NaN();
   const Guarded<float> x(values, Wall::after);
-  const Dynamic actual = run_dynamic(target(), {1, 40, 40, 40}, x, 3), expected = run_dynamic(isa(IsaId::reference), {1, 40, 40, 40}, x, 1);
+  const Dynamic actual = run_dynamic(target(), {1, 40, 40, 40}, x, 3),
+                expected = run_dynamic(isa(IsaId::reference), {1, 40, 40, 40}, x, 1);
   EXPECT_EQ(actual.scale, expected.scale);
   EXPECT_GT(actual.scale, 0.0f);
   EXPECT_EQ(actual.y, expected.y);

@@ -4,9 +4,10 @@
 namespace octet::kernels::testing {
 namespace {
 
-constexpr UnaryKind kKinds[] = {UnaryKind::relu,    UnaryKind::clip, UnaryKind::leaky_relu, UnaryKind::hard_sigmoid, UnaryKind::hard_swish,
-                                UnaryKind::sigmoid, UnaryKind::silu, UnaryKind::tanh,       UnaryKind::exp,          UnaryKind::neg,
-                                UnaryKind::abs,     UnaryKind::sqrt, UnaryKind::reciprocal};
+constexpr UnaryKind kKinds[] = {UnaryKind::relu,       UnaryKind::clip,    UnaryKind::leaky_relu, UnaryKind::hard_sigmoid,
+                                UnaryKind::hard_swish, UnaryKind::sigmoid, UnaryKind::silu,       UnaryKind::tanh,
+                                UnaryKind::exp,        UnaryKind::neg,     UnaryKind::abs,        UnaryKind::sqrt,
+                                UnaryKind::reciprocal};
 
 UnaryProblem problem_of(UnaryKind kind, int64_t count) {
   switch (kind) {
