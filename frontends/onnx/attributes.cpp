@@ -160,7 +160,7 @@ const OpDef& checked_op(const DraftNode& node, const std::string& file) {
   check_inputs(*op, node, file);
   check_outputs(*op, node, file);
   for (const auto& [name, value] : node.attrs) {
-    const auto schema = std::find_if(op->attrs.begin(), op->attrs.end(), [&](const auto& a) { return a.name == name; });
+    const auto schema = std::find_if(op->attrs.begin(), op->attrs.end(), [&key = name](const auto& a) { return a.name == key; });
     if (schema == op->attrs.end() || is_internal(*op, name))
       fail(ErrorCode::invalid_model, file, node,
            "attribute '" + printable(name) + "' is unknown; expected " + list_of(*op));
