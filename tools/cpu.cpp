@@ -47,27 +47,29 @@ void print_peaks() {
 
 int cpu(bool measure) {
   const Machine machine = this_machine();
-  fmt::print("{}\n{} physical cores allowed by affinity and cgroup\n\ninstruction sets\n", machine.cpu, machine.cores);
-  for (const kernels::Isa& isa : kernels::all_isas()) {
-    std::string reason;
-    const bool has = kernels::supported(isa, &reason);
-    fmt::print("  {:<12} {}\n", isa.name, has ? "yes" : "no: " + reason);
-  }
   const kernels::Isa& best = kernels::best_isa();
   const char* cap = std::getenv("OCTET_ISA");
+  const kernels::Isa* limit = nullptr;
   if (cap && *cap) {
-    const kernels::Isa* limit = kernels::find_isa(cap);
+    limit = kernels::find_isa(cap);
     std::string reason;
     if (!limit)
       throw Error(ErrorCode::invalid_argument,
                   std::string("OCTET_ISA: unknown ISA '") + cap + "'; expected one of those that octet cpu lists");
     if (!kernels::supported(*limit, &reason))
       throw Error(ErrorCode::invalid_argument, std::string("OCTET_ISA: ISA '") + cap + "' is not available here: " + reason);
-    const kernels::Isa& taken = limit->id < best.id ? *limit : best;
-    fmt::print("\noctet takes {}: the best here is {}, OCTET_ISA={} caps it\n", taken.name, best.name, cap);
-  } else {
-    fmt::print("\noctet takes {}: the best that CPU and kernel offer (OCTET_ISA is not set)\n", best.name);
   }
+  fmt::print("{}\n{} physical cores allowed by affinity and cgroup\n\ninstruction sets\n", machine.cpu, machine.cores);
+  for (const kernels::Isa& isa : kernels::all_isas()) {
+    std::string reason;
+    const bool has = kernels::supported(isa, &reason);
+    fmt::print("  {:<12} {}\n", isa.name, has ? "yes" : "no: " + reason);
+  }
+  if (limit)
+    fmt::print("\noctet takes {}: the best here is {}, OCTET_ISA={} caps it\n", limit->id < best.id ? limit->name : best.name,
+               best.name, cap);
+  else
+    fmt::print("\noctet takes {}: the best that CPU and kernel offer (OCTET_ISA is not set)\n", best.name);
   fmt::print("\ncaches\n");
   print_caches();
   if (measure) print_peaks();

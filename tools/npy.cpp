@@ -1,5 +1,6 @@
 #include "tools/npy.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <utility>
@@ -76,7 +77,8 @@ graph::Tensor parse_npy(std::string_view bytes, const std::string& path) {
   const Shape shape = parse_shape(field(header, "shape", path), path);
 
   const size_t data = bytes.size() - prefix - length;
-  size_t wanted = size_of(dtype);
+  const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+  size_t wanted = empty ? 0 : size_of(dtype);
   for (const int64_t d : shape) {
     if (d != 0 && wanted > data / static_cast<size_t>(d))
       fail(path, "its shape " + to_string(shape) + " needs more than the " + std::to_string(data) + " bytes that follow");

@@ -37,7 +37,7 @@ std::string float_difference(const graph::Tensor& want, const std::vector<float>
     if ((std::isnan(w) && std::isnan(g)) || w == g) continue;
     const double allowed = t.rtol * std::abs(w) + t.atol * largest + 1e-7;
     const double off = std::abs(w - g);
-    if (off <= allowed) continue;  // false for NaN and infinities
+    if (std::isfinite(w) && off <= allowed) continue;  // false for NaN and infinities
     ++wrong;
     const double excess = std::isfinite(off) ? off / allowed : HUGE_VAL;
     if (excess > worst_excess) worst_excess = excess, worst = i;

@@ -104,9 +104,10 @@ bool is_int8(const Value* v) { return v && (v->dtype() == DType::u8 || v->dtype(
 }  // namespace
 
 StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
-  const bool first = plan_.steps.empty() || plan_.steps.back().info.node != node.output()->name();
+  const bool first = last_node_ != &node;
+  last_node_ = &node;
   Step step;
-  step.info.node = node.output()->name();
+  step.info.node = node.name().empty() ? node.output()->name() : node.name();
   step.info.op = std::string(node.op_name());
   step.info.kernel = std::move(kernel);
   step.info.type = to_string(node.output()->type());

@@ -43,6 +43,7 @@ class Lowering {
   const Placement& placement_;
   WeightCache& weights_;
   Plan& plan_;
+  const graph::Node* last_node_ = nullptr;
 };
 
 struct LowerDef {

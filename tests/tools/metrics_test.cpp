@@ -25,7 +25,7 @@ Tensor numbers(const std::vector<float>& values) {
 TEST(Metrics, Top1AndTop5) {
   const std::vector<std::vector<float>> outputs = {
       {1, 9, 2, 3, 4, 5, 6}, {9, 1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6, 7}, {7, 7, 1, 1, 1, 1, 1}};
-  const Tensor labels = classes({1, 2, 0, 1});
+  const Tensor labels = classes({1, 3, 0, 1});
   EXPECT_DOUBLE_EQ(evaluate("top1", labels, outputs), 0.25) << "a tie goes to the lower index";
   EXPECT_DOUBLE_EQ(evaluate("top5", labels, outputs), 0.75);
 }
