@@ -69,8 +69,9 @@ def main():
             forms = [("file", model, model, "fp32")]
             if model.startswith("zoo:"):
                 fp32, int8 = f"{folder}/{name}.onnx", f"{folder}/{name}_int8.onnx"
-                subprocess.run([args.program, "zoo", "export", name, fp32, "--quiet"], check=True)
-                subprocess.run([args.program, "zoo", "export", name, int8, "--int8", "--style", "portable", "--quiet"], check=True)
+                subprocess.run([args.program, "zoo", "export", name, fp32], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run([args.program, "zoo", "export", name, int8, "--int8", "--style", "portable"], check=True,
+                               stdout=subprocess.DEVNULL)
                 forms = [("fp32", fp32, fp32, "fp32"), ("int8", int8, int8, "int8"), ("int8 fused", fp32, int8, "int8")]
             for form, ours, theirs, precision in forms:
                 peer, octet, other = OnnxRuntime(theirs, args.threads), [], []
