@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "octet/types.h"
@@ -46,5 +47,13 @@ struct Epilogue {
 
   bool operator==(const Epilogue&) const = default;
 };
+
+// Why no kernel computes this combination of stages for a sum of this kind; empty when one does.
+std::string unsupported_reason(const Epilogue& epilogue, bool float_sum);
+
+// The scalar specification: one sum of output channel n, stored to y as `epilogue.out`. `residual` points at the element that
+// belongs to it (ignored without one); x_scale multiplies scale[n] (dynamic quantization).
+void apply_reference(const Epilogue& epilogue, int32_t sum, int64_t n, float x_scale, const void* residual, void* y);
+void apply_reference(const Epilogue& epilogue, float sum, int64_t n, const void* residual, void* y);
 
 }  // namespace octet::kernels

@@ -1,5 +1,5 @@
-// Activations: Relu, Clip and the smooth ones. Relu is v > 0 ? v : 0 and Clip max(v, min) then min(., max), as vmaxps and vminps
-// give them: a NaN becomes the lower bound.
+// Activations: Relu, Clip and the smooth ones. Relu is v > 0 ? v : 0 and Clip max(v, min) then min(., max), as vmaxps and
+// vminps give them: a NaN becomes the lower bound.
 #include <cmath>
 #include <limits>
 

@@ -1,5 +1,5 @@
-// The activation that a quantized result carries (attributes act, act_min, act_max, alpha of fused nodes and of Add, Sub, Mul):
-// relu and clip are a clamp in quanta, which gives what clamping before the rounding would.
+// The activation that a quantized result carries (attributes act, act_min, act_max, alpha of fused nodes and of Add, Sub,
+// Mul): relu and clip are a clamp in quanta, which gives what clamping before the rounding would.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // Cast, CastLike, Constant, ConstantOfShape.
 //
-// Cast to an integer truncates towards zero in 64 bits and keeps the low bits; NaN and what 64 bits cannot hold give INT64_MIN
-// first. To bool: anything but 0 is true. To the 16-bit floats: through float, rounded to nearest even.
+// Cast to an integer truncates towards zero in 64 bits and keeps the low bits; NaN and what 64 bits cannot hold give
+// INT64_MIN first. To bool: anything but 0 is true. To the 16-bit floats: through float, rounded to nearest even.
 #include <cmath>
 
 #include "graph/ops/families.h"
@@ -51,9 +51,12 @@ Tensor cast(EvalContext& ctx, const Tensor& x, DType to) {
       for (int64_t i = 0; i < x.size(); ++i) {
         const auto v = static_cast<C>(from[i]);
         if constexpr (std::is_integral_v<To>) {
-          if (to == DType::boolean) out[i] = static_cast<To>(v != C{0});
-          else if (to == DType::s4 || to == DType::u4) out[i] = four_bits(converted<To>(v), to);
-          else out[i] = converted<To>(v);
+          if (to == DType::boolean)
+            out[i] = static_cast<To>(v != C{0});
+          else if (to == DType::s4 || to == DType::u4)
+            out[i] = four_bits(converted<To>(v), to);
+          else
+            out[i] = converted<To>(v);
         } else {
           out[i] = static_cast<To>(static_cast<Compute<To>>(v));
         }
@@ -68,7 +71,8 @@ template <class Ctx>
 DType cast_target(const Ctx& ctx) {
   const int64_t code = ctx.node().attr("to", int64_t{0});
   const DType to = dtype_from_onnx(code);
-  if (to == DType::undefined) fail(ctx, "attribute to is " + std::to_string(code) + "; expected the code of an element type octet knows");
+  if (to == DType::undefined)
+    fail(ctx, "attribute to is " + std::to_string(code) + "; expected the code of an element type octet knows");
   return to;
 }
 
@@ -77,7 +81,8 @@ void eval_cast(EvalContext& ctx) { ctx.out() = cast(ctx, ctx.in(0), cast_target(
 void infer_cast_like(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 1), dims_of(ctx, 0)); }
 void eval_cast_like(EvalContext& ctx) { ctx.out() = cast(ctx, ctx.in(0), ctx.in(1).dtype()); }
 
-// --- Constant: one of its attributes is the value ------------------------------------------------------------------------------
+// --- Constant: one of its attributes is the value
+// ------------------------------------------------------------------------------
 template <class Ctx>
 Tensor constant_of(const Ctx& ctx) {
   const Node& node = ctx.node();
@@ -94,7 +99,9 @@ Tensor constant_of(const Ctx& ctx) {
     const auto& values = std::get<std::vector<std::string>>(*a);
     return Tensor({static_cast<int64_t>(values.size())}, values);
   }
-  fail(ctx, "no value is given; expected one of value, value_float, value_floats, value_int, value_ints, value_string, value_strings");
+  fail(ctx,
+       "no value is given; expected one of value, value_float, value_floats, value_int, value_ints, value_string, "
+       "value_strings");
 }
 void infer_constant(InferContext& ctx) {
   const Tensor value = constant_of(ctx);
@@ -102,7 +109,8 @@ void infer_constant(InferContext& ctx) {
 }
 void eval_constant(EvalContext& ctx) { ctx.out() = constant_of(ctx); }
 
-// --- ConstantOfShape -------------------------------------------------------------------------------------------------------------
+// --- ConstantOfShape
+// -------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 Tensor fill_value(const Ctx& ctx) {
   const Attribute* a = ctx.node().find_attr("value");

@@ -1,7 +1,7 @@
 // Convolution, common to Conv, ConvInteger, QLinearConv and octet.Conv: output dimensions and the sum of products.
 //
-// The sum of one output runs over kernel row, kernel column, channel, in that order, from +0. Taps on the padding are left out:
-// they would add 0. The loops keep the order while the innermost one walks a row of outputs:
+// The sum of one output runs over kernel row, kernel column, channel, in that order, from +0. Taps on the padding are left
+// out: they would add 0. The loops keep the order while the innermost one walks a row of outputs:
 //
 //   for output row:  sums[row] = 0
 //     for kernel depth, row, column:  for channel of the group:
@@ -35,8 +35,8 @@ MaybeDims conv_dims(const Ctx& ctx, size_t xi, size_t wi) {
     fail(ctx, std::to_string(out[1].value) + " output channels do not divide into " + std::to_string(group) + " groups");
   if (!x) return out;
   if ((*x)[1].known() && (*w)[1].known() && (*x)[1].value != (*w)[1].value * group)
-    fail(ctx, "the image has " + std::to_string((*x)[1].value) + " channels; expected " + std::to_string((*w)[1].value * group) +
-                  ", " + std::to_string((*w)[1].value) + " a group by the weights");
+    fail(ctx, "the image has " + std::to_string((*x)[1].value) + " channels; expected " +
+                  std::to_string((*w)[1].value * group) + ", " + std::to_string((*w)[1].value) + " a group by the weights");
   const std::vector<int64_t> given = ctx.node().ints("kernel_shape");
   if (!given.empty() && given.size() != rank - 2)
     fail(ctx, "kernel_shape has " + std::to_string(given.size()) + " entries; expected " + std::to_string(rank - 2));
@@ -45,8 +45,7 @@ MaybeDims conv_dims(const Ctx& ctx, size_t xi, size_t wi) {
     const Dim& k = (*w)[i + 2];
     if (!k.known() && given.empty()) return out;
     kernel[i] = k.known() ? k.value : given[i];
-    if (!given.empty() && given[i] != kernel[i])
-      fail(ctx, "kernel_shape disagrees with the weights' shape " + describe(*w));
+    if (!given.empty() && given[i] != kernel[i]) fail(ctx, "kernel_shape disagrees with the weights' shape " + describe(*w));
   }
   const Dims spatial(x->begin() + 2, x->end());
   const Window window = window_of(ctx, kernel, &spatial);

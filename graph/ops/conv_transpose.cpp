@@ -1,5 +1,5 @@
-// ConvTranspose: the convolution's gradient with respect to its image. Output pixel o gathers, over kernel row, kernel column,
-// channel, the inputs i with i * stride + k * dilation - pad = o: one FMA chain an output, as Conv.
+// ConvTranspose: the convolution's gradient with respect to its image. Output pixel o gathers, over kernel row, kernel
+// column, channel, the inputs i with i * stride + k * dilation - pad = o: one FMA chain an output, as Conv.
 #include <cmath>
 
 #include "graph/ops/conv.h"
@@ -36,7 +36,8 @@ std::optional<Transposed> transposed(const Ctx& ctx) {
   std::vector<int64_t> kernel = node.ints("kernel_shape");
   if (kernel.empty())
     for (size_t i = 2; i < rank; ++i) kernel.push_back((*w)[i].value);
-  if (kernel.size() != rank - 2) fail(ctx, "kernel_shape has " + std::to_string(kernel.size()) + " entries; expected " + std::to_string(rank - 2));
+  if (kernel.size() != rank - 2)
+    fail(ctx, "kernel_shape has " + std::to_string(kernel.size()) + " entries; expected " + std::to_string(rank - 2));
   for (size_t i = 2; i < rank; ++i) {
     if (kernel[i - 2] < 0) return t;
     same_dim(ctx, (*w)[i], Dim(kernel[i - 2]), "kernel_shape and weights");
@@ -45,7 +46,8 @@ std::optional<Transposed> transposed(const Ctx& ctx) {
   std::vector<int64_t> extra = node.ints("output_padding");
   if (extra.empty()) extra.assign(rank - 2, 0);
   const std::vector<int64_t> wanted = node.ints("output_shape");
-  if (extra.size() != rank - 2) fail(ctx, "output_padding has " + std::to_string(extra.size()) + " entries; expected " + std::to_string(rank - 2));
+  if (extra.size() != rank - 2)
+    fail(ctx, "output_padding has " + std::to_string(extra.size()) + " entries; expected " + std::to_string(rank - 2));
   if (!wanted.empty() && wanted.size() != rank - 2)
     fail(ctx, "output_shape has " + std::to_string(wanted.size()) + " entries; expected " + std::to_string(rank - 2));
   const std::string rule = node.attr("auto_pad", "NOTSET");
@@ -59,7 +61,8 @@ std::optional<Transposed> transposed(const Ctx& ctx) {
     const int64_t full = (in.value - 1) * t.window.strides[i] + extra[i] + t.window.extent(i);
     if (wanted.empty() && !same) {
       const int64_t out = full - t.window.pad_begin[i] - t.window.pad_end[i];
-      if (out < 1) fail(ctx, "the output would have size " + std::to_string(out) + " along spatial axis " + std::to_string(i));
+      if (out < 1)
+        fail(ctx, "the output would have size " + std::to_string(out) + " along spatial axis " + std::to_string(i));
       t.dims[i + 2] = Dim(out);
       continue;
     }
@@ -81,8 +84,8 @@ void infer_conv_transpose(InferContext& ctx) {
 }
 
 template <class T>
-void gather_row(const Image& image, const Image& out, const Window3& k, const T* x, const T* w, int64_t w_channel_step, int64_t channels,
-                int64_t d, int64_t h, T* row) {
+void gather_row(const Image& image, const Image& out, const Window3& k, const T* x, const T* w, int64_t w_channel_step,
+                int64_t channels, int64_t d, int64_t h, T* row) {
   for (int64_t kd = 0; kd < k.kernel[0]; ++kd) {
     const int64_t sd = d + k.pad[0] - kd * k.dilation[0];
     if (sd < 0 || sd % k.stride[0] != 0 || sd / k.stride[0] >= image.size[0]) continue;

@@ -1,6 +1,7 @@
-// Einsum: the sum over every index that the output lacks, of the product of the operands. Each output is one chain over the summed
-// indices in the order of their first appearance: acc = fma(product of all but the last operand, last operand, acc), from +0.
-// An ellipsis stands for leading axes that broadcast; without an explicit output it is the indices that occur once, in order.
+// Einsum: the sum over every index that the output lacks, of the product of the operands. Each output is one chain over the
+// summed indices in the order of their first appearance: acc = fma(product of all but the last operand, last operand, acc),
+// from +0. An ellipsis stands for leading axes that broadcast; without an explicit output it is the indices that occur once,
+// in order.
 #include <cmath>
 #include <map>
 
@@ -23,11 +24,14 @@ std::optional<Equation> parse(const Ctx& ctx) {
   const size_t arrow = text.find("->");
   std::vector<std::string> terms(1);
   for (const char c : text.substr(0, arrow)) {
-    if (c == ',') terms.emplace_back();
-    else terms.back() += c;
+    if (c == ',')
+      terms.emplace_back();
+    else
+      terms.back() += c;
   }
   if (terms.size() != count_inputs(ctx))
-    fail(ctx, "equation '" + text + "' has " + std::to_string(terms.size()) + " operands; expected " + std::to_string(count_inputs(ctx)));
+    fail(ctx, "equation '" + text + "' has " + std::to_string(terms.size()) + " operands; expected " +
+                  std::to_string(count_inputs(ctx)));
   Equation e;
   size_t widest = 0;
   const auto expand = [&](std::string term, size_t axes) {
@@ -43,7 +47,8 @@ std::optional<Equation> parse(const Ctx& ctx) {
     const bool ellipsis = terms[i].find("...") != std::string::npos;
     const size_t letters = terms[i].size() - (ellipsis ? 3 : 0);
     if (ellipsis ? dims->size() < letters : dims->size() != letters)
-      fail(ctx, "operand " + std::to_string(i) + " has shape " + describe(*dims) + ", which '" + terms[i] + "' does not describe");
+      fail(ctx, "operand " + std::to_string(i) + " has shape " + describe(*dims) + ", which '" + terms[i] +
+                    "' does not describe");
     const size_t extra = dims->size() - letters;
     if (extra > 9) fail(ctx, "an ellipsis stands for " + std::to_string(extra) + " axes; expected at most 9");
     if (ellipsis) widest = std::max(widest, extra);
@@ -130,8 +135,10 @@ Tensor contract(EvalContext& ctx) {
       const auto element = [&](size_t i) { return ctx.in(i).as<T>()[outer[i][o] + inner[i][k]]; };
       T left{1};
       for (size_t i = 0; i + 1 < count; ++i) left = static_cast<T>(left * element(i));
-      if constexpr (std::is_floating_point_v<T>) acc = std::fma(left, element(count - 1), acc);
-      else acc = static_cast<T>(acc + left * element(count - 1));
+      if constexpr (std::is_floating_point_v<T>)
+        acc = std::fma(left, element(count - 1), acc);
+      else
+        acc = static_cast<T>(acc + left * element(count - 1));
     }
     y.mutable_as<T>()[o] = acc;
   }

@@ -22,22 +22,28 @@ uint64_t wide(T v) {
 struct Add {
   template <class T>
   static T apply(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a + b;
-    else return static_cast<T>(wide(a) + wide(b));
+    if constexpr (std::is_floating_point_v<T>)
+      return a + b;
+    else
+      return static_cast<T>(wide(a) + wide(b));
   }
 };
 struct Sub {
   template <class T>
   static T apply(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a - b;
-    else return static_cast<T>(wide(a) - wide(b));
+    if constexpr (std::is_floating_point_v<T>)
+      return a - b;
+    else
+      return static_cast<T>(wide(a) - wide(b));
   }
 };
 struct Mul {
   template <class T>
   static T apply(T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) return a * b;
-    else return static_cast<T>(wide(a) * wide(b));
+    if constexpr (std::is_floating_point_v<T>)
+      return a * b;
+    else
+      return static_cast<T>(wide(a) * wide(b));
   }
 };
 struct Div {
@@ -103,8 +109,8 @@ struct Fmod {
 template <class F>
 Tensor combine(EvalContext& ctx, const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype())
-    fail(ctx, "operands have element types " + std::string(to_string(a.dtype())) + " and " + std::string(to_string(b.dtype())) +
-                  "; expected one type");
+    fail(ctx, "operands have element types " + std::string(to_string(a.dtype())) + " and " +
+                  std::string(to_string(b.dtype())) + "; expected one type");
   const Shape shape = to_shape(*broadcast(ctx, to_dims(a.shape()), to_dims(b.shape())));
   Tensor y(a.dtype(), shape);
   with_number(ctx, a.dtype(), [&](auto tag) {
@@ -116,7 +122,8 @@ Tensor combine(EvalContext& ctx, const Tensor& a, const Tensor& b) {
     for_each_run<2>(shape, {broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
                     [&](const auto& at, int64_t length, const auto& step) {
                       for (int64_t i = 0; i < length; ++i)
-                        *py++ = static_cast<T>(F::apply(static_cast<C>(pa[at[0] + i * step[0]]), static_cast<C>(pb[at[1] + i * step[1]])));
+                        *py++ = static_cast<T>(
+                            F::apply(static_cast<C>(pa[at[0] + i * step[0]]), static_cast<C>(pb[at[1] + i * step[1]])));
                     });
   });
   return y;
@@ -130,9 +137,7 @@ void infer_arithmetic(InferContext& ctx) {
   set_keeping_quant(ctx, 0, dtype, broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
 }
 
-void infer_pow(InferContext& ctx) {
-  set_dims(ctx, 0, dtype_of(ctx, 0), broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
-}
+void infer_pow(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1))); }
 
 void infer_many(InferContext& ctx) {
   MaybeDims dims = dims_of(ctx, 0);
@@ -190,7 +195,8 @@ void eval_arithmetic(EvalContext& ctx) {
                     for (int64_t i = 0; i < length; ++i) {
                       const int32_t va = quantum(a, at[0] + i * step[0]) - qa.zero_point[0];
                       const int32_t vb = quantum(b, at[1] + i * step[1]) - qb.zero_point[0];
-                      *out++ = static_cast<uint8_t>(store(quantized_value<F>(va, vb, qa.scale[0], qb.scale[0], store.scale)));
+                      *out++ =
+                          static_cast<uint8_t>(store(quantized_value<F>(va, vb, qa.scale[0], qb.scale[0], store.scale)));
                     }
                   });
   ctx.out() = y;
@@ -329,7 +335,8 @@ void infer_bits(InferContext& ctx) {
   set_dims(ctx, 0, dtype_of(ctx, 0), broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
 }
 
-// --- definitions -----------------------------------------------------------------------------------------------------------
+// --- definitions
+// -----------------------------------------------------------------------------------------------------------
 OpDef arithmetic(std::string name, void (*eval)(EvalContext&)) {
   return {.name = std::move(name),
           .inputs = {{"A"}, {"B"}},

@@ -1,17 +1,21 @@
 // octet's own operators: products with their fused epilogue, tables, changes of layout.
 //
-// octet.Conv and octet.Gemm: x, w, [bias], [residual], [x_scale], [x_zero_point]. The types decide the arithmetic, which is that of
-// kernels/epilogue.h bit for bit:
+// octet.Conv and octet.Gemm: x, w, [bias], [residual], [x_scale], [x_zero_point]. The types decide the arithmetic, which is
+// that of kernels/epilogue.h bit for bit:
 //
-//   float x, w         v = FMA chain (+ bias) (+ residual), act                                                          → f32
-//   integer x, w       acc = sum (x - zx) * (w - zw[n]) + bias_s32[n], exact                                             → s32
-//                      v = float(acc) * (sx * sw[n]) (+ bias_f32[n]) (+ residual, dequantized when u8), act              → f32
-//                      v = float(acc) * ((sx * sw[n]) / sy) (+ bias_f32[n] / sy), act, round, + zy, saturate             → u8
-//     u8 residual      v = fma(float(acc), (sx * sw[n]) / sy, float(r - zr) * (sr / sy)) (+ bias_f32[n] / sy)            → u8
+//   float x, w         v = FMA chain (+ bias) (+ residual), act                                                          →
+//   f32 integer x, w       acc = sum (x - zx) * (w - zw[n]) + bias_s32[n], exact → s32
+//                      v = float(acc) * (sx * sw[n]) (+ bias_f32[n]) (+ residual, dequantized when u8), act              →
+//                      f32 v = float(acc) * ((sx * sw[n]) / sy) (+ bias_f32[n] / sy), act, round, + zy, saturate → u8
+//     u8 residual      v = fma(float(acc), (sx * sw[n]) / sy, float(r - zr) * (sr / sy)) (+ bias_f32[n] / sy)            →
+//     u8
 //       two roundings  c = quantize_scaled(float(acc) * ((sx * sw[n]) / sm) (+ bias_f32[n] / sm), zm)
-//       (mid_scale)    v = fma(float(c - zm), sm / sy, float(r - zr) * (sr / sy))                                        → u8
-//     f32 residual     v = float(acc) * ((sx * sw[n]) / sy) (+ bias_f32[n] / sy) + r * (1 / sy)                          → u8
-//   x_scale            run-time quantization: sx and zx are inputs                                                       → f32
+//       (mid_scale)    v = fma(float(c - zm), sm / sy, float(r - zr) * (sr / sy))                                        →
+//       u8
+//     f32 residual     v = float(acc) * ((sx * sw[n]) / sy) (+ bias_f32[n] / sy) + r * (1 / sy)                          →
+//     u8
+//   x_scale            run-time quantization: sx and zx are inputs                                                       →
+//   f32
 //
 // The output's element type is the one its value has; where it has none yet, s32 for integers without parameters, else f32.
 #include <cmath>
@@ -31,15 +35,18 @@ DType fused_output_type(const InferContext& ctx) {
   const DType present = ctx.node().output()->dtype();
   const bool integer = integer_type(dtype_of(ctx, kX));
   if (present == DType::undefined) return !integer || ctx.has(kXScale) || ctx.type(kX).quantized() ? DType::f32 : DType::s32;
-  const bool fits = present == DType::f32 || (integer && (present == DType::s32 || (integer_type(present) && !ctx.has(kXScale))));
+  const bool fits =
+      present == DType::f32 || (integer && (present == DType::s32 || (integer_type(present) && !ctx.has(kXScale))));
   if (!fits) fail(ctx, "the output is " + std::string(to_string(present)) + ", which these inputs cannot give");
   return present;
 }
 
 void infer_fused(InferContext& ctx, const MaybeDims& dims, const Dim& channels) {
   expect_dtype(ctx, kX, {DType::f32, DType::u8, DType::s8});
-  if (integer_type(dtype_of(ctx, kX))) expect_dtype(ctx, kW, {DType::s8, DType::u8});
-  else expect_same_dtype(ctx, kX, kW);
+  if (integer_type(dtype_of(ctx, kX)))
+    expect_dtype(ctx, kW, {DType::s8, DType::u8});
+  else
+    expect_same_dtype(ctx, kX, kW);
   if (ctx.has(kBias)) {
     expect_dtype(ctx, kBias, {DType::f32, DType::s32});
     const MaybeDims bias = dims_of(ctx, kBias);
@@ -50,7 +57,8 @@ void infer_fused(InferContext& ctx, const MaybeDims& dims, const Dim& channels) 
     const MaybeDims residual = dims_of(ctx, kResidual);
     if (residual && dims) {
       expect_rank(ctx, kResidual, residual, dims->size(), dims->size());
-      for (size_t i = 0; i < dims->size(); ++i) same_dim(ctx, (*residual)[i], (*dims)[i], "dimensions of residual and output");
+      for (size_t i = 0; i < dims->size(); ++i)
+        same_dim(ctx, (*residual)[i], (*dims)[i], "dimensions of residual and output");
     }
   }
   act_of(ctx);
@@ -78,8 +86,9 @@ void infer_fused_gemm(InferContext& ctx) {
   infer_fused(ctx, dims, dims ? dims->back() : Dim());
 }
 
-// --- the epilogue --------------------------------------------------------------------------------------------------------------
-// What the quantized forms need of an operand; a raw integer has scale 1 and zero point 0.
+// --- the epilogue
+// -------------------------------------------------------------------------------------------------------------- What the
+// quantized forms need of an operand; a raw integer has scale 1 and zero point 0.
 struct Operand {
   PerSlice<float> scale{{1.0f}};
   PerSlice<int32_t> zero_point{{0}};
@@ -93,7 +102,10 @@ Operand operand(const QuantParams* quant) {
 class Epilogue {
  public:
   explicit Epilogue(EvalContext& ctx)
-      : act_(act_of(ctx)), dtype_(ctx.node().output()->dtype()), x_(operand(ctx.in_quant(kX))), w_(operand(ctx.in_quant(kW))) {
+      : act_(act_of(ctx)),
+        dtype_(ctx.node().output()->dtype()),
+        x_(operand(ctx.in_quant(kX))),
+        w_(operand(ctx.in_quant(kW))) {
     integer_ = integer_type(ctx.in(kX).dtype());
     if (ctx.has(kBias)) bias_ = &ctx.in(kBias);
     if (ctx.has(kResidual)) {
@@ -103,9 +115,11 @@ class Epilogue {
     if (ctx.has(kXScale)) x_.scale = {{scalar_f32(ctx, kXScale)}};
     if (ctx.has(kXZeroPoint)) x_.zero_point = {{static_cast<int32_t>(scalar_s64(ctx, kXZeroPoint))}};
     if (const QuantParams* quant = ctx.out_quant(); quant && integer_type(dtype_)) store_.emplace(*quant, dtype_, act_);
-    if (integer_type(dtype_) && !store_) ctx.fail(ErrorCode::invalid_model, "the 8-bit output has no quantization parameters");
+    if (integer_type(dtype_) && !store_)
+      ctx.fail(ErrorCode::invalid_model, "the 8-bit output has no quantization parameters");
     if (ctx.node().has_attr("mid_scale") && store_)
-      mid_.emplace(ctx.node().attr("mid_scale", 1.0f), static_cast<int32_t>(ctx.node().attr("mid_zero_point", int64_t{0})), dtype_);
+      mid_.emplace(ctx.node().attr("mid_scale", 1.0f), static_cast<int32_t>(ctx.node().attr("mid_zero_point", int64_t{0})),
+                   dtype_);
   }
 
   DType dtype() const { return dtype_; }
@@ -116,11 +130,16 @@ class Epilogue {
   // Stores the result for sum `acc` of output channel n as element `at` of y.
   void store(int32_t acc, int64_t n, int64_t at, Tensor& y) const {
     if (bias_ && bias_->dtype() == DType::s32) acc += bias_->as<int32_t>()[n];
-    if (dtype_ == DType::s32) y.mutable_as<int32_t>()[at] = acc;
-    else if (dtype_ == DType::f32) y.mutable_as<float>()[at] = act_.apply(finish(static_cast<float>(acc) * (x_.scale[0] * w_.scale[n]), n, at));
-    else y.mutable_as<uint8_t>()[at] = static_cast<uint8_t>(quantized(acc, n, at));
+    if (dtype_ == DType::s32)
+      y.mutable_as<int32_t>()[at] = acc;
+    else if (dtype_ == DType::f32)
+      y.mutable_as<float>()[at] = act_.apply(finish(static_cast<float>(acc) * (x_.scale[0] * w_.scale[n]), n, at));
+    else
+      y.mutable_as<uint8_t>()[at] = static_cast<uint8_t>(quantized(acc, n, at));
   }
-  void store(float sum, int64_t n, int64_t at, Tensor& y) const { y.mutable_as<float>()[at] = act_.apply(finish(sum, n, at)); }
+  void store(float sum, int64_t n, int64_t at, Tensor& y) const {
+    y.mutable_as<float>()[at] = act_.apply(finish(sum, n, at));
+  }
 
  private:
   bool float_bias() const { return bias_ && bias_->dtype() == DType::f32; }
@@ -143,7 +162,7 @@ class Epilogue {
       if (mid_) {
         float c = sum * (sxw / mid_->scale);
         if (float_bias()) c += bias_->as<float>()[n] / mid_->scale;
-        v = std::fma(static_cast<float>((*mid_)(c) - mid_->zero_point), mid_->scale / sy, r);
+        v = std::fma(static_cast<float>((*mid_)(c)-mid_->zero_point), mid_->scale / sy, r);
       } else {
         v = std::fma(sum, sxw / sy, r);
         if (float_bias()) v += bias_->as<float>()[n] / sy;
@@ -166,7 +185,8 @@ class Epilogue {
   std::optional<QuantStore> store_, mid_;
 };
 
-// --- evaluation ----------------------------------------------------------------------------------------------------------------
+// --- evaluation
+// ----------------------------------------------------------------------------------------------------------------
 void eval_fused_conv(EvalContext& ctx) {
   const Shape shape = to_shape(*conv_dims(ctx, kX, kW));
   const ConvGeometry g = conv_geometry(ctx, kX, kW, shape);
@@ -182,7 +202,8 @@ void eval_fused_conv(EvalContext& ctx) {
       integer_conv_plane(ctx, g, x, w, epilogue.x_zero_point(), epilogue.w_zero_point(o), n, o, integers.data());
       for (int64_t i = 0; i < plane; ++i) epilogue.store(integers[static_cast<size_t>(i)], o, p * plane + i, y);
     } else {
-      conv_plane(g, x.as<float>(), w.as<float>(), n, o, floats.data(), [](float a, float b, float s) { return std::fma(a, b, s); });
+      conv_plane(g, x.as<float>(), w.as<float>(), n, o, floats.data(),
+                 [](float a, float b, float s) { return std::fma(a, b, s); });
       for (int64_t i = 0; i < plane; ++i) epilogue.store(floats[static_cast<size_t>(i)], o, p * plane + i, y);
     }
   }
@@ -202,21 +223,25 @@ void eval_fused_gemm(EvalContext& ctx) {
   if (!epilogue.integer()) {
     std::vector<float> sums(static_cast<size_t>(m * n));
     const std::vector<float> columns = transposed_matrix(w.as<float>(), n, k);
-    matmul_rows(m, n, k, x.as<float>(), columns.data(), sums.data(), [](float a, float b, float s) { return std::fma(a, b, s); });
+    matmul_rows(m, n, k, x.as<float>(), columns.data(), sums.data(),
+                [](float a, float b, float s) { return std::fma(a, b, s); });
     store_all(sums);
   } else {
-    std::vector<int32_t> left(static_cast<size_t>(m * k)), right(static_cast<size_t>(k * n)), sums(static_cast<size_t>(m * n));
+    std::vector<int32_t> left(static_cast<size_t>(m * k)), right(static_cast<size_t>(k * n)),
+        sums(static_cast<size_t>(m * n));
     for (int64_t i = 0; i < m * k; ++i) left[static_cast<size_t>(i)] = quantum(x, i) - epilogue.x_zero_point();
     for (int64_t o = 0; o < n; ++o)
-      for (int64_t l = 0; l < k; ++l) right[static_cast<size_t>(l * n + o)] = quantum(w, o * k + l) - epilogue.w_zero_point(o);
+      for (int64_t l = 0; l < k; ++l)
+        right[static_cast<size_t>(l * n + o)] = quantum(w, o * k + l) - epilogue.w_zero_point(o);
     matmul_rows(m, n, k, left.data(), right.data(), sums.data(), integer_step);
     store_all(sums);
   }
   ctx.out() = y;
 }
 
-// --- octet.Table, octet.Reorder -------------------------------------------------------------------------------------------------
-// The byte of x is the index, whatever its sign; the table's type is the result's. So a table turns int8 into uint8 and back.
+// --- octet.Table, octet.Reorder
+// ------------------------------------------------------------------------------------------------- The byte of x is the
+// index, whatever its sign; the table's type is the result's. So a table turns int8 into uint8 and back.
 void infer_table(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::u8, DType::s8});
   expect_dtype(ctx, 1, {DType::u8, DType::s8});
@@ -235,10 +260,13 @@ void eval_table(EvalContext& ctx) {
 void eval_reorder(EvalContext& ctx) { ctx.out() = ctx.in(0); }
 
 std::vector<OpDef> define() {
-  const std::vector<InputSchema> inputs = {{"x"}, {"w"}, {"bias", true}, {"residual", true}, {"x_scale", true}, {"x_zero_point", true}};
-  const std::vector<AttrSchema> epilogue = {{"act", AttrKind::s},     {"act_min", AttrKind::f},   {"act_max", AttrKind::f},
-                                            {"alpha", AttrKind::f},   {"mid_scale", AttrKind::f}, {"mid_zero_point", AttrKind::i}};
-  std::vector<AttrSchema> window = {{"strides", AttrKind::ints}, {"pads", AttrKind::ints}, {"dilations", AttrKind::ints}, {"group", AttrKind::i}};
+  const std::vector<InputSchema> inputs = {
+      {"x"}, {"w"}, {"bias", true}, {"residual", true}, {"x_scale", true}, {"x_zero_point", true}};
+  const std::vector<AttrSchema> epilogue = {{"act", AttrKind::s},       {"act_min", AttrKind::f},
+                                            {"act_max", AttrKind::f},   {"alpha", AttrKind::f},
+                                            {"mid_scale", AttrKind::f}, {"mid_zero_point", AttrKind::i}};
+  std::vector<AttrSchema> window = {
+      {"strides", AttrKind::ints}, {"pads", AttrKind::ints}, {"dilations", AttrKind::ints}, {"group", AttrKind::i}};
   window.insert(window.end(), epilogue.begin(), epilogue.end());
   return {
       {.name = "octet.Conv",

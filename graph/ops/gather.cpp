@@ -1,5 +1,5 @@
-// Indexed reads and writes: Gather, GatherElements, GatherND, ScatterElements, ScatterND, Compress. A negative index counts from
-// the end; one out of range is an error that names it.
+// Indexed reads and writes: Gather, GatherElements, GatherND, ScatterElements, ScatterND, Compress. A negative index counts
+// from the end; one out of range is an error that names it.
 #include <algorithm>
 #include <cstring>
 
@@ -11,8 +11,8 @@ namespace {
 
 int64_t checked_index(const EvalContext& ctx, int64_t index, int64_t n) {
   if (index < -n || index >= n)
-    ctx.fail(ErrorCode::invalid_argument, "index " + std::to_string(index) + " is out of range; expected " + std::to_string(-n) +
-                                              " to " + std::to_string(n - 1));
+    ctx.fail(ErrorCode::invalid_argument, "index " + std::to_string(index) + " is out of range; expected " +
+                                              std::to_string(-n) + " to " + std::to_string(n - 1));
   return index < 0 ? index + n : index;
 }
 
@@ -21,7 +21,8 @@ size_t axis_of(const Ctx& ctx, size_t rank) {
   return static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(rank)));
 }
 
-// --- Gather ------------------------------------------------------------------------------------------------------------------
+// --- Gather
+// ------------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 MaybeDims gather_dims(const Ctx& ctx) {
   const MaybeDims data = dims_of(ctx, 0);
@@ -56,13 +57,15 @@ void eval_gather(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- GatherElements, ScatterElements: indices has the rank of data; the axis' coordinate is replaced -------------------------------
+// --- GatherElements, ScatterElements: indices has the rank of data; the axis' coordinate is replaced
+// -------------------------------
 void infer_gather_elements(InferContext& ctx) {
   expect_dtype(ctx, 1, {DType::s32, DType::s64});
   const MaybeDims data = dims_of(ctx, 0), indices = dims_of(ctx, 1);
   if (data) axis_of(ctx, data->size());
   if (data && indices && data->size() != indices->size())
-    fail(ctx, "indices have shape " + describe(*indices) + "; expected rank " + std::to_string(data->size()) + ", that of the data");
+    fail(ctx, "indices have shape " + describe(*indices) + "; expected rank " + std::to_string(data->size()) +
+                  ", that of the data");
   set_moved(ctx, 0, 0, indices);
 }
 
@@ -156,7 +159,8 @@ void eval_scatter_elements(EvalContext& ctx) {
   scatter(ctx, element_offsets(ctx, data, ctx.in(1), axis_of(ctx, data.size())), 1);
 }
 
-// --- GatherND, ScatterND: the last axis of indices holds coordinates -------------------------------------------------------------
+// --- GatherND, ScatterND: the last axis of indices holds coordinates
+// -------------------------------------------------------------
 template <class Ctx>
 MaybeDims gather_nd_dims(const Ctx& ctx) {
   const MaybeDims data = dims_of(ctx, 0), indices = dims_of(ctx, 1);
@@ -212,11 +216,14 @@ void eval_scatter_nd(EvalContext& ctx) {
   const Shape& data = ctx.in(0).shape();
   const Tensor& indices = ctx.in(1);
   if (indices.shape().empty() || indices.shape().back() > static_cast<int64_t>(data.size()))
-    fail(ctx, "indices have shape " + octet::to_string(indices.shape()) + "; expected at most " + std::to_string(data.size()) + " coordinates");
-  scatter(ctx, tuple_offsets(ctx, data, indices, 0), product(data, static_cast<size_t>(indices.shape().back()), data.size()));
+    fail(ctx, "indices have shape " + octet::to_string(indices.shape()) + "; expected at most " +
+                  std::to_string(data.size()) + " coordinates");
+  scatter(ctx, tuple_offsets(ctx, data, indices, 0),
+          product(data, static_cast<size_t>(indices.shape().back()), data.size()));
 }
 
-// --- Compress: slices where the condition holds; how many, only the data tell ------------------------------------------------------
+// --- Compress: slices where the condition holds; how many, only the data tell
+// ------------------------------------------------------
 void infer_compress(InferContext& ctx) {
   expect_dtype(ctx, 1, {DType::boolean});
   if (!ctx.node().has_attr("axis")) return set_moved(ctx, 0, 0, Dims(1));
@@ -242,7 +249,12 @@ void eval_compress(EvalContext& ctx) {
 
 OpDef indexed(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
               void (*eval)(EvalContext&), QuantRole quant) {
-  return {.name = std::move(name), .inputs = std::move(inputs), .attrs = std::move(attrs), .infer = infer, .eval = eval, .quant = quant};
+  return {.name = std::move(name),
+          .inputs = std::move(inputs),
+          .attrs = std::move(attrs),
+          .infer = infer,
+          .eval = eval,
+          .quant = quant};
 }
 
 std::vector<OpDef> define() {
@@ -254,7 +266,8 @@ std::vector<OpDef> define() {
       indexed("GatherND", {{"data"}, {"indices"}}, {{"batch_dims", i}}, infer_gather_nd, eval_gather_nd, moves),
       indexed("ScatterElements", {{"data"}, {"indices"}, {"updates"}}, {{"axis", i}, {"reduction", s}}, infer_scatter,
               eval_scatter_elements, QuantRole::none),
-      indexed("ScatterND", {{"data"}, {"indices"}, {"updates"}}, {{"reduction", s}}, infer_scatter, eval_scatter_nd, QuantRole::none),
+      indexed("ScatterND", {{"data"}, {"indices"}, {"updates"}}, {{"reduction", s}}, infer_scatter, eval_scatter_nd,
+              QuantRole::none),
       indexed("Compress", {{"input"}, {"condition"}}, {{"axis", i}}, infer_compress, eval_compress, QuantRole::none),
   };
 }

@@ -108,14 +108,15 @@ void expect_same_dtype(const InferContext& ctx, size_t a, size_t b) {
   const DType da = ctx.type(a).dtype;
   const DType db = ctx.type(b).dtype;
   if (da == db || da == DType::undefined || db == DType::undefined) return;
-  fail(ctx, "inputs " + std::to_string(a) + " and " + std::to_string(b) + " have element types " + std::string(to_string(da)) +
-                " and " + std::string(to_string(db)) + "; expected one type");
+  fail(ctx, "inputs " + std::to_string(a) + " and " + std::to_string(b) + " have element types " +
+                std::string(to_string(da)) + " and " + std::string(to_string(db)) + "; expected one type");
 }
 
 void expect_real(const InferContext& ctx, size_t i) {
   const Type& type = ctx.type(i);
   if (type.dtype == DType::undefined || is_float(type.dtype) || type.quantized()) return;
-  fail(ctx, "input " + std::to_string(i) + " has element type " + std::string(to_string(type.dtype)) + "; expected a float type");
+  fail(ctx,
+       "input " + std::to_string(i) + " has element type " + std::string(to_string(type.dtype)) + "; expected a float type");
 }
 
 void expect_dtype(const InferContext& ctx, size_t i, std::initializer_list<DType> allowed) {
@@ -212,13 +213,15 @@ Tensor from_float32(const Tensor& t, DType dtype) {
 
 float scalar_f32(const EvalContext& ctx, size_t i) {
   const Tensor& t = ctx.in(i);
-  if (t.size() != 1) fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
+  if (t.size() != 1)
+    fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
   return static_cast<float>(t.at_f64(0));
 }
 
 int64_t scalar_s64(const EvalContext& ctx, size_t i) {
   const Tensor& t = ctx.in(i);
-  if (t.size() != 1) fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
+  if (t.size() != 1)
+    fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
   return t.at_s64(0);
 }
 

@@ -1,17 +1,18 @@
 // What the operator definitions share: typed dispatch, dimensions, axes, broadcasting.
 //
-// Shape rules are written once and run twice. A rule is a template over the context: under InferContext it sees dimensions that
-// may be symbolic and only constant inputs; under EvalContext everything is known. dims_of, value_of and shape_values give it the
-// same view of both:
+// Shape rules are written once and run twice. A rule is a template over the context: under InferContext it sees dimensions
+// that may be symbolic and only constant inputs; under EvalContext everything is known. dims_of, value_of and shape_values
+// give it the same view of both:
 //
 //             dims_of(ctx, i)          value_of(ctx, i)             shape_values(ctx, i)
 //   infer     maybe unknown, symbols   the constant, else null      integers, and symbols where they can be followed
 //   eval      known                    the tensor                   integers
 //
-// Inference never fails on what it does not know: an unknown rank gives an unknown rank, an unknown dimension an unknown one.
+// Inference never fails on what it does not know: an unknown rank gives an unknown rank, an unknown dimension an unknown
+// one.
 //
-// Element types: Half and BFloat are the 16-bit floats in memory; Compute<T> is what T is computed in (float for both). Strings
-// are not computed with: an operator given one says so.
+// Element types: Half and BFloat are the 16-bit floats in memory; Compute<T> is what T is computed in (float for both).
+// Strings are not computed with: an operator given one says so.
 #pragma once
 
 #include <array>
@@ -148,7 +149,9 @@ struct ShapeValue {
   std::optional<int64_t> number;
   std::string symbol;
 
-  static ShapeValue of(const Dim& dim) { return dim.known() ? ShapeValue{dim.value, {}} : ShapeValue{std::nullopt, dim.symbol}; }
+  static ShapeValue of(const Dim& dim) {
+    return dim.known() ? ShapeValue{dim.value, {}} : ShapeValue{std::nullopt, dim.symbol};
+  }
   Dim dim() const { return number ? (*number < 0 ? Dim() : Dim(*number)) : Dim(symbol); }
 };
 using MaybeValues = std::optional<std::vector<ShapeValue>>;
@@ -282,31 +285,34 @@ void for_each_run(const Shape& shape, const std::array<Strides, N>& strides, F&&
 Tensor gather_strided(EvalContext& ctx, const Tensor& in, const Shape& shape, const Strides& strides, int64_t base = 0);
 
 // Element i... is in[maps[0][i0], maps[1][i1], ...]; an index of -1 on any axis gives `fill` (one element; required then).
-Tensor gather_mapped(EvalContext& ctx, const Tensor& in, const std::vector<std::vector<int64_t>>& maps, const Tensor* fill = nullptr);
+Tensor gather_mapped(EvalContext& ctx, const Tensor& in, const std::vector<std::vector<int64_t>>& maps,
+                     const Tensor* fill = nullptr);
 
 // --- conversions -------------------------------------------------------------------------------------------------------
 Tensor to_float32(const Tensor& t);                 // from any float type
 Tensor from_float32(const Tensor& t, DType dtype);  // to f16 or bf16 (f32: itself)
 
-// Runs a definition written for f32 and f64 on 16-bit floats too: inputs widened, the first `narrowed` outputs rounded once.
+// Runs a definition written for f32 and f64 on 16-bit floats too: inputs widened, and where input 0 is narrow the first
+// `narrowed` outputs rounded once.
 template <void (*F)(EvalContext&), size_t narrowed = SIZE_MAX>
 void widen_small_floats(EvalContext& ctx) {
   const auto small = [](DType d) { return d == DType::f16 || d == DType::bf16; };
-  DType narrow = DType::undefined;
+  bool any = false;
   std::vector<Tensor> inputs(ctx.input_count());
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!ctx.has(i)) continue;
     inputs[i] = ctx.in(i);
     if (!small(inputs[i].dtype())) continue;
-    if (narrow == DType::undefined) narrow = inputs[i].dtype();
+    any = true;
     inputs[i] = to_float32(inputs[i]);
   }
-  if (narrow == DType::undefined) return F(ctx);
+  if (!any) return F(ctx);
   std::vector<Tensor> outputs(ctx.output_count());
   EvalContext wide(ctx.node(), inputs, outputs);
   F(wide);
+  const DType dtype = ctx.in(0).dtype();
   for (size_t i = 0; i < outputs.size(); ++i)
-    ctx.out(i) = i < narrowed && outputs[i].dtype() == DType::f32 ? from_float32(outputs[i], narrow) : outputs[i];
+    ctx.out(i) = i < narrowed && small(dtype) ? from_float32(outputs[i], dtype) : outputs[i];
 }
 
 // Sum of at(0..n-1): 16 virtual lanes in float, in order in double and in integers (which wrap).

@@ -1,5 +1,5 @@
-// Sums of products of 8-bit integers, common to ConvInteger, MatMulInteger, the QLinear forms and the fused operators: exact,
-// sum (x - zx) * (w - zw) in int32, and their requantization.
+// Sums of products of 8-bit integers, common to ConvInteger, MatMulInteger, the QLinear forms and the fused operators:
+// exact, sum (x - zx) * (w - zw) in int32, and their requantization.
 #pragma once
 
 #include "graph/ops/activation_quanta.h"
@@ -16,8 +16,8 @@ void with_byte(EvalContext& ctx, DType dtype, F&& f) {
 }
 
 // The int32 sums of image n, output channel o.
-inline void integer_conv_plane(EvalContext& ctx, const ConvGeometry& g, const Tensor& x, const Tensor& w, int32_t x_zero_point,
-                               int32_t w_zero_point, int64_t n, int64_t o, int32_t* sums) {
+inline void integer_conv_plane(EvalContext& ctx, const ConvGeometry& g, const Tensor& x, const Tensor& w,
+                               int32_t x_zero_point, int32_t w_zero_point, int64_t n, int64_t o, int32_t* sums) {
   with_byte(ctx, x.dtype(), [&](auto x_tag) {
     with_byte(ctx, w.dtype(), [&](auto w_tag) {
       conv_plane(g, x.as<typename decltype(x_tag)::type>(), w.as<typename decltype(w_tag)::type>(), n, o, sums,
@@ -38,17 +38,21 @@ PerSlice<T> per_slice(const EvalContext& ctx, size_t input, int64_t count, T fal
   if (!ctx.has(input)) return out;
   const Tensor& t = ctx.in(input);
   if (t.size() != 1 && t.size() != count)
-    fail(ctx, "input " + std::to_string(input) + " has " + std::to_string(t.size()) + " elements; expected 1 or " + std::to_string(count));
+    fail(ctx, "input " + std::to_string(input) + " has " + std::to_string(t.size()) + " elements; expected 1 or " +
+                  std::to_string(count));
   out.values.resize(static_cast<size_t>(t.size()));
   for (int64_t i = 0; i < t.size(); ++i) {
-    if constexpr (std::is_same_v<T, float>) out.values[static_cast<size_t>(i)] = static_cast<float>(t.at_f64(i));
-    else out.values[static_cast<size_t>(i)] = static_cast<T>(t.at_s64(i));
+    if constexpr (std::is_same_v<T, float>)
+      out.values[static_cast<size_t>(i)] = static_cast<float>(t.at_f64(i));
+    else
+      out.values[static_cast<size_t>(i)] = static_cast<T>(t.at_s64(i));
   }
   return out;
 }
 
 // Elements minus a zero point that broadcasts to them, as dense int32.
-inline std::vector<int32_t> centred(EvalContext& ctx, const Tensor& x, const Tensor* zero_point, const Shape& zero_point_shape) {
+inline std::vector<int32_t> centred(EvalContext& ctx, const Tensor& x, const Tensor* zero_point,
+                                    const Shape& zero_point_shape) {
   std::vector<int32_t> out(static_cast<size_t>(x.size()));
   const Tensor none = Tensor::of<uint8_t>(DType::u8, {}, {0});
   const Tensor& zp = zero_point ? *zero_point : none;

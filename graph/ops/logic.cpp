@@ -89,7 +89,8 @@ void eval_logic(EvalContext& ctx) {
   ctx.out() = compare<F, uint8_t>(ctx.in(0), ctx.in(1), shape);
 }
 
-// --- one operand -----------------------------------------------------------------------------------------------------------
+// --- one operand
+// -----------------------------------------------------------------------------------------------------------
 void infer_not(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::boolean});
   set_dims(ctx, 0, DType::boolean, dims_of(ctx, 0));
@@ -141,7 +142,8 @@ OpDef pair(std::string name, void (*infer)(InferContext&), void (*eval)(EvalCont
           .eval = eval,
           .layout = LayoutRole::any};
 }
-OpDef single(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&), std::vector<AttrSchema> attrs = {}) {
+OpDef single(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&),
+             std::vector<AttrSchema> attrs = {}) {
   return {.name = std::move(name),
           .inputs = {{"X"}},
           .attrs = std::move(attrs),

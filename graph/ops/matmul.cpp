@@ -1,5 +1,5 @@
-// MatMul and Gemm. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1) and adds
-// beta * C. Integers wrap.
+// MatMul and Gemm. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1) and
+// adds beta * C. Integers wrap.
 #include "graph/ops/matmul.h"
 
 #include <cmath>
@@ -11,8 +11,10 @@ namespace {
 
 template <class T>
 T multiply_add(T a, T b, T sum) {
-  if constexpr (std::is_floating_point_v<T>) return std::fma(a, b, sum);
-  else return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b) + static_cast<uint64_t>(sum));
+  if constexpr (std::is_floating_point_v<T>)
+    return std::fma(a, b, sum);
+  else
+    return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b) + static_cast<uint64_t>(sum));
 }
 
 // The types that products are defined for: floats (16-bit ones are widened before) and 32- and 64-bit integers.
@@ -49,7 +51,8 @@ void eval_matmul(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- Gemm --------------------------------------------------------------------------------------------------------------------
+// --- Gemm
+// --------------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 MaybeDims gemm_dims(const Ctx& ctx) {
   const MaybeDims a = dims_of(ctx, 0);

@@ -1,5 +1,5 @@
-// Matrix products, common to MatMul, Gemm, MatMulInteger and the QLinear forms: numpy's rules for batches and vectors, and the
-// sum of products, one chain over k an output.
+// Matrix products, common to MatMul, Gemm, MatMulInteger and the QLinear forms: numpy's rules for batches and vectors, and
+// the sum of products, one chain over k an output.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@ MaybeDims matmul_dims(const Ctx& ctx, size_t ai, size_t bi) {
   MaybeDims a = dims_of(ctx, ai);
   MaybeDims b = dims_of(ctx, bi);
   if (!a || !b) return std::nullopt;
-  if (a->empty() || b->empty()) fail(ctx, "operands have shapes " + describe(*a) + " and " + describe(*b) + "; expected rank 1 or more");
+  if (a->empty() || b->empty())
+    fail(ctx, "operands have shapes " + describe(*a) + " and " + describe(*b) + "; expected rank 1 or more");
   const bool row = a->size() == 1;
   const bool column = b->size() == 1;
   if (row) a->insert(a->begin(), Dim(1));
@@ -49,7 +50,8 @@ void for_each_matrix(Shape a, Shape b, F&& f) {
   Shape batch(std::max(batch_a.size(), batch_b.size()), 1);
   for (size_t i = 0; i < batch.size(); ++i) {
     if (i < batch_a.size()) batch[batch.size() - 1 - i] = batch_a[batch_a.size() - 1 - i];
-    if (i < batch_b.size() && batch_b[batch_b.size() - 1 - i] != 1) batch[batch.size() - 1 - i] = batch_b[batch_b.size() - 1 - i];
+    if (i < batch_b.size() && batch_b[batch_b.size() - 1 - i] != 1)
+      batch[batch.size() - 1 - i] = batch_b[batch_b.size() - 1 - i];
   }
   int64_t out = 0;
   for_each_run<2>(batch, {broadcast_strides(batch_a, batch), broadcast_strides(batch_b, batch)},

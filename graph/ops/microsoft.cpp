@@ -1,5 +1,5 @@
-// The com.microsoft operators that ONNX Runtime's quantizer writes: scales and zero points are inputs. They mean what the quantized
-// form of the plain operator means; an absent zero point is 0.
+// The com.microsoft operators that ONNX Runtime's quantizer writes: scales and zero points are inputs. They mean what the
+// quantized form of the plain operator means; an absent zero point is 0.
 #include <array>
 #include <cmath>
 
@@ -24,7 +24,8 @@ void expect_bytes(const EvalContext& ctx, size_t i) {
   if (ctx.in(i).dtype() != DType::u8 && ctx.in(i).dtype() != DType::s8) fail_dtype(ctx, ctx.in(i).dtype());
 }
 
-// --- QLinearAdd, QLinearMul: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point -----------------------------
+// --- QLinearAdd, QLinearMul: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
+// -----------------------------
 void infer_binary(InferContext& ctx) {
   expect_byte(ctx, 0);
   expect_same_dtype(ctx, 0, 3);
@@ -53,7 +54,8 @@ void eval_binary(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- QLinearSigmoid, QLinearLeakyRelu: X, X_scale, X_zero_point, Y_scale, Y_zero_point ------------------------------------------------
+// --- QLinearSigmoid, QLinearLeakyRelu: X, X_scale, X_zero_point, Y_scale, Y_zero_point
+// ------------------------------------------------
 void infer_unary(InferContext& ctx) {
   expect_byte(ctx, 0);
   set_dims(ctx, 0, dtype_of(ctx, 0), dims_of(ctx, 0));
@@ -79,8 +81,9 @@ void eval_leaky_relu(EvalContext& ctx) {
   eval_unary(ctx, [alpha](float v) { return v < 0.0f ? v * alpha : v; });
 }
 
-// --- QLinearAveragePool, QLinearGlobalAveragePool -----------------------------------------------------------------------------------
-// channels_last: the image lies N, spatial, C. Evaluated as N, C, spatial and turned back.
+// --- QLinearAveragePool, QLinearGlobalAveragePool
+// ----------------------------------------------------------------------------------- channels_last: the image lies N,
+// spatial, C. Evaluated as N, C, spatial and turned back.
 template <class Ctx>
 bool channels_last(const Ctx& ctx) {
   return ctx.node().attr("channels_last", int64_t{0}) != 0;
@@ -98,8 +101,10 @@ Tensor turned(EvalContext& ctx, const Tensor& x, bool to_front) {
   Shape shape = x.shape();
   Strides walk = strides;
   const auto turn = [&](auto& v) {
-    if (to_front) std::rotate(v.begin() + 1, v.end() - 1, v.end());
-    else std::rotate(v.begin() + 1, v.begin() + 2, v.end());
+    if (to_front)
+      std::rotate(v.begin() + 1, v.end() - 1, v.end());
+    else
+      std::rotate(v.begin() + 1, v.begin() + 2, v.end());
   };
   turn(shape);
   turn(walk);
@@ -129,11 +134,13 @@ void eval_average(EvalContext& ctx) {
   ctx.out() = last ? turned(ctx, y, false) : y;
 }
 
-// --- QLinearConcat: Y_scale, Y_zero_point, then tensor, scale, zero point for each part ------------------------------------------------
+// --- QLinearConcat: Y_scale, Y_zero_point, then tensor, scale, zero point for each part
+// ------------------------------------------------
 template <class Ctx>
 size_t concat_parts(const Ctx& ctx) {
   const size_t count = count_inputs(ctx);
-  if (count < 5 || (count - 2) % 3 != 0) fail(ctx, "has " + std::to_string(count) + " inputs; expected 2 and 3 for each part");
+  if (count < 5 || (count - 2) % 3 != 0)
+    fail(ctx, "has " + std::to_string(count) + " inputs; expected 2 and 3 for each part");
   return (count - 2) / 3;
 }
 template <class Ctx>
@@ -143,11 +150,14 @@ MaybeDims qlinear_concat_dims(const Ctx& ctx) {
     const MaybeDims x = dims_of(ctx, 2 + 3 * p);
     if (!out || !x) return std::nullopt;
     expect_rank(ctx, 2 + 3 * p, x, out->size(), out->size());
-    const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(out->size())));
+    const auto axis =
+        static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(out->size())));
     for (size_t i = 0; i < out->size(); ++i) {
       Dim& d = (*out)[i];
-      if (i != axis) d = same_dim(ctx, d, (*x)[i], "dimensions of the parts");
-      else d = d.known() && (*x)[i].known() ? Dim(d.value + (*x)[i].value) : Dim();
+      if (i != axis)
+        d = same_dim(ctx, d, (*x)[i], "dimensions of the parts");
+      else
+        d = d.known() && (*x)[i].known() ? Dim(d.value + (*x)[i].value) : Dim();
     }
   }
   return out;
@@ -159,7 +169,8 @@ void infer_concat(InferContext& ctx) {
 }
 void eval_concat(EvalContext& ctx) {
   const Shape shape = to_shape(*qlinear_concat_dims(ctx));
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(shape.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(shape.size())));
   const Affine qy = affine(ctx, 0, 1);
   const DType dtype = ctx.in(2).dtype();
   expect_bytes(ctx, 2);
@@ -181,8 +192,9 @@ void eval_concat(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- QGemm: A, a_scale, a_zero_point, B, b_scale, b_zero_point, [C s32], [y_scale], [y_zero_point] --------------------------------------
-// With y_scale the result is requantized by ((alpha * sa) * sb[n]) / sy, without it is float.
+// --- QGemm: A, a_scale, a_zero_point, B, b_scale, b_zero_point, [C s32], [y_scale], [y_zero_point]
+// -------------------------------------- With y_scale the result is requantized by ((alpha * sa) * sb[n]) / sy, without it
+// is float.
 template <class Ctx>
 Dims qgemm_dims(const Ctx& ctx) {
   const MaybeDims a = dims_of(ctx, 0), b = dims_of(ctx, 3);
@@ -210,36 +222,46 @@ void eval_qgemm(EvalContext& ctx) {
   const auto zb = per_slice<int32_t>(ctx, 5, n, 0);
   std::vector<int32_t> left(static_cast<size_t>(m * k)), right(static_cast<size_t>(k * n)), sums(static_cast<size_t>(m * n));
   for (int64_t i = 0; i < m; ++i)
-    for (int64_t l = 0; l < k; ++l) left[static_cast<size_t>(i * k + l)] = quantum(a, trans_a ? l * m + i : i * k + l) - qa.zero_point;
+    for (int64_t l = 0; l < k; ++l)
+      left[static_cast<size_t>(i * k + l)] = quantum(a, trans_a ? l * m + i : i * k + l) - qa.zero_point;
   for (int64_t l = 0; l < k; ++l)
-    for (int64_t j = 0; j < n; ++j) right[static_cast<size_t>(l * n + j)] = quantum(b, trans_b ? j * k + l : l * n + j) - zb[j];
+    for (int64_t j = 0; j < n; ++j)
+      right[static_cast<size_t>(l * n + j)] = quantum(b, trans_b ? j * k + l : l * n + j) - zb[j];
   matmul_rows(m, n, k, left.data(), right.data(), sums.data(), integer_step);
   if (ctx.has(6)) {
     const Strides step = broadcast_strides(ctx.in(6).shape(), shape);
-    for (int64_t i = 0; i < m * n; ++i) sums[static_cast<size_t>(i)] += ctx.in(6).as<int32_t>()[i / n * step[0] + i % n * step[1]];
+    for (int64_t i = 0; i < m * n; ++i)
+      sums[static_cast<size_t>(i)] += ctx.in(6).as<int32_t>()[i / n * step[0] + i % n * step[1]];
   }
   const float alpha = ctx.node().attr("alpha", 1.0f) * qa.scale;
   Tensor y(ctx.has(7) ? a.dtype() : DType::f32, shape);
   if (ctx.has(7)) {
     const QuantStore store = store_of(affine(ctx, 7, 8), a.dtype());
     for (int64_t i = 0; i < m * n; ++i)
-      y.mutable_as<uint8_t>()[i] =
-          static_cast<uint8_t>(store(static_cast<float>(sums[static_cast<size_t>(i)]) * ((alpha * sb[i % n]) / store.scale)));
+      y.mutable_as<uint8_t>()[i] = static_cast<uint8_t>(
+          store(static_cast<float>(sums[static_cast<size_t>(i)]) * ((alpha * sb[i % n]) / store.scale)));
   } else {
-    for (int64_t i = 0; i < m * n; ++i) y.mutable_as<float>()[i] = static_cast<float>(sums[static_cast<size_t>(i)]) * (alpha * sb[i % n]);
+    for (int64_t i = 0; i < m * n; ++i)
+      y.mutable_as<float>()[i] = static_cast<float>(sums[static_cast<size_t>(i)]) * (alpha * sb[i % n]);
   }
   ctx.out() = y;
 }
 
-// --- definitions -----------------------------------------------------------------------------------------------------------------------
+// --- definitions
+// -----------------------------------------------------------------------------------------------------------------------
 OpDef op(const char* name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
          void (*eval)(EvalContext&)) {
-  return {.name = std::string("com.microsoft.") + name, .inputs = std::move(inputs), .attrs = std::move(attrs), .infer = infer, .eval = eval};
+  return {.name = std::string("com.microsoft.") + name,
+          .inputs = std::move(inputs),
+          .attrs = std::move(attrs),
+          .infer = infer,
+          .eval = eval};
 }
 
 std::vector<OpDef> define() {
   constexpr AttrKind f = AttrKind::f, i = AttrKind::i, s = AttrKind::s, l = AttrKind::ints;
-  const std::vector<InputSchema> binary = {{"A"}, {"A_scale"}, {"A_zero_point", true}, {"B"}, {"B_scale"}, {"B_zero_point", true},
+  const std::vector<InputSchema> binary = {{"A"},       {"A_scale"},           {"A_zero_point", true},
+                                           {"B"},       {"B_scale"},           {"B_zero_point", true},
                                            {"C_scale"}, {"C_zero_point", true}};
   const std::vector<InputSchema> unary = {{"X"}, {"X_scale"}, {"X_zero_point", true}, {"Y_scale"}, {"Y_zero_point", true}};
   return {
@@ -248,13 +270,27 @@ std::vector<OpDef> define() {
       op("QLinearSigmoid", unary, {}, infer_unary, eval_sigmoid),
       op("QLinearLeakyRelu", unary, {{"alpha", f}}, infer_unary, eval_leaky_relu),
       op("QLinearAveragePool", unary,
-         {{"auto_pad", s}, {"ceil_mode", i}, {"channels_last", i}, {"count_include_pad", i}, {"kernel_shape", l, true}, {"pads", l}, {"strides", l}},
+         {{"auto_pad", s},
+          {"ceil_mode", i},
+          {"channels_last", i},
+          {"count_include_pad", i},
+          {"kernel_shape", l, true},
+          {"pads", l},
+          {"strides", l}},
          infer_average_pool, eval_average<false>),
       op("QLinearGlobalAveragePool", unary, {{"channels_last", i}}, infer_global_average_pool, eval_average<true>),
-      op("QLinearConcat", {{"Y_scale"}, {"Y_zero_point"}, {.name = "inputs", .optional = false, .variadic = true}}, {{"axis", i, true}},
-         infer_concat, eval_concat),
+      op("QLinearConcat", {{"Y_scale"}, {"Y_zero_point"}, {.name = "inputs", .optional = false, .variadic = true}},
+         {{"axis", i, true}}, infer_concat, eval_concat),
       op("QGemm",
-         {{"A"}, {"a_scale"}, {"a_zero_point"}, {"B"}, {"b_scale"}, {"b_zero_point"}, {"C", true}, {"y_scale", true}, {"y_zero_point", true}},
+         {{"A"},
+          {"a_scale"},
+          {"a_zero_point"},
+          {"B"},
+          {"b_scale"},
+          {"b_zero_point"},
+          {"C", true},
+          {"y_scale", true},
+          {"y_zero_point", true}},
          {{"alpha", f}, {"transA", i}, {"transB", i}}, infer_qgemm, eval_qgemm),
   };
 }

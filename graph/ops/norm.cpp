@@ -5,7 +5,8 @@
 //                           ((x - mean) * inv) * scale + bias
 //   RMSNormalization        inv = 1 / sqrt(sum(x*x) / n + epsilon); (x * inv) * scale
 //   LpNormalization         x / sum |x|, x / sqrt(sum x*x); 0 where the norm is 0
-//   LRN                     x / (bias + alpha / size * sum of squares of the neighbouring channels) ^ beta, the power in double
+//   LRN                     x / (bias + alpha / size * sum of squares of the neighbouring channels) ^ beta, the power in
+//   double
 #include <cmath>
 
 #include "graph/ops/families.h"
@@ -73,7 +74,8 @@ Statistics<T> statistics(const T* x, int64_t n, T epsilon) {
   return {mean, T{1} / std::sqrt(var + epsilon)};
 }
 
-// --- InstanceNormalization, GroupNormalization: groups of channels of one image ----------------------------------------------
+// --- InstanceNormalization, GroupNormalization: groups of channels of one image
+// ----------------------------------------------
 template <class T>
 void normalize_groups(EvalContext& ctx, int64_t groups) {
   const Tensor& x = ctx.in(0);
@@ -109,7 +111,8 @@ void infer_group_norm(InferContext& ctx) {
     fail(ctx, "num_groups is " + std::to_string(groups) + "; expected a divisor of the number of channels");
 }
 
-// --- LayerNormalization, RMSNormalization: the axes from `axis` on -----------------------------------------------------------
+// --- LayerNormalization, RMSNormalization: the axes from `axis` on
+// -----------------------------------------------------------
 void infer_layer_norm(InferContext& ctx) {
   expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
@@ -122,7 +125,8 @@ void infer_layer_norm(InferContext& ctx) {
   for (size_t i = 1; i < count_inputs(ctx); ++i) broadcast(ctx, Dims(x->begin() + axis, x->end()), dims_of(ctx, i));
   Dims rest = *x;
   for (size_t i = static_cast<size_t>(axis); i < rest.size(); ++i) rest[i] = Dim(1);
-  for (size_t i = 1; i < ctx.node().outputs().size(); ++i) set_dims(ctx, i, dtype_of(ctx, 0) == DType::f64 ? DType::f64 : DType::f32, rest);
+  for (size_t i = 1; i < ctx.node().outputs().size(); ++i)
+    set_dims(ctx, i, dtype_of(ctx, 0) == DType::f64 ? DType::f64 : DType::f32, rest);
 }
 
 // Element of a scale or bias that broadcasts to the normalised part.
@@ -138,8 +142,8 @@ template <class T, bool centred>
 void normalize_tail(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const Shape& shape = x.shape();
-  const auto axis = static_cast<size_t>(
-      normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), static_cast<int64_t>(shape.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), static_cast<int64_t>(shape.size())));
   const int64_t rows = product(shape, 0, axis), n = product(shape, axis, shape.size());
   const auto epsilon = static_cast<T>(ctx.node().attr("epsilon", 1e-5f));
   const Shape tail(shape.begin() + static_cast<std::ptrdiff_t>(axis), shape.end());
@@ -180,7 +184,8 @@ void rms_norm(EvalContext& ctx, Tag<T>) {
   normalize_tail<T, false>(ctx);
 }
 
-// --- LpNormalization, LRN ------------------------------------------------------------------------------------------------------
+// --- LpNormalization, LRN
+// ------------------------------------------------------------------------------------------------------
 void infer_lp_norm(InferContext& ctx) {
   expect_real(ctx, 0);
   const int64_t p = ctx.node().attr("p", int64_t{2});
@@ -193,8 +198,8 @@ template <class T>
 void lp_norm(EvalContext& ctx, Tag<T>) {
   const Tensor& x = ctx.in(0);
   const Shape& shape = x.shape();
-  const auto axis = static_cast<size_t>(
-      normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), static_cast<int64_t>(shape.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), static_cast<int64_t>(shape.size())));
   const int64_t outer = product(shape, 0, axis), n = shape[axis], inner = product(shape, axis + 1, shape.size());
   const bool squares = ctx.node().attr("p", int64_t{2}) == 2;
   Tensor y(x.dtype(), shape);
@@ -202,7 +207,8 @@ void lp_norm(EvalContext& ctx, Tag<T>) {
     const int64_t at = line / inner * n * inner + line % inner;
     const T* from = x.as<T>() + at;
     T* to = y.mutable_as<T>() + at;
-    const T sum = sum_of<T>(n, [&](int64_t i) { return squares ? from[i * inner] * from[i * inner] : std::fabs(from[i * inner]); });
+    const T sum =
+        sum_of<T>(n, [&](int64_t i) { return squares ? from[i * inner] * from[i * inner] : std::fabs(from[i * inner]); });
     const T norm = squares ? std::sqrt(sum) : sum;
     for (int64_t i = 0; i < n; ++i) to[i * inner] = norm == T{0} ? T{0} : from[i * inner] / norm;
   }
@@ -253,13 +259,15 @@ OpDef norm(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSc
 }
 
 template <void (*F)(EvalContext&, Tag<float>), void (*D)(EvalContext&, Tag<double>)>
-constexpr auto kEval = widen_small_floats<eval_float_or_double<F, D>, 1>;  // further outputs are statistics, which stay float
+constexpr auto kEval =
+    widen_small_floats<eval_float_or_double<F, D>, 1>;  // further outputs are statistics, which stay float
 
 std::vector<OpDef> define() {
   constexpr AttrKind f = AttrKind::f, i = AttrKind::i;
   return {
       norm("BatchNormalization", {{"X"}, {"scale"}, {"B"}, {"input_mean"}, {"input_var"}},
-           {{"epsilon", f}, {"momentum", f}, {"training_mode", i}}, infer_batch_norm, kEval<batch_norm<float>, batch_norm<double>>),
+           {{"epsilon", f}, {"momentum", f}, {"training_mode", i}}, infer_batch_norm,
+           kEval<batch_norm<float>, batch_norm<double>>),
       norm("InstanceNormalization", {{"input"}, {"scale"}, {"B"}}, {{"epsilon", f}}, infer_per_channel,
            kEval<instance_norm<float>, instance_norm<double>>),
       norm("GroupNormalization", {{"X"}, {"scale"}, {"bias"}}, {{"epsilon", f}, {"num_groups", i, true}, {"stash_type", i}},
@@ -269,7 +277,8 @@ std::vector<OpDef> define() {
       norm("RMSNormalization", {{"X"}, {"scale"}}, {{"axis", i}, {"epsilon", f}, {"stash_type", i}}, infer_layer_norm,
            kEval<rms_norm<float>, rms_norm<double>>),
       norm("LpNormalization", {{"input"}}, {{"axis", i}, {"p", i}}, infer_lp_norm, kEval<lp_norm<float>, lp_norm<double>>),
-      norm("LRN", {{"X"}}, {{"alpha", f}, {"beta", f}, {"bias", f}, {"size", i, true}}, infer_lrn, kEval<lrn<float>, lrn<double>>),
+      norm("LRN", {{"X"}}, {{"alpha", f}, {"beta", f}, {"bias", f}, {"size", i, true}}, infer_lrn,
+           kEval<lrn<float>, lrn<double>>),
   };
 }
 

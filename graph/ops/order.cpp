@@ -13,14 +13,16 @@ size_t axis_of(const Ctx& ctx, int64_t axis, size_t rank) {
   return static_cast<size_t>(normalize_axis(ctx, axis, static_cast<int64_t>(rank)));
 }
 
-// --- TopK: equal elements in the order of their indices --------------------------------------------------------------------------
+// --- TopK: equal elements in the order of their indices
+// --------------------------------------------------------------------------
 void infer_top_k(InferContext& ctx) {
   MaybeDims dims = dims_of(ctx, 0);
   if (dims) {
     Dim& d = (*dims)[axis_of(ctx, ctx.node().attr("axis", int64_t{-1}), dims->size())];
     const auto k = int_values(ctx, 1);
     if (k && k->size() == 1 && d.known() && (*k)[0] > d.value)
-      fail(ctx, "K is " + std::to_string((*k)[0]) + "; expected at most " + std::to_string(d.value) + ", the size of the axis");
+      fail(ctx,
+           "K is " + std::to_string((*k)[0]) + "; expected at most " + std::to_string(d.value) + ", the size of the axis");
     d = k && k->size() == 1 ? Dim((*k)[0]) : Dim();
   }
   set_moved(ctx, 0, 0, dims);
@@ -30,7 +32,8 @@ void eval_top_k(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const size_t axis = axis_of(ctx, ctx.node().attr("axis", int64_t{-1}), x.shape().size());
   const int64_t n = x.shape()[axis], k = scalar_s64(ctx, 1);
-  if (k < 0 || k > n) fail(ctx, "K is " + std::to_string(k) + "; expected 0 to " + std::to_string(n) + ", the size of the axis");
+  if (k < 0 || k > n)
+    fail(ctx, "K is " + std::to_string(k) + "; expected 0 to " + std::to_string(n) + ", the size of the axis");
   const bool largest = ctx.node().attr("largest", int64_t{1}) != 0;
   const int64_t outer = product(x.shape(), 0, axis), inner = product(x.shape(), axis + 1, x.shape().size());
   Shape shape = x.shape();
@@ -44,7 +47,8 @@ void eval_top_k(EvalContext& ctx) {
       const T* from = x.as<T>() + line / inner * n * inner + line % inner;
       const auto at = [&](int64_t i) { return static_cast<C>(from[i * inner]); };
       std::iota(order.begin(), order.end(), int64_t{0});
-      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return largest ? at(a) > at(b) : at(a) < at(b); });
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return largest ? at(a) > at(b) : at(a) < at(b); });
       for (int64_t i = 0; i < k; ++i) {
         const int64_t to = (line / inner * k + i) * inner + line % inner;
         values.mutable_as<T>()[to] = from[order[static_cast<size_t>(i)] * inner];
@@ -56,7 +60,8 @@ void eval_top_k(EvalContext& ctx) {
   if (ctx.output_count() > 1) ctx.out(1) = indices;
 }
 
-// --- CumSum: one sum after the other, in order --------------------------------------------------------------------------------
+// --- CumSum: one sum after the other, in order
+// --------------------------------------------------------------------------------
 void infer_cum_sum(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), dims_of(ctx, 0)); }
 void eval_cum_sum(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
@@ -83,7 +88,8 @@ void eval_cum_sum(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- NonZero: coordinates, one column an element; how many, only the data tell ---------------------------------------------------
+// --- NonZero: coordinates, one column an element; how many, only the data tell
+// ---------------------------------------------------
 void infer_non_zero(InferContext& ctx) {
   const MaybeDims x = dims_of(ctx, 0);
   set_dims(ctx, 0, DType::s64, Dims{x ? Dim(static_cast<int64_t>(x->size())) : Dim(), Dim()});
@@ -99,11 +105,13 @@ void eval_non_zero(EvalContext& ctx) {
   Tensor y(DType::s64, {static_cast<int64_t>(strides.size()), count});
   for (size_t a = 0; a < strides.size(); ++a)
     for (int64_t i = 0; i < count; ++i)
-      y.mutable_as<int64_t>()[static_cast<int64_t>(a) * count + i] = found[static_cast<size_t>(i)] / strides[a] % x.shape()[a];
+      y.mutable_as<int64_t>()[static_cast<int64_t>(a) * count + i] =
+          found[static_cast<size_t>(i)] / strides[a] % x.shape()[a];
   ctx.out() = y;
 }
 
-// --- ReverseSequence -----------------------------------------------------------------------------------------------------------
+// --- ReverseSequence
+// -----------------------------------------------------------------------------------------------------------
 void infer_reverse(InferContext& ctx) {
   expect_rank(ctx, 0, dims_of(ctx, 0), 2, 8);
   expect_rank(ctx, 1, dims_of(ctx, 1), 1, 1);
@@ -116,13 +124,16 @@ void eval_reverse(EvalContext& ctx) {
   if (batch > 1 || time > 1 || batch == time) fail(ctx, "batch_axis and time_axis are not 0 and 1 in some order");
   const Shape& shape = x.shape();
   const int64_t inner = product(shape, 2, shape.size());
-  if (ctx.in(1).size() != shape[batch]) fail(ctx, "sequence_lens has " + std::to_string(ctx.in(1).size()) + " elements; expected " + std::to_string(shape[batch]));
+  if (ctx.in(1).size() != shape[batch])
+    fail(ctx,
+         "sequence_lens has " + std::to_string(ctx.in(1).size()) + " elements; expected " + std::to_string(shape[batch]));
   Tensor y(x.dtype(), shape);
   with_bytes(ctx, x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (int64_t b = 0; b < shape[batch]; ++b) {
       const int64_t length = ctx.in(1).at_s64(b);
-      if (length < 0 || length > shape[time]) fail(ctx, "a sequence has length " + std::to_string(length) + "; expected at most " + std::to_string(shape[time]));
+      if (length < 0 || length > shape[time])
+        fail(ctx, "a sequence has length " + std::to_string(length) + "; expected at most " + std::to_string(shape[time]));
       for (int64_t t = 0; t < shape[time]; ++t) {
         const int64_t from = t < length ? length - 1 - t : t;
         const int64_t read = batch == 0 ? b * shape[1] + from : from * shape[1] + b;

@@ -49,7 +49,8 @@ Tensor global_average_pool_quantized(const Tensor& x, const AverageQuant& quant)
 
 namespace {
 
-// --- MaxPool ---------------------------------------------------------------------------------------------------------------
+// --- MaxPool
+// ---------------------------------------------------------------------------------------------------------------
 void infer_max_pool(InferContext& ctx) {
   const MaybeDims dims = pool_dims(ctx, dims_of(ctx, 0));
   set_moved(ctx, 0, 0, dims);
@@ -91,7 +92,8 @@ void eval_max_pool(EvalContext& ctx) {
   if (ctx.output_count() > 1) ctx.out(1) = indices;
 }
 
-// --- AveragePool, LpPool ---------------------------------------------------------------------------------------------------
+// --- AveragePool, LpPool
+// ---------------------------------------------------------------------------------------------------
 void infer_average_pool(InferContext& ctx) {
   expect_real(ctx, 0);
   set_keeping_quant(ctx, 0, dtype_of(ctx, 0), pool_dims(ctx, dims_of(ctx, 0)));
@@ -165,7 +167,8 @@ void eval_lp_pool(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- over the whole image ----------------------------------------------------------------------------------------------------
+// --- over the whole image
+// ----------------------------------------------------------------------------------------------------
 MaybeDims global_dims(const InferContext& ctx) {
   MaybeDims dims = dims_of(ctx, 0);
   expect_rank(ctx, 0, dims, 3, 5);
@@ -234,11 +237,12 @@ void eval_global_lp(EvalContext& ctx) {
   });
 }
 
-// --- definitions -------------------------------------------------------------------------------------------------------------
+// --- definitions
+// -------------------------------------------------------------------------------------------------------------
 std::vector<AttrSchema> window_attrs(std::vector<AttrSchema> more) {
-  std::vector<AttrSchema> attrs = {{"auto_pad", AttrKind::s},   {"ceil_mode", AttrKind::i},
+  std::vector<AttrSchema> attrs = {{"auto_pad", AttrKind::s},     {"ceil_mode", AttrKind::i},
                                    {"dilations", AttrKind::ints}, {"kernel_shape", AttrKind::ints, true},
-                                   {"pads", AttrKind::ints},    {"strides", AttrKind::ints}};
+                                   {"pads", AttrKind::ints},      {"strides", AttrKind::ints}};
   attrs.insert(attrs.end(), more.begin(), more.end());
   return attrs;
 }
@@ -259,7 +263,8 @@ std::vector<OpDef> define() {
   constexpr LayoutRole last = LayoutRole::channels_last;
   constexpr LayoutRole plain = LayoutRole::plain_only;
   return {
-      pool("MaxPool", window_attrs({{"storage_order", AttrKind::i}}), infer_max_pool, eval_max_pool, QuantRole::transparent, last, 2),
+      pool("MaxPool", window_attrs({{"storage_order", AttrKind::i}}), infer_max_pool, eval_max_pool, QuantRole::transparent,
+           last, 2),
       pool("AveragePool", window_attrs({{"count_include_pad", AttrKind::i}}), infer_average_pool,
            widen_small_floats<eval_average_pool>, QuantRole::average, last),
       pool("LpPool", window_attrs({{"p", AttrKind::i}}), infer_lp_pool, eval_lp_pool, QuantRole::none, plain),

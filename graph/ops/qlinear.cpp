@@ -10,7 +10,8 @@ namespace {
 
 void expect_byte(const InferContext& ctx, size_t i) { expect_dtype(ctx, i, {DType::u8, DType::s8}); }
 
-// --- convolution ---------------------------------------------------------------------------------------------------------------
+// --- convolution
+// ---------------------------------------------------------------------------------------------------------------
 void infer_conv_integer(InferContext& ctx) {
   expect_byte(ctx, 0);
   expect_byte(ctx, 1);
@@ -57,8 +58,9 @@ void eval_qlinear_conv(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- matrix product --------------------------------------------------------------------------------------------------------------
-// A rank-1 parameter of the left operand belongs to its rows.
+// --- matrix product
+// -------------------------------------------------------------------------------------------------------------- A rank-1
+// parameter of the left operand belongs to its rows.
 Shape row_shape(const Tensor& t, const Shape& a) {
   if (t.size() == 1) return {};
   if (t.shape().size() == 1 && a.size() > 1) return {t.shape()[0], 1};
@@ -68,7 +70,8 @@ Shape column_shape(const Tensor& t) { return t.size() == 1 ? Shape{} : t.shape()
 
 void check_broadcasts(const EvalContext& ctx, const Shape& from, const Shape& to) {
   const Dims result = *broadcast(ctx, to_dims(from), to_dims(to));
-  if (to_shape(result) != to) fail(ctx, "a scale or zero point of shape " + octet::to_string(from) + " does not fit " + octet::to_string(to));
+  if (to_shape(result) != to)
+    fail(ctx, "a scale or zero point of shape " + octet::to_string(from) + " does not fit " + octet::to_string(to));
 }
 
 // The int32 sums of all matrices, inputs `ai`, `bi`, zero points `za`, `zb`.
@@ -119,8 +122,9 @@ void eval_qlinear_matmul(EvalContext& ctx) {
 }
 
 std::vector<OpDef> define() {
-  const std::vector<AttrSchema> window = {{"auto_pad", AttrKind::s},         {"dilations", AttrKind::ints}, {"group", AttrKind::i},
-                                          {"kernel_shape", AttrKind::ints}, {"pads", AttrKind::ints},      {"strides", AttrKind::ints}};
+  const std::vector<AttrSchema> window = {{"auto_pad", AttrKind::s}, {"dilations", AttrKind::ints},
+                                          {"group", AttrKind::i},    {"kernel_shape", AttrKind::ints},
+                                          {"pads", AttrKind::ints},  {"strides", AttrKind::ints}};
   return {
       {.name = "ConvInteger",
        .inputs = {{"x"}, {"w"}, {"x_zero_point", true}, {"w_zero_point", true}},
@@ -128,7 +132,15 @@ std::vector<OpDef> define() {
        .infer = infer_conv_integer,
        .eval = eval_conv_integer},
       {.name = "QLinearConv",
-       .inputs = {{"x"}, {"x_scale"}, {"x_zero_point"}, {"w"}, {"w_scale"}, {"w_zero_point"}, {"y_scale"}, {"y_zero_point"}, {"B", true}},
+       .inputs = {{"x"},
+                  {"x_scale"},
+                  {"x_zero_point"},
+                  {"w"},
+                  {"w_scale"},
+                  {"w_zero_point"},
+                  {"y_scale"},
+                  {"y_zero_point"},
+                  {"B", true}},
        .attrs = window,
        .infer = infer_qlinear_conv,
        .eval = eval_qlinear_conv},

@@ -44,13 +44,15 @@ void check_scale(const Ctx& ctx) {
       fail(ctx, "scale has shape " + describe(*scale) + " and zero point " + describe(*zero) + "; expected the same");
   }
   if (!x || !scale || scale->empty() || (scale->size() == 1 && (*scale)[0] == Dim(1))) return;
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{1}), static_cast<int64_t>(x->size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{1}), static_cast<int64_t>(x->size())));
   const int64_t block = ctx.node().attr("block_size", int64_t{0});
   if (block == 0) {
     expect_rank(ctx, 1, scale, 1, 1);
     same_dim(ctx, (*scale)[0], (*x)[axis], "the number of scales and the size of the axis");
   } else if (block < 0 || scale->size() != x->size()) {
-    fail(ctx, "block_size is " + std::to_string(block) + " and the scale's shape " + describe(*scale) + "; expected the input's rank");
+    fail(ctx, "block_size is " + std::to_string(block) + " and the scale's shape " + describe(*scale) +
+                  "; expected the input's rank");
   }
 }
 
@@ -59,7 +61,8 @@ ScaleMap scale_map(const EvalContext& ctx) {
   ScaleMap map;
   map.single = ctx.in(1).size() == 1;
   if (map.single) return map;
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{1}), static_cast<int64_t>(x.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{1}), static_cast<int64_t>(x.size())));
   map.inner = product(x, axis + 1, x.size());
   map.length = x[axis];
   const int64_t block = ctx.node().attr("block_size", int64_t{0});
@@ -67,18 +70,20 @@ ScaleMap scale_map(const EvalContext& ctx) {
     map.block = block;
     map.count = (x[axis] + block - 1) / block;
     if (ctx.in(1).size() != product(x, 0, axis) * map.count * map.inner)
-      fail(ctx, "scale has shape " + octet::to_string(ctx.in(1).shape()) + ", which does not fit blocks of " + std::to_string(block));
+      fail(ctx, "scale has shape " + octet::to_string(ctx.in(1).shape()) + ", which does not fit blocks of " +
+                    std::to_string(block));
     if (block == 1) fail(ctx, "block_size is 1; expected a larger block");
   }
   return map;
 }
 
-// --- QuantizeLinear ----------------------------------------------------------------------------------------------------------
+// --- QuantizeLinear
+// ----------------------------------------------------------------------------------------------------------
 void infer_quantize(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::f32, DType::f16, DType::bf16, DType::s32});
   const DType dtype = quantized_type(ctx);
-  const bool known = dtype == DType::u8 || dtype == DType::s8 || dtype == DType::u16 || dtype == DType::s16 || dtype == DType::u4 ||
-                     dtype == DType::s4 || dtype == DType::undefined;
+  const bool known = dtype == DType::u8 || dtype == DType::s8 || dtype == DType::u16 || dtype == DType::s16 ||
+                     dtype == DType::u4 || dtype == DType::s4 || dtype == DType::undefined;
   if (!known) fail(ctx, "cannot quantize to " + std::string(to_string(dtype)) + "; expected an integer of at most 16 bits");
   check_scale(ctx);
   set_keeping_quant(ctx, 0, dtype, dims_of(ctx, 0));
@@ -104,7 +109,8 @@ void eval_quantize(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- DequantizeLinear --------------------------------------------------------------------------------------------------------
+// --- DequantizeLinear
+// --------------------------------------------------------------------------------------------------------
 void infer_dequantize(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::u8, DType::s8, DType::u16, DType::s16, DType::s32, DType::u4, DType::s4});
   expect_dtype(ctx, 1, {DType::f32, DType::f16, DType::bf16});
@@ -130,7 +136,8 @@ void eval_dequantize(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- DynamicQuantizeLinear -----------------------------------------------------------------------------------------------------
+// --- DynamicQuantizeLinear
+// -----------------------------------------------------------------------------------------------------
 void infer_dynamic(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::f32});
   set_dims(ctx, 0, DType::u8, dims_of(ctx, 0));

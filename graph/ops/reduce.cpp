@@ -1,5 +1,6 @@
-// Reductions. The reduced axes are walked as one, in row-major order: sums of float in 16 virtual lanes (numerics::sum16) over that
-// index, in double and integers in order. Products, maxima and minima in order; acc = acc > x ? acc : x as MaxPool.
+// Reductions. The reduced axes are walked as one, in row-major order: sums of float in 16 virtual lanes (numerics::sum16)
+// over that index, in double and integers in order. Products, maxima and minima in order; acc = acc > x ? acc : x as
+// MaxPool.
 //
 //   ReduceMean sum / float(n)     ReduceL1 sum |x|     ReduceL2 sqrt(sum x*x)     ReduceSumSquare sum x*x
 //   ReduceLogSum log(sum)         ReduceLogSumExp m + log(sum exp(x - m)) with m the maximum
@@ -32,8 +33,10 @@ std::optional<std::vector<bool>> reduced_axes(const Ctx& ctx, size_t rank) {
 Dims without(const Dims& dims, const std::vector<bool>& reduced, bool keep) {
   Dims out;
   for (size_t i = 0; i < dims.size(); ++i) {
-    if (!reduced[i]) out.push_back(dims[i]);
-    else if (keep) out.emplace_back(1);
+    if (!reduced[i])
+      out.push_back(dims[i]);
+    else if (keep)
+      out.emplace_back(1);
   }
   return out;
 }
@@ -89,7 +92,8 @@ void reduce(EvalContext& ctx, F f) {
     T* to = y.mutable_as<T>();
     const auto n = static_cast<int64_t>(groups.within.size());
     for (const int64_t start : groups.start)
-      *to++ = static_cast<T>(f(n, [&](int64_t i) { return static_cast<C>(from[start + groups.within[static_cast<size_t>(i)]]); }));
+      *to++ = static_cast<T>(
+          f(n, [&](int64_t i) { return static_cast<C>(from[start + groups.within[static_cast<size_t>(i)]]); }));
   };
   if (x.dtype() == DType::boolean) {
     run(Tag<uint8_t>{});
@@ -111,7 +115,8 @@ double exponential(double v) { return std::exp(v); }
 
 template <class C, class At>
 C maximum(int64_t n, At at) {
-  if (n == 0) return std::numeric_limits<C>::has_infinity ? -std::numeric_limits<C>::infinity() : std::numeric_limits<C>::lowest();
+  if (n == 0)
+    return std::numeric_limits<C>::has_infinity ? -std::numeric_limits<C>::infinity() : std::numeric_limits<C>::lowest();
   C acc = at(0);
   for (int64_t i = 1; i < n; ++i) {
     const C v = at(i);
@@ -127,8 +132,10 @@ void eval_mean(EvalContext& ctx) {
   reduce(ctx, [](int64_t n, auto at) {
     using C = Element<decltype(at)>;
     const C sum = sum_of<C>(n, at);
-    if constexpr (std::is_floating_point_v<C>) return static_cast<C>(sum / static_cast<C>(n));
-    else return n == 0 ? C{0} : static_cast<C>(static_cast<int64_t>(sum_of<int64_t>(n, at)) / n);
+    if constexpr (std::is_floating_point_v<C>)
+      return static_cast<C>(sum / static_cast<C>(n));
+    else
+      return n == 0 ? C{0} : static_cast<C>(static_cast<int64_t>(sum_of<int64_t>(n, at)) / n);
   });
 }
 void eval_l1(EvalContext& ctx) {
@@ -136,8 +143,10 @@ void eval_l1(EvalContext& ctx) {
     using C = Element<decltype(at)>;
     return sum_of<C>(n, [&](int64_t i) {
       const C v = at(i);
-      if constexpr (std::is_unsigned_v<C>) return v;
-      else return static_cast<C>(v < C{0} ? -v : v);
+      if constexpr (std::is_unsigned_v<C>)
+        return v;
+      else
+        return static_cast<C>(v < C{0} ? -v : v);
     });
   });
 }
@@ -151,8 +160,10 @@ void eval_l2(EvalContext& ctx) {
   reduce(ctx, [](int64_t n, auto at) {
     using C = Element<decltype(at)>;
     const C sum = sum_of<C>(n, [&](int64_t i) { return static_cast<C>(at(i) * at(i)); });
-    if constexpr (std::is_floating_point_v<C>) return std::sqrt(sum);
-    else return in_double(std::sqrt, sum);
+    if constexpr (std::is_floating_point_v<C>)
+      return std::sqrt(sum);
+    else
+      return in_double(std::sqrt, sum);
   });
 }
 void eval_log_sum(EvalContext& ctx) {
@@ -178,7 +189,8 @@ void eval_max(EvalContext& ctx) {
 void eval_min(EvalContext& ctx) {
   reduce(ctx, [](int64_t n, auto at) {
     using C = Element<decltype(at)>;
-    if (n == 0) return std::numeric_limits<C>::has_infinity ? std::numeric_limits<C>::infinity() : std::numeric_limits<C>::max();
+    if (n == 0)
+      return std::numeric_limits<C>::has_infinity ? std::numeric_limits<C>::infinity() : std::numeric_limits<C>::max();
     C acc = at(0);
     for (int64_t i = 1; i < n; ++i) {
       const C v = at(i);
@@ -202,7 +214,8 @@ void eval_prod(EvalContext& ctx) {
   });
 }
 
-// --- ArgMax, ArgMin ----------------------------------------------------------------------------------------------------------
+// --- ArgMax, ArgMin
+// ----------------------------------------------------------------------------------------------------------
 template <class Ctx>
 std::vector<bool> arg_axis(const Ctx& ctx, size_t rank) {
   std::vector<bool> marked(rank, false);
@@ -261,12 +274,12 @@ OpDef arg(std::string name, void (*eval)(EvalContext&)) {
 
 std::vector<OpDef> define() {
   return {
-      reduction("ReduceSum", eval_sum),          reduction("ReduceMean", eval_mean),
-      reduction("ReduceMax", eval_max),          reduction("ReduceMin", eval_min),
-      reduction("ReduceProd", eval_prod),        reduction("ReduceL1", eval_l1),
-      reduction("ReduceL2", eval_l2),            reduction("ReduceSumSquare", eval_sum_square),
-      reduction("ReduceLogSum", eval_log_sum),   reduction("ReduceLogSumExp", eval_log_sum_exp),
-      arg("ArgMax", eval_arg<true>),             arg("ArgMin", eval_arg<false>),
+      reduction("ReduceSum", eval_sum),        reduction("ReduceMean", eval_mean),
+      reduction("ReduceMax", eval_max),        reduction("ReduceMin", eval_min),
+      reduction("ReduceProd", eval_prod),      reduction("ReduceL1", eval_l1),
+      reduction("ReduceL2", eval_l2),          reduction("ReduceSumSquare", eval_sum_square),
+      reduction("ReduceLogSum", eval_log_sum), reduction("ReduceLogSumExp", eval_log_sum_exp),
+      arg("ArgMax", eval_arg<true>),           arg("ArgMin", eval_arg<false>),
   };
 }
 

@@ -1,9 +1,9 @@
 // Resize: nearest, linear, cubic, with every coordinate mode of ONNX.
 //
-// It is separable. Each axis that changes has, for every output position, a short list of taps (source index, weight); the axes are
-// done from the last to the first, each output one FMA chain over its taps in the order of the source. Coordinates and weights are
-// computed in float. Nearest is a pure selection. On 8-bit values linear and cubic interpolate quanta and round half to even, which
-// for quantized values means what it means for the reals they stand for.
+// It is separable. Each axis that changes has, for every output position, a short list of taps (source index, weight); the
+// axes are done from the last to the first, each output one FMA chain over its taps in the order of the source. Coordinates
+// and weights are computed in float. Nearest is a pure selection. On 8-bit values linear and cubic interpolate quanta and
+// round half to even, which for quantized values means what it means for the reals they stand for.
 #include <algorithm>
 #include <cmath>
 
@@ -44,7 +44,8 @@ void expect_count(const Ctx& ctx, const char* what, size_t count, size_t wanted)
     fail(ctx, std::string(what) + " has " + std::to_string(count) + " elements; expected " + std::to_string(wanted));
 }
 
-// Output size and scale of each axis where they can be told (size -1: not). keep_aspect_ratio_policy chooses one scale for all.
+// Output size and scale of each axis where they can be told (size -1: not). keep_aspect_ratio_policy chooses one scale for
+// all.
 template <class Ctx>
 std::vector<Axis> plan_axes(const Ctx& ctx, const Dims& x) {
   std::vector<Axis> plan(x.size());
@@ -108,8 +109,8 @@ void infer_resize(InferContext& ctx) {
   expect_one_of(ctx, "nearest_mode", "round_prefer_floor", {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
   expect_one_of(ctx, "keep_aspect_ratio_policy", "stretch", {"stretch", "not_larger", "not_smaller"});
   expect_one_of(ctx, "coordinate_transformation_mode", "half_pixel",
-                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
-                 "tf_half_pixel_for_nn"});
+                {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+                 "tf_crop_and_resize", "tf_half_pixel_for_nn"});
   const MaybeDims x = dims_of(ctx, 0);
   if (!x) return set_moved(ctx, 0, 0, std::nullopt);
   const std::vector<Axis> plan = plan_axes(ctx, *x);
@@ -122,7 +123,8 @@ void infer_resize(InferContext& ctx) {
   set_moved(ctx, 0, 0, out);
 }
 
-// --- coordinates -------------------------------------------------------------------------------------------------------------
+// --- coordinates
+// -------------------------------------------------------------------------------------------------------------
 float source_coordinate(const std::string& mode, const Axis& a, int64_t i) {
   const auto x = static_cast<float>(i), in = static_cast<float>(a.in), out = a.length;
   if (mode == "asymmetric") return x / a.scale;
@@ -148,7 +150,8 @@ int64_t nearest_index(const std::string& mode, float x, int64_t n) {
   return std::clamp<int64_t>(static_cast<int64_t>(r), 0, n - 1);
 }
 
-// --- taps --------------------------------------------------------------------------------------------------------------------
+// --- taps
+// --------------------------------------------------------------------------------------------------------------------
 struct Tap {
   int64_t index;
   float weight;
@@ -167,8 +170,8 @@ struct Kernel {
   float a = -0.75f;
 };
 
-// Around coordinate x: antialiasing widens the kernel by 1 / scale when the image shrinks. Indices outside are clamped to the
-// edge, or left out and the rest scaled up.
+// Around coordinate x: antialiasing widens the kernel by 1 / scale when the image shrinks. Indices outside are clamped to
+// the edge, or left out and the rest scaled up.
 Taps taps_at(const Kernel& kernel, float x, float scale, int64_t n) {
   const float shrink = kernel.antialias ? std::min(scale, 1.0f) : 1.0f;
   const float reach = kernel.cubic ? 2.0f : 1.0f;
@@ -192,7 +195,8 @@ Taps taps_at(const Kernel& kernel, float x, float scale, int64_t n) {
 }
 
 // One axis: `outer` blocks of [in, inner] to [out, inner].
-std::vector<float> interpolate(const std::vector<float>& x, int64_t outer, int64_t in, int64_t inner, const std::vector<Taps>& taps) {
+std::vector<float> interpolate(const std::vector<float>& x, int64_t outer, int64_t in, int64_t inner,
+                               const std::vector<Taps>& taps) {
   const auto out = static_cast<int64_t>(taps.size());
   std::vector<float> y(static_cast<size_t>(outer * out * inner), 0.0f);
   for (int64_t o = 0; o < outer; ++o)
@@ -231,7 +235,8 @@ void extrapolate(EvalContext& ctx, Tensor& y, const std::vector<std::vector<bool
     const Strides strides = strides_of(y.shape());
     for (int64_t i = 0; i < y.size(); ++i)
       for (size_t a = 0; a < strides.size(); ++a)
-        if (outside[a][static_cast<size_t>(i / strides[a] % y.shape()[a])]) y.mutable_as<T>()[i] = static_cast<T>(static_cast<Compute<T>>(value));
+        if (outside[a][static_cast<size_t>(i / strides[a] % y.shape()[a])])
+          y.mutable_as<T>()[i] = static_cast<T>(static_cast<Compute<T>>(value));
   });
 }
 
@@ -255,8 +260,8 @@ void eval_resize(EvalContext& ctx) {
   if (crop) read_roi(ctx, plan);
   const std::string mode = node.attr("mode", "nearest");
   const std::string nearest = node.attr("nearest_mode", "round_prefer_floor");
-  const Kernel kernel{mode == "cubic", node.attr("antialias", int64_t{0}) != 0, node.attr("exclude_outside", int64_t{0}) != 0,
-                      node.attr("cubic_coeff_a", -0.75f)};
+  const Kernel kernel{mode == "cubic", node.attr("antialias", int64_t{0}) != 0,
+                      node.attr("exclude_outside", int64_t{0}) != 0, node.attr("cubic_coeff_a", -0.75f)};
   const size_t rank = plan.size();
   Shape shape;
   std::vector<std::vector<int64_t>> maps(rank);
@@ -268,8 +273,10 @@ void eval_resize(EvalContext& ctx) {
     for (int64_t i = 0; i < plan[a].out; ++i) {
       const float at = plan[a].resized() || cut ? source_coordinate(coordinates, plan[a], i) : static_cast<float>(i);
       outside[a].push_back(crop && (at < 0 || at > static_cast<float>(plan[a].in - 1)));
-      if (mode == "nearest") maps[a].push_back(nearest_index(nearest, at, plan[a].in));
-      else if (plan[a].resized() || cut) taps[a].push_back(taps_at(kernel, at, plan[a].scale, plan[a].in));
+      if (mode == "nearest")
+        maps[a].push_back(nearest_index(nearest, at, plan[a].in));
+      else if (plan[a].resized() || cut)
+        taps[a].push_back(taps_at(kernel, at, plan[a].scale, plan[a].in));
     }
   }
   Tensor y;

@@ -8,7 +8,8 @@
 namespace octet::graph::ops {
 namespace {
 
-// --- Where -----------------------------------------------------------------------------------------------------------------
+// --- Where
+// -----------------------------------------------------------------------------------------------------------------
 void infer_where(InferContext& ctx) {
   expect_dtype(ctx, 0, {DType::boolean});
   expect_same_dtype(ctx, 1, 2);
@@ -22,16 +23,19 @@ void eval_where(EvalContext& ctx) {
     using T = typename decltype(tag)::type;
     T* to = y.mutable_as<T>();
     for_each_run<3>(shape,
-                    {broadcast_strides(condition.shape(), shape), broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
+                    {broadcast_strides(condition.shape(), shape), broadcast_strides(a.shape(), shape),
+                     broadcast_strides(b.shape(), shape)},
                     [&](const auto& at, int64_t length, const auto& step) {
                       for (int64_t i = 0; i < length; ++i)
-                        *to++ = condition.as<uint8_t>()[at[0] + i * step[0]] ? a.as<T>()[at[1] + i * step[1]] : b.as<T>()[at[2] + i * step[2]];
+                        *to++ = condition.as<uint8_t>()[at[0] + i * step[0]] ? a.as<T>()[at[1] + i * step[1]]
+                                                                             : b.as<T>()[at[2] + i * step[2]];
                     });
   });
   ctx.out() = y;
 }
 
-// --- Range -------------------------------------------------------------------------------------------------------------------
+// --- Range
+// -------------------------------------------------------------------------------------------------------------------
 int64_t range_count(double start, double limit, double delta) {
   const double n = std::ceil((limit - start) / delta);
   return n > 0 ? static_cast<int64_t>(n) : 0;
@@ -66,7 +70,8 @@ void eval_range(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- OneHot --------------------------------------------------------------------------------------------------------------------
+// --- OneHot
+// --------------------------------------------------------------------------------------------------------------------
 void infer_one_hot(InferContext& ctx) {
   const MaybeDims indices = dims_of(ctx, 0);
   if (!indices) return set_dims(ctx, 0, dtype_of(ctx, 2), std::nullopt);
@@ -102,7 +107,8 @@ void eval_one_hot(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- Trilu, EyeLike --------------------------------------------------------------------------------------------------------------
+// --- Trilu, EyeLike
+// --------------------------------------------------------------------------------------------------------------
 void infer_trilu(InferContext& ctx) {
   expect_rank(ctx, 0, dims_of(ctx, 0), 2, 8);
   infer_same_as_input(ctx);
@@ -141,7 +147,8 @@ void eval_eye_like(EvalContext& ctx) {
   const auto fill = [&](auto tag) {
     using T = typename decltype(tag)::type;
     for (int64_t row = 0; row < shape[0]; ++row)
-      if (row + k >= 0 && row + k < shape[1]) y.mutable_as<T>()[row * shape[1] + row + k] = static_cast<T>(static_cast<Compute<T>>(1));
+      if (row + k >= 0 && row + k < shape[1])
+        y.mutable_as<T>()[row * shape[1] + row + k] = static_cast<T>(static_cast<Compute<T>>(1));
   };
   if (y.dtype() == DType::boolean) {
     fill(Tag<uint8_t>{});

@@ -1,5 +1,5 @@
-// Operators that read or change shapes: Shape, Size, Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Expand, Tile, Identity,
-// Dropout. Quantized bytes pass through them.
+// Operators that read or change shapes: Shape, Size, Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Expand, Tile,
+// Identity, Dropout. Quantized bytes pass through them.
 #include <algorithm>
 
 #include "graph/ops/families.h"
@@ -8,7 +8,8 @@
 namespace octet::graph::ops {
 namespace {
 
-// --- Shape, Size -------------------------------------------------------------------------------------------------------------
+// --- Shape, Size
+// -------------------------------------------------------------------------------------------------------------
 struct Extent {
   int64_t begin, end;
 };
@@ -31,9 +32,10 @@ void eval_shape(EvalContext& ctx) {
 void infer_size(InferContext& ctx) { set_dims(ctx, 0, DType::s64, Dims{}); }
 void eval_size(EvalContext& ctx) { ctx.out() = Tensor::of<int64_t>(DType::s64, {}, {ctx.in(0).size()}); }
 
-// --- Reshape -----------------------------------------------------------------------------------------------------------------
-// The size that -1 stands for: input elements over the other output elements. Dimensions taken over with 0 and equal symbols
-// cancel, so that [N,3,4] into [0,-1] is [N,12].
+// --- Reshape
+// ----------------------------------------------------------------------------------------------------------------- The size
+// that -1 stands for: input elements over the other output elements. Dimensions taken over with 0 and equal symbols cancel,
+// so that [N,3,4] into [0,-1] is [N,12].
 Dim remaining(Dims in, Dims out) {
   int64_t above = 1, below = 1;
   const auto divide_symbols = [&](Dims& dims, int64_t& numbers) {
@@ -69,7 +71,8 @@ MaybeDims reshape_dims(const Ctx& ctx) {
       if (open) fail(ctx, "the new shape has -1 twice; expected at most once");
       open = i;
     } else if (v.number == 0 && !allow_zero) {
-      if (x && i >= x->size()) fail(ctx, "the new shape copies dimension " + std::to_string(i) + ", which the input " + describe(*x) + " lacks");
+      if (x && i >= x->size())
+        fail(ctx, "the new shape copies dimension " + std::to_string(i) + ", which the input " + describe(*x) + " lacks");
       if (x) {
         out[i] = (*x)[i];
         taken[i] = true;
@@ -77,7 +80,8 @@ MaybeDims reshape_dims(const Ctx& ctx) {
         out_rest.emplace_back();
       }
     } else {
-      if (v.number && *v.number < -1) fail(ctx, "the new shape holds " + std::to_string(*v.number) + "; expected sizes, 0 or -1");
+      if (v.number && *v.number < -1)
+        fail(ctx, "the new shape holds " + std::to_string(*v.number) + "; expected sizes, 0 or -1");
       out[i] = v.dim();
       out_rest.push_back(out[i]);
     }
@@ -89,8 +93,10 @@ MaybeDims reshape_dims(const Ctx& ctx) {
   const Dim before = product(*x, 0, x->size()), after = product(out, 0, out.size());
   const bool static_in = std::all_of(x->begin(), x->end(), [](const Dim& d) { return d.known(); });
   const bool rest_known = std::all_of(out_rest.begin(), out_rest.end(), [](const Dim& d) { return d.known(); });
-  const bool misfit = open ? static_in && rest_known && !out[*open].known() : before.known() && after.known() && before.value != after.value;
-  if (misfit) fail(ctx, "cannot reshape " + describe(*x) + " to " + describe(out) + "; expected the same number of elements");
+  const bool misfit =
+      open ? static_in && rest_known && !out[*open].known() : before.known() && after.known() && before.value != after.value;
+  if (misfit)
+    fail(ctx, "cannot reshape " + describe(*x) + " to " + describe(out) + "; expected the same number of elements");
   return out;
 }
 
@@ -100,7 +106,8 @@ void infer_reshape(InferContext& ctx) {
 }
 void eval_reshape(EvalContext& ctx) { ctx.out() = ctx.in(0).reshaped(to_shape(*reshape_dims(ctx))); }
 
-// --- Flatten, Squeeze, Unsqueeze -----------------------------------------------------------------------------------------------
+// --- Flatten, Squeeze, Unsqueeze
+// -----------------------------------------------------------------------------------------------
 template <class Ctx>
 MaybeDims flatten_dims(const Ctx& ctx) {
   const MaybeDims x = dims_of(ctx, 0);
@@ -165,7 +172,8 @@ void eval_view(EvalContext& ctx) {
   ctx.out() = ctx.in(0).reshaped(shape);
 }
 
-// --- Transpose -----------------------------------------------------------------------------------------------------------------
+// --- Transpose
+// -----------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 std::vector<size_t> permutation(const Ctx& ctx, size_t rank) {
   const std::vector<int64_t> perm = ctx.node().ints("perm");
@@ -175,7 +183,8 @@ std::vector<size_t> permutation(const Ctx& ctx, size_t rank) {
     return out;
   }
   if (perm.size() != rank)
-    fail(ctx, "perm has " + std::to_string(perm.size()) + " entries; expected " + std::to_string(rank) + ", the rank of the input");
+    fail(ctx, "perm has " + std::to_string(perm.size()) + " entries; expected " + std::to_string(rank) +
+                  ", the rank of the input");
   const std::vector<int64_t> axes = normalize_axes(ctx, perm, static_cast<int64_t>(rank));
   for (size_t i = 0; i < rank; ++i) out[i] = static_cast<size_t>(axes[i]);
   return out;
@@ -202,7 +211,8 @@ void eval_transpose(EvalContext& ctx) {
   ctx.out() = gather_strided(ctx, x, shape, strides);
 }
 
-// --- Expand, Tile ----------------------------------------------------------------------------------------------------------------
+// --- Expand, Tile
+// ----------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 MaybeDims expand_dims(const Ctx& ctx) {
   const MaybeDims x = dims_of(ctx, 0);
@@ -224,13 +234,17 @@ MaybeDims tile_dims(const Ctx& ctx) {
   const MaybeValues repeats = shape_values(ctx, 1);
   if (!repeats) return Dims(x->size());
   if (repeats->size() != x->size())
-    fail(ctx, "repeats has " + std::to_string(repeats->size()) + " entries; expected " + std::to_string(x->size()) + ", the rank of the input");
+    fail(ctx, "repeats has " + std::to_string(repeats->size()) + " entries; expected " + std::to_string(x->size()) +
+                  ", the rank of the input");
   Dims out(x->size());
   for (size_t i = 0; i < out.size(); ++i) {
     const Dim times = (*repeats)[i].dim();
-    if (times.known() && (*x)[i].known()) out[i] = Dim(times.value * (*x)[i].value);
-    else if (times == Dim(1)) out[i] = (*x)[i];
-    else if ((*x)[i] == Dim(1)) out[i] = times;
+    if (times.known() && (*x)[i].known())
+      out[i] = Dim(times.value * (*x)[i].value);
+    else if (times == Dim(1))
+      out[i] = (*x)[i];
+    else if ((*x)[i] == Dim(1))
+      out[i] = times;
   }
   return out;
 }
@@ -249,7 +263,8 @@ void eval_tile(EvalContext& ctx) {
   ctx.out() = gather_strided(ctx, x, split, strides).reshaped(shape);
 }
 
-// --- Identity, Dropout -------------------------------------------------------------------------------------------------------------
+// --- Identity, Dropout
+// -------------------------------------------------------------------------------------------------------------
 void eval_identity(EvalContext& ctx) { ctx.out() = ctx.in(0); }
 
 // Inference leaves the data alone; the mask keeps everything.
@@ -294,8 +309,8 @@ std::vector<OpDef> define() {
       mover("Expand", {{"input"}, {"shape"}}, {}, infer_view<expand_dims>, eval_expand),
       mover("Tile", {{"input"}, {"repeats"}}, {}, infer_view<tile_dims>, eval_tile),
       mover("Identity", {{"input"}}, {}, infer_same_as_input, eval_identity, LayoutRole::any),
-      mover("Dropout", {{"data"}, {"ratio", true}, {"training_mode", true}}, {{"seed", AttrKind::i}}, infer_dropout, eval_dropout,
-            LayoutRole::any),
+      mover("Dropout", {{"data"}, {"ratio", true}, {"training_mode", true}}, {{"seed", AttrKind::i}}, infer_dropout,
+            eval_dropout, LayoutRole::any),
   };
   ops.back().max_outputs = 2;
   return ops;

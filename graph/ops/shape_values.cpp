@@ -1,6 +1,6 @@
 // Following the integers that exporters compute from shapes: Shape → Gather/Slice/Squeeze/Unsqueeze/Concat/Cast/arithmetic →
-// Reshape. With a symbolic batch such a chain is no constant, yet most of its elements are numbers and the rest are symbols of
-// dimensions. Only tensors of rank 0 and 1 are followed; an element that cannot be told is neither number nor symbol.
+// Reshape. With a symbolic batch such a chain is no constant, yet most of its elements are numbers and the rest are symbols
+// of dimensions. Only tensors of rank 0 and 1 are followed; an element that cannot be told is neither number nor symbol.
 #include "graph/ops/helpers.h"
 
 namespace octet::graph::ops {
@@ -65,7 +65,8 @@ MaybeValues sliced(const Node& node, int depth) {
     for (int64_t i = clamp_index(*start, n, 0, n); i < last; i += *step) values.push_back((*data)[static_cast<size_t>(i)]);
   } else {
     const int64_t last = clamp_index(*end, n, -1, n - 1);
-    for (int64_t i = clamp_index(*start, n, -1, n - 1); i > last; i += *step) values.push_back((*data)[static_cast<size_t>(i)]);
+    for (int64_t i = clamp_index(*start, n, -1, n - 1); i > last; i += *step)
+      values.push_back((*data)[static_cast<size_t>(i)]);
   }
   return values;
 }

@@ -1,5 +1,5 @@
-// Cutting and joining: Slice, Split, Concat, Pad, DepthToSpace, SpaceToDepth. Quantized bytes pass through; the constant that Pad
-// puts around a quantized value is given as a quantum.
+// Cutting and joining: Slice, Split, Concat, Pad, DepthToSpace, SpaceToDepth. Quantized bytes pass through; the constant
+// that Pad puts around a quantized value is given as a quantum.
 #include <algorithm>
 #include <climits>
 
@@ -9,7 +9,8 @@
 namespace octet::graph::ops {
 namespace {
 
-// --- Slice -----------------------------------------------------------------------------------------------------------------
+// --- Slice
+// -----------------------------------------------------------------------------------------------------------------
 struct Range {
   int64_t start = 0, step = 1, count = 0;
 };
@@ -89,8 +90,9 @@ void eval_slice(EvalContext& ctx) {
   ctx.out() = gather_strided(ctx, x, shape, strides, element_count(shape) ? base : 0);
 }
 
-// --- Split -----------------------------------------------------------------------------------------------------------------
-// Sizes along the axis; absent when they cannot be told. Without explicit sizes all parts are equal but the last.
+// --- Split
+// ----------------------------------------------------------------------------------------------------------------- Sizes
+// along the axis; absent when they cannot be told. Without explicit sizes all parts are equal but the last.
 template <class Ctx>
 std::optional<std::vector<int64_t>> split_sizes(const Ctx& ctx, const Dim& dim) {
   const size_t parts = ctx.node().outputs().size();
@@ -100,18 +102,20 @@ std::optional<std::vector<int64_t>> split_sizes(const Ctx& ctx, const Dim& dim) 
     int64_t total = 0;
     for (const int64_t v : *sizes) total += v;
     if (sizes->size() != parts || (dim.known() && total != dim.value))
-      fail(ctx, std::to_string(sizes->size()) + " sizes with sum " + std::to_string(total) + " given; expected " + std::to_string(parts) +
-                    " with sum " + (dim.known() ? std::to_string(dim.value) : "unknown"));
+      fail(ctx, std::to_string(sizes->size()) + " sizes with sum " + std::to_string(total) + " given; expected " +
+                    std::to_string(parts) + " with sum " + (dim.known() ? std::to_string(dim.value) : "unknown"));
     return sizes;
   }
   const int64_t wanted = ctx.node().attr("num_outputs", static_cast<int64_t>(parts));
   if (wanted != static_cast<int64_t>(parts))
-    fail(ctx, "num_outputs is " + std::to_string(wanted) + "; expected " + std::to_string(parts) + ", the number of outputs");
+    fail(ctx,
+         "num_outputs is " + std::to_string(wanted) + "; expected " + std::to_string(parts) + ", the number of outputs");
   if (!dim.known()) return std::nullopt;
   const int64_t chunk = (dim.value + wanted - 1) / wanted;
   std::vector<int64_t> sizes(parts, chunk);
   sizes.back() = dim.value - chunk * (wanted - 1);
-  if (sizes.back() < 0) fail(ctx, "size " + std::to_string(dim.value) + " does not split into " + std::to_string(wanted) + " parts");
+  if (sizes.back() < 0)
+    fail(ctx, "size " + std::to_string(dim.value) + " does not split into " + std::to_string(wanted) + " parts");
   return sizes;
 }
 
@@ -122,7 +126,8 @@ void infer_split(InferContext& ctx) {
     for (size_t i = 0; i < parts; ++i) set_moved(ctx, i, 0, std::nullopt);
     return;
   }
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(x->size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(x->size())));
   const auto sizes = split_sizes(ctx, (*x)[axis]);
   for (size_t i = 0; i < parts; ++i) {
     Dims out = *x;
@@ -133,8 +138,8 @@ void infer_split(InferContext& ctx) {
 
 void eval_split(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
-  const auto axis = static_cast<size_t>(
-      normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(x.shape().size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(x.shape().size())));
   const std::vector<int64_t> sizes = *split_sizes(ctx, Dim(x.shape()[axis]));
   const Strides strides = strides_of(x.shape());
   int64_t base = 0;
@@ -146,7 +151,8 @@ void eval_split(EvalContext& ctx) {
   }
 }
 
-// --- Concat ------------------------------------------------------------------------------------------------------------------
+// --- Concat
+// ------------------------------------------------------------------------------------------------------------------
 template <class Ctx>
 MaybeDims concat_dims(const Ctx& ctx) {
   MaybeDims out = dims_of(ctx, 0);
@@ -155,7 +161,8 @@ MaybeDims concat_dims(const Ctx& ctx) {
       if (const MaybeDims other = dims_of(ctx, i)) out = Dims(other->size());
     if (!out) return std::nullopt;
   }
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(out->size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(out->size())));
   Dim total = (*out)[axis];
   for (size_t i = 1; i < count_inputs(ctx); ++i) {
     const MaybeDims x = dims_of(ctx, i);
@@ -164,7 +171,8 @@ MaybeDims concat_dims(const Ctx& ctx) {
       continue;
     }
     if (x->size() != out->size())
-      fail(ctx, "input " + std::to_string(i) + " has shape " + describe(*x) + "; expected rank " + std::to_string(out->size()) + " as the first");
+      fail(ctx, "input " + std::to_string(i) + " has shape " + describe(*x) + "; expected rank " +
+                    std::to_string(out->size()) + " as the first");
     for (size_t a = 0; a < x->size(); ++a) {
       if (a != axis) (*out)[a] = same_dim(ctx, (*out)[a], (*x)[a], "dimensions of the inputs");
     }
@@ -188,8 +196,8 @@ void infer_concat(InferContext& ctx) {
 void eval_concat(EvalContext& ctx) {
   const Shape shape = to_shape(*concat_dims(ctx));
   const DType dtype = ctx.in(0).dtype();
-  const auto axis = static_cast<size_t>(
-      normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(shape.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(shape.size())));
   Tensor y(dtype, shape);
   const int64_t outer = product(shape, 0, axis);
   const int64_t inner = product(shape, axis, shape.size());
@@ -206,7 +214,8 @@ void eval_concat(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- Pad -----------------------------------------------------------------------------------------------------------------------
+// --- Pad
+// -----------------------------------------------------------------------------------------------------------------------
 struct Padding {
   std::vector<int64_t> begin, end;  // one each an axis of the input
 };
@@ -268,7 +277,8 @@ void eval_pad(EvalContext& ctx) {
   std::vector<std::vector<int64_t>> maps;
   for (size_t a = 0; a < x.shape().size(); ++a) {
     const int64_t n = x.shape()[a];
-    if (n == 0 && mode != "constant" && p.begin[a] + p.end[a] > 0) fail(ctx, "cannot extend an axis of size 0 in mode " + mode);
+    if (n == 0 && mode != "constant" && p.begin[a] + p.end[a] > 0)
+      fail(ctx, "cannot extend an axis of size 0 in mode " + mode);
     std::vector<int64_t> map;
     for (int64_t i = -p.begin[a]; i < n + p.end[a]; ++i) map.push_back(pad_source(mode, i, n));
     maps.push_back(std::move(map));
@@ -278,7 +288,8 @@ void eval_pad(EvalContext& ctx) {
   ctx.out() = gather_mapped(ctx, x, maps, ctx.has(2) ? &ctx.in(2) : nullptr);
 }
 
-// --- DepthToSpace, SpaceToDepth ----------------------------------------------------------------------------------------------------
+// --- DepthToSpace, SpaceToDepth
+// ----------------------------------------------------------------------------------------------------
 int64_t block_of(const InferContext& ctx) {
   const int64_t block = ctx.node().attr("blocksize", int64_t{0});
   if (block < 1) fail(ctx, "blocksize is " + std::to_string(block) + "; expected at least 1");
@@ -309,7 +320,8 @@ void eval_depth_to_space(EvalContext& ctx) {
   const int64_t row = depth_first ? b * c * plane : b * plane;
   const int64_t column = depth_first ? c * plane : plane;
   const int64_t channel = depth_first ? plane : b * b * plane;
-  ctx.out() = gather_strided(ctx, x, {s[0], c, h, b, w, b}, {s[1] * plane, channel, w, row, 1, column}).reshaped({s[0], c, h * b, w * b});
+  ctx.out() = gather_strided(ctx, x, {s[0], c, h, b, w, b}, {s[1] * plane, channel, w, row, 1, column})
+                  .reshaped({s[0], c, h * b, w * b});
 }
 void infer_space_to_depth(InferContext& ctx) {
   const MaybeDims x = dims_of(ctx, 0);
@@ -323,7 +335,8 @@ void eval_space_to_depth(EvalContext& ctx) {
   const Shape& s = x.shape();
   const int64_t b = ctx.node().attr("blocksize", int64_t{1});
   const int64_t c = s[1], h = s[2] / b, w = s[3] / b;
-  ctx.out() = gather_strided(ctx, x, {s[0], b, b, c, h, w}, {c * s[2] * s[3], s[3], 1, s[2] * s[3], b * s[3], b}).reshaped({s[0], c * b * b, h, w});
+  ctx.out() = gather_strided(ctx, x, {s[0], b, b, c, h, w}, {c * s[2] * s[3], s[3], 1, s[2] * s[3], b * s[3], b})
+                  .reshaped({s[0], c * b * b, h, w});
 }
 
 OpDef mover(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
@@ -340,13 +353,14 @@ OpDef mover(std::string name, std::vector<InputSchema> inputs, std::vector<AttrS
 
 std::vector<OpDef> define() {
   return {
-      mover("Slice", {{"data"}, {"starts"}, {"ends"}, {"axes", true}, {"steps", true}}, {}, infer_slice, eval_slice, LayoutRole::any),
-      mover("Split", {{"input"}, {"split", true}}, {{"axis", AttrKind::i}, {"num_outputs", AttrKind::i}}, infer_split, eval_split,
-            LayoutRole::any, INT_MAX),
+      mover("Slice", {{"data"}, {"starts"}, {"ends"}, {"axes", true}, {"steps", true}}, {}, infer_slice, eval_slice,
+            LayoutRole::any),
+      mover("Split", {{"input"}, {"split", true}}, {{"axis", AttrKind::i}, {"num_outputs", AttrKind::i}}, infer_split,
+            eval_split, LayoutRole::any, INT_MAX),
       mover("Concat", {{.name = "inputs", .optional = false, .variadic = true}}, {{"axis", AttrKind::i, true}}, infer_concat,
             eval_concat, LayoutRole::any),
-      mover("Pad", {{"data"}, {"pads"}, {"constant_value", true}, {"axes", true}}, {{"mode", AttrKind::s}}, infer_pad, eval_pad,
-            LayoutRole::any),
+      mover("Pad", {{"data"}, {"pads"}, {"constant_value", true}, {"axes", true}}, {{"mode", AttrKind::s}}, infer_pad,
+            eval_pad, LayoutRole::any),
       mover("DepthToSpace", {{"input"}}, {{"blocksize", AttrKind::i, true}, {"mode", AttrKind::s}}, infer_depth_to_space,
             eval_depth_to_space),
       mover("SpaceToDepth", {{"input"}}, {{"blocksize", AttrKind::i, true}}, infer_space_to_depth, eval_space_to_depth),

@@ -18,8 +18,8 @@ struct Lines {
 Lines lines_of(const EvalContext& ctx, int64_t default_axis) {
   const Shape& shape = ctx.in(0).shape();
   if (shape.empty()) return {};
-  const auto axis = static_cast<size_t>(
-      normalize_axis(ctx, ctx.node().attr("axis", default_axis), static_cast<int64_t>(shape.size())));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", default_axis), static_cast<int64_t>(shape.size())));
   return {product(shape, 0, axis), shape[axis], product(shape, axis + 1, shape.size())};
 }
 

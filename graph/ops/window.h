@@ -26,9 +26,12 @@ Window window_of(const Ctx& ctx, std::vector<int64_t> kernel, const Dims* spatia
     std::vector<int64_t> v = node.ints(key);
     if (v.empty()) v.assign(size, fallback);
     if (v.size() != size)
-      fail(ctx, "attribute " + std::string(key) + " has " + std::to_string(v.size()) + " entries; expected " + std::to_string(size));
+      fail(ctx, "attribute " + std::string(key) + " has " + std::to_string(v.size()) + " entries; expected " +
+                    std::to_string(size));
     for (const int64_t e : v)
-      if (e < least) fail(ctx, "attribute " + std::string(key) + " holds " + std::to_string(e) + "; expected at least " + std::to_string(least));
+      if (e < least)
+        fail(ctx, "attribute " + std::string(key) + " holds " + std::to_string(e) + "; expected at least " +
+                      std::to_string(least));
     return v;
   };
   for (const int64_t k : w.kernel)
@@ -73,7 +76,8 @@ Dim window_output(const Ctx& ctx, const Window& w, size_t axis, const Dim& in, b
   const int64_t span = in.value + w.pad_begin[axis] + w.pad_end[axis] - w.extent(axis);
   if (span < 0)
     fail(ctx, "the window of " + std::to_string(w.extent(axis)) + " exceeds the padded size " +
-                  std::to_string(in.value + w.pad_begin[axis] + w.pad_end[axis]) + " along spatial axis " + std::to_string(axis));
+                  std::to_string(in.value + w.pad_begin[axis] + w.pad_end[axis]) + " along spatial axis " +
+                  std::to_string(axis));
   if (!ceil_mode) return Dim(span / stride + 1);
   int64_t out = (span + stride - 1) / stride + 1;
   if ((out - 1) * stride >= in.value + w.pad_begin[axis]) --out;

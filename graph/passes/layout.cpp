@@ -8,6 +8,9 @@
 // or are scalars, a Concat only along the channels, other moves (Slice, Split, Pad) only where the engine says so. Where a value lies otherwise than its consumer wants, one octet.Reorder per
 // value and direction is shared by all of them, and turning back gives the value before the turn. Interface values are plain.
 //
+// A Transpose between the model's N, H, W, C and our N, C, H, W moves no byte when the side in our order lies channels-last, and
+// stands so if the engine says it can: plain → Transpose(0,3,1,2) ═ and ═ Transpose(0,2,3,1) → plain.
+//
 // An image is a value of rank 4 that is no constant. Weights are constants: how they lie is the packer's business.
 #include <map>
 
@@ -72,6 +75,10 @@ struct Layouts {
     return true;
   }
 
+  bool is_free_transpose(const Node& node, const std::vector<int64_t>& perm) const {
+    return node.op_name() == "Transpose" && node.ints("perm") == perm && is_image(node.input(0)) && wants(node);
+  }
+
   Layout choose(const Node& node) const {
     if (gains(node)) return Layout::channels_last;
     if (!can_follow(node)) return Layout::plain;
@@ -91,6 +98,12 @@ struct Layouts {
 void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_channels_last) {
   Layouts layouts{graph, wants_channels_last, {}};
   for (Node* node : graph.node_list()) {
+    if (layouts.is_free_transpose(*node, {0, 2, 3, 1}) && node->input(0)->layout == Layout::channels_last) continue;
+    if (layouts.is_free_transpose(*node, {0, 3, 1, 2}) && layouts.wanted_by_consumer(*node) &&
+        node->input(0)->layout == Layout::plain) {
+      node->output()->layout = Layout::channels_last;
+      continue;
+    }
     const Layout layout = layouts.choose(*node);
     for (size_t i = 0; i < node->inputs().size(); ++i)
       if (is_image(node->input(i))) graph.set_input(node, i, layouts.get(node->input(i), layout, node));

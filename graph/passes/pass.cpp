@@ -11,10 +11,11 @@ namespace {
 
 // Why this order:
 //
-//   1. Constants and shapes first: everything behind asks for constant operands and known sizes. DQs of constants stay.
+//   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs of
+//      constants stay.
 //   2. The dialects of quantization become one, while graphs still look as their quantizers wrote them: QLinear operators
 //      expand to Q/DQ, s8 to u8, transparent operators on integers to the same on reals. After that only Q and DQ know integers.
-//   3. Float algebra around products: products in one form first, so that batch norms, factors, biases and pads find one kind of
+//   3. Float algebra: activations that are spelled out, before their arithmetic melts into a product; then products in one form first, so that batch norms, factors, biases and pads find one kind of
 //      weights; weights behind transposes and reshapes before that. The dynamic dialect makes its products here, so that their
 //      biases fold alike.
 //   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
@@ -23,6 +24,7 @@ namespace {
 //      before the last residuals, which wait for quantized Adds to exist.
 //   6. What is still float: dequantized constants are evaluated, and the rest is swept out.
 constexpr Pass kPasses[] = {
+    {"promote_half", promote_half},
     {"fold_constants", fold_constants},
     {"fix_reshapes", fix_reshapes},
     {"remove_identity", remove_identity},
@@ -36,6 +38,7 @@ constexpr Pass kPasses[] = {
 
     {"push_dequantize_weights", push_dequantize_weights},
     {"fold_constants", fold_constants},
+    {"fuse_activations", fuse_activations},
     {"normalise_products", normalise_products},
     {"normalise_dynamic", normalise_dynamic},
     {"normalise_pools", normalise_pools},

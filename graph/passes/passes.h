@@ -5,12 +5,14 @@
 
 namespace octet::graph {
 
+int promote_half(Graph& graph);
 int fold_constants(Graph& graph);
 int fold_dequantized(Graph& graph);
 int dead_code(Graph& graph);
 int merge_duplicates(Graph& graph);
 int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
+int fuse_activations(Graph& graph);
 int normalise_products(Graph& graph);
 int normalise_pools(Graph& graph);
 int fold_batch_norm(Graph& graph);

@@ -47,7 +47,7 @@ class Model {
   const std::vector<ValueInfo>& inputs() const;
   const std::vector<ValueInfo>& outputs() const;
   std::string_view isa() const;
-  // Bytes of weights held: packed by the plans made so far, and constants.
+  // Bytes of weights that inference reads: packed by the plans made so far (on the reference ISA: the constants as they are).
   size_t weight_bytes() const;
   ModelImpl& impl() const { return *impl_; }
 

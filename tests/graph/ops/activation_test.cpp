@@ -52,10 +52,10 @@ TEST(Activations, FollowTheNormativeFormulas) {
   EXPECT_EQ(eval("Tanh", {x}).to_f32(), want([](float v) { return numerics::tanh(v); }));
   EXPECT_EQ(eval("Swish", {x}).to_f32(), want([](float v) { return v * numerics::sigmoid(v); }));
   EXPECT_EQ(eval("LeakyRelu", {x}, {{"alpha", 0.1f}}).to_f32(), want([](float v) { return v < 0 ? v * 0.1f : v; }));
-  EXPECT_EQ(eval("HardSigmoid", {x}).to_f32(), (Floats{0, std::fma(0.2f, -0.5f, 0.5f), 0.5f, std::fma(0.2f, 0.5f, 0.5f), 1}));
-  EXPECT_EQ(eval("HardSwish", {x}).to_f32(), want([](float v) {
-              return v * std::fmax(0.0f, std::fmin(1.0f, std::fma(1.0f / 6.0f, v, 0.5f)));
-            }));
+  EXPECT_EQ(eval("HardSigmoid", {x}).to_f32(),
+            (Floats{0, std::fma(0.2f, -0.5f, 0.5f), 0.5f, std::fma(0.2f, 0.5f, 0.5f), 1}));
+  EXPECT_EQ(eval("HardSwish", {x}).to_f32(),
+            want([](float v) { return v * std::fmax(0.0f, std::fmin(1.0f, std::fma(1.0f / 6.0f, v, 0.5f))); }));
   EXPECT_EQ(eval("Erf", {x}).to_f32(), want([](float v) { return static_cast<float>(std::erf(static_cast<double>(v))); }));
 }
 

@@ -20,12 +20,15 @@ TEST(Conv, SumsTheWindow) {
 TEST(Conv, PaddingStridesAndDilations) {
   const Tensor x = floats({1, 1, 3, 3}, ramp(9)), ones = floats({1, 1, 3, 3}, Floats(9, 1));
   EXPECT_EQ(eval("Conv", {x, ones}, {{"pads", ints({1, 1, 1, 1})}}).to_f32(), (Floats{8, 15, 12, 21, 36, 27, 20, 33, 24}));
-  EXPECT_EQ(eval("Conv", {x, ones}, {{"pads", ints({1, 1, 1, 1})}, {"strides", ints({2, 2})}}).to_f32(), (Floats{8, 12, 20, 24}));
+  EXPECT_EQ(eval("Conv", {x, ones}, {{"pads", ints({1, 1, 1, 1})}, {"strides", ints({2, 2})}}).to_f32(),
+            (Floats{8, 12, 20, 24}));
   const Tensor corners = floats({1, 1, 2, 2}, {1, 1, 1, 1});
   EXPECT_EQ(eval("Conv", {x, corners}, {{"dilations", ints({2, 2})}}).to_f32(), (Floats{0 + 2 + 6 + 8}));
   // Padding wider than the kernel: windows that see nothing of the image give the bias.
-  EXPECT_EQ(eval("Conv", {floats({1, 1, 1, 1}, {3}), floats({1, 1, 1, 1}, {2}), floats({1}, {1})}, {{"pads", ints({0, 2, 0, 2})}}).to_f32(),
-            (Floats{1, 1, 7, 1, 1}));
+  EXPECT_EQ(
+      eval("Conv", {floats({1, 1, 1, 1}, {3}), floats({1, 1, 1, 1}, {2}), floats({1}, {1})}, {{"pads", ints({0, 2, 0, 2})}})
+          .to_f32(),
+      (Floats{1, 1, 7, 1, 1}));
 }
 
 TEST(Conv, AutoPadPutsTheOddPixelWhereItSays) {
@@ -63,16 +66,19 @@ TEST(Conv, SixteenBitFloatsAreRoundedOnceAtTheEnd) {
   const Tensor y = eval("Conv", {halves({1, 2, 1, 1}, {2048, 1}), halves({1, 2, 1, 1}, {1, 1})});
   EXPECT_EQ(y.dtype(), DType::f16);
   EXPECT_EQ(y.to_f32(), (Floats{2048}));
-  EXPECT_EQ(eval("Conv", {doubles({1, 1, 1, 1}, {0.1}), doubles({1, 1, 1, 1}, {3})}).as<double>()[0], std::fma(0.1, 3.0, 0.0));
+  EXPECT_EQ(eval("Conv", {doubles({1, 1, 1, 1}, {0.1}), doubles({1, 1, 1, 1}, {3})}).as<double>()[0],
+            std::fma(0.1, 3.0, 0.0));
 }
 
 TEST(Conv, InferenceWithSymbols) {
   const Tensor w = floats({8, 3, 3, 3}, Floats(216));
   const Type image = dims(DType::f32, {"N", "3", "H", "32"});
-  EXPECT_EQ(inferred("Conv", {image, w}, {{"pads", ints({1, 1, 1, 1})}}), to_string(dims(DType::f32, {"N", "8", "H", "32"})));
+  EXPECT_EQ(inferred("Conv", {image, w}, {{"pads", ints({1, 1, 1, 1})}}),
+            to_string(dims(DType::f32, {"N", "8", "H", "32"})));
   EXPECT_EQ(inferred("Conv", {image, w}, {{"auto_pad", text("SAME_UPPER")}, {"strides", ints({2, 2})}}),
             to_string(dims(DType::f32, {"N", "8", "?", "16"})));
-  EXPECT_EQ(inferred("Conv", {Type{DType::f32, std::nullopt, nullptr}, w}), to_string(dims(DType::f32, {"?", "8", "?", "?"})));
+  EXPECT_EQ(inferred("Conv", {Type{DType::f32, std::nullopt, nullptr}, w}),
+            to_string(dims(DType::f32, {"?", "8", "?", "?"})));
 }
 
 TEST(Conv, Refusals) {
@@ -101,7 +107,8 @@ TEST(ConvTranspose, SpreadsThePixels) {
 
 TEST(ConvTranspose, IsTheGradientOfConv) {
   // <conv(x, w), y> = <x, conv_transpose(y, w)> for integers held in float, exactly.
-  const Attrs attrs{{"strides", ints({2, 1})}, {"pads", ints({1, 0, 0, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
+  const Attrs attrs{
+      {"strides", ints({2, 1})}, {"pads", ints({1, 0, 0, 1})}, {"dilations", ints({1, 2})}, {"group", number(2)}};
   const auto whole = [](const Shape& s, uint32_t seed) {
     Tensor t = random_bytes(DType::s8, s, seed);
     Floats v;
@@ -123,12 +130,16 @@ TEST(ConvTranspose, OutputShapeAndPadding) {
   const Tensor x = floats({1, 1, 1, 3}, {1, 2, 3}), w = floats({1, 1, 1, 3}, {1, 1, 1});
   const Attrs two{{"strides", ints({1, 2})}};
   EXPECT_EQ(eval("ConvTranspose", {x, w}, two).shape(), (Shape{1, 1, 1, 7}));
-  EXPECT_EQ(eval("ConvTranspose", {x, w}, {{"strides", ints({1, 2})}, {"output_padding", ints({0, 1})}}).shape(), (Shape{1, 1, 1, 8}));
-  EXPECT_EQ(eval("ConvTranspose", {x, w}, {{"strides", ints({1, 2})}, {"output_shape", ints({1, 6})}, {"auto_pad", text("SAME_UPPER")}}).to_f32(),
+  EXPECT_EQ(eval("ConvTranspose", {x, w}, {{"strides", ints({1, 2})}, {"output_padding", ints({0, 1})}}).shape(),
+            (Shape{1, 1, 1, 8}));
+  EXPECT_EQ(eval("ConvTranspose", {x, w},
+                 {{"strides", ints({1, 2})}, {"output_shape", ints({1, 6})}, {"auto_pad", text("SAME_UPPER")}})
+                .to_f32(),
             (Floats{1, 1, 3, 2, 5, 3}));
   EXPECT_EQ(eval("ConvTranspose", {x, w}, {{"strides", ints({1, 2})}, {"auto_pad", text("SAME_LOWER")}}).to_f32(),
             (Floats{1, 3, 2, 5, 3, 3}));
-  EXPECT_EQ(inferred("ConvTranspose", {dims(DType::f32, {"N", "1", "1", "W"}), w}, two), to_string(dims(DType::f32, {"N", "1", "1", "?"})));
+  EXPECT_EQ(inferred("ConvTranspose", {dims(DType::f32, {"N", "1", "1", "W"}), w}, two),
+            to_string(dims(DType::f32, {"N", "1", "1", "?"})));
 }
 
 }  // namespace

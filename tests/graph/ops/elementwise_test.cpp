@@ -21,7 +21,8 @@ TEST(Unary, Functions) {
 }
 
 TEST(Unary, NegRefusesUnsigned) {
-  EXPECT_EQ(refusal("Neg", {bytes({1}, {1})}), "test.onnx: node 'n' (Neg): input 0 has element type uint8; expected a signed type");
+  EXPECT_EQ(refusal("Neg", {bytes({1}, {1})}),
+            "test.onnx: node 'n' (Neg): input 0 has element type uint8; expected a signed type");
 }
 
 TEST(Arithmetic, BroadcastsAsNumpyDoes) {
@@ -38,7 +39,8 @@ TEST(Arithmetic, InferenceBroadcastsSymbols) {
   EXPECT_EQ(inferred("Add", {t({"N", "1", "?"}), t({"4", "5"})}), to_string(t({"N", "4", "5"})));
   EXPECT_EQ(inferred("Add", {t({"N"}), t({"N"})}), to_string(t({"N"})));
   EXPECT_EQ(inferred("Add", {t({"N"}), t({"M"})}), to_string(t({"?"})));
-  EXPECT_EQ(inferred("Add", {Type{DType::f32, std::nullopt, nullptr}, t({"M"})}), to_string(Type{DType::f32, std::nullopt, nullptr}));
+  EXPECT_EQ(inferred("Add", {Type{DType::f32, std::nullopt, nullptr}, t({"M"})}),
+            to_string(Type{DType::f32, std::nullopt, nullptr}));
   EXPECT_EQ(refusal("Add", {floats({1}, {1}), longs({1}, {1})}),
             "test.onnx: node 'n' (Add): inputs 0 and 1 have element types float32 and int64; expected one type");
 }
@@ -46,7 +48,8 @@ TEST(Arithmetic, InferenceBroadcastsSymbols) {
 TEST(Arithmetic, IntegersWrapAndDivisionTruncates) {
   EXPECT_EQ(eval("Add", {bytes({1}, {250}), bytes({1}, {10})}).to_s64(), (Ints{4}));
   EXPECT_EQ(eval("Mul", {ints32({1}, {1 << 30}), ints32({1}, {4})}).to_s64(), (Ints{0}));
-  EXPECT_EQ(eval("Div", {longs({4}, {-7, 7, 5, INT64_MIN}), longs({4}, {2, -2, 0, -1})}).to_s64(), (Ints{-3, -3, 0, INT64_MIN}));
+  EXPECT_EQ(eval("Div", {longs({4}, {-7, 7, 5, INT64_MIN}), longs({4}, {2, -2, 0, -1})}).to_s64(),
+            (Ints{-3, -3, 0, INT64_MIN}));
 }
 
 TEST(Arithmetic, SixteenBitFloatsRoundOnce) {
@@ -82,7 +85,8 @@ TEST(QuantizedArithmetic, FollowsTheFormulas) {
 
 TEST(QuantizedArithmetic, ClipIsAClampInQuanta) {
   const Quantized a = quantized(bytes({3}, {0, 50, 255}), 0.1f, 0), b = quantized(bytes({1}, {0}), 0.1f, 0);
-  const Tensor y = eval("Add", {a, b}, {{"act", text("clip")}, {"act_min", 1.0f}, {"act_max", 6.0f}}, {DType::u8, {{0.1f}, {0}, -1}});
+  const Tensor y =
+      eval("Add", {a, b}, {{"act", text("clip")}, {"act_min", 1.0f}, {"act_max", 6.0f}}, {DType::u8, {{0.1f}, {0}, -1}});
   EXPECT_EQ(y.to_s64(), (Ints{10, 50, 60}));
 }
 
@@ -110,8 +114,10 @@ TEST(Mod, SignFollowsTheDivisorUnlessFmod) {
 }
 
 TEST(Bits, ShiftAndCombine) {
-  EXPECT_EQ(eval("BitShift", {bytes({3}, {1, 255, 1}), bytes({3}, {3, 4, 9})}, {{"direction", text("LEFT")}}).to_s64(), (Ints{8, 240, 0}));
-  EXPECT_EQ(eval("BitShift", {bytes({2}, {16, 1}), bytes({2}, {3, 1})}, {{"direction", text("RIGHT")}}).to_s64(), (Ints{2, 0}));
+  EXPECT_EQ(eval("BitShift", {bytes({3}, {1, 255, 1}), bytes({3}, {3, 4, 9})}, {{"direction", text("LEFT")}}).to_s64(),
+            (Ints{8, 240, 0}));
+  EXPECT_EQ(eval("BitShift", {bytes({2}, {16, 1}), bytes({2}, {3, 1})}, {{"direction", text("RIGHT")}}).to_s64(),
+            (Ints{2, 0}));
   EXPECT_EQ(eval("BitwiseAnd", {bytes({1}, {12}), bytes({1}, {10})}).to_s64(), (Ints{8}));
   EXPECT_EQ(eval("BitwiseOr", {bytes({1}, {12}), bytes({1}, {10})}).to_s64(), (Ints{14}));
   EXPECT_EQ(eval("BitwiseXor", {bytes({1}, {12}), bytes({1}, {10})}).to_s64(), (Ints{6}));

@@ -27,7 +27,8 @@ TEST(OpList, EveryOperatorInfersAndEvaluates) {
 TEST(OpList, SchemasAreWellFormed) {
   for (const OpDef* op : all_ops()) {
     std::set<std::string_view> attrs;
-    for (const AttrSchema& a : op->attrs) EXPECT_TRUE(attrs.insert(a.name).second) << op->name << " has " << a.name << " twice";
+    for (const AttrSchema& a : op->attrs)
+      EXPECT_TRUE(attrs.insert(a.name).second) << op->name << " has " << a.name << " twice";
     for (size_t i = 0; i + 1 < op->inputs.size(); ++i) EXPECT_FALSE(op->inputs[i].variadic) << op->name;
   }
 }

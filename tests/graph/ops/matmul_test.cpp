@@ -33,7 +33,8 @@ TEST(MatMul, IsOneFmaChainOverK) {
 TEST(MatMul, Inference) {
   EXPECT_EQ(inferred("MatMul", {dims(DType::f32, {"B", "T", "64"}), dims(DType::f32, {"64", "32"})}),
             to_string(dims(DType::f32, {"B", "T", "32"})));
-  EXPECT_EQ(inferred("MatMul", {dims(DType::f32, {"64"}), dims(DType::f32, {"B", "64", "M"})}), to_string(dims(DType::f32, {"B", "M"})));
+  EXPECT_EQ(inferred("MatMul", {dims(DType::f32, {"64"}), dims(DType::f32, {"B", "64", "M"})}),
+            to_string(dims(DType::f32, {"B", "M"})));
   EXPECT_EQ(refusal("MatMul", {floats({1, 2}, {1, 2}), floats({3, 1}, {1, 2, 3})}),
             "test.onnx: node 'n' (MatMul): inner dimensions disagree: 2 and 3");
 }
@@ -44,12 +45,14 @@ TEST(Gemm, TransposesScalesAndAdds) {
   const Tensor at = floats({3, 2}, {1, 4, 2, 5, 3, 6}), bt = floats({2, 3}, {1, 0, 1, 0, 1, 1});
   EXPECT_EQ(eval("Gemm", {at, bt}, {{"transA", number(1)}, {"transB", number(1)}}).to_f32(), (Floats{4, 5, 10, 11}));
   EXPECT_EQ(eval("Gemm", {a, b, floats({2}, {10, 20})}).to_f32(), (Floats{14, 25, 20, 31}));
-  EXPECT_EQ(eval("Gemm", {a, b, floats({2, 1}, {10, 20})}, {{"alpha", 2.0f}, {"beta", 0.5f}}).to_f32(), (Floats{13, 15, 30, 32}));
+  EXPECT_EQ(eval("Gemm", {a, b, floats({2, 1}, {10, 20})}, {{"alpha", 2.0f}, {"beta", 0.5f}}).to_f32(),
+            (Floats{13, 15, 30, 32}));
   EXPECT_EQ(eval("Gemm", {a, b, floats({}, {1})}).to_f32(), (Floats{5, 6, 11, 12}));
 }
 
 TEST(Gemm, Inference) {
-  EXPECT_EQ(inferred("Gemm", {dims(DType::f32, {"N", "64"}), dims(DType::f32, {"10", "64"}), dims(DType::f32, {"10"})}, {{"transB", number(1)}}),
+  EXPECT_EQ(inferred("Gemm", {dims(DType::f32, {"N", "64"}), dims(DType::f32, {"10", "64"}), dims(DType::f32, {"10"})},
+                     {{"transB", number(1)}}),
             to_string(dims(DType::f32, {"N", "10"})));
   EXPECT_EQ(refusal("Gemm", {floats({1, 2, 1}, {1, 2}), floats({1, 1}, {1})}),
             "test.onnx: node 'n' (Gemm): input 0 has shape [1,2,1]; expected rank 2");
@@ -62,7 +65,8 @@ TEST(Einsum, NamesItsAxes) {
   EXPECT_EQ(eval("Einsum", {a}, {{"equation", text("ii")}}).to_f32(), (Floats{5}));
   EXPECT_EQ(eval("Einsum", {a}, {{"equation", text("ij->i")}}).to_f32(), (Floats{3, 7}));
   EXPECT_EQ(eval("Einsum", {a, b}, {{"equation", text("...j, ...j -> ...")}}).to_f32(), (Floats{17, 53}));
-  EXPECT_EQ(inferred("Einsum", {dims(DType::f32, {"B", "T", "8"}), dims(DType::f32, {"8", "H"})}, {{"equation", text("bti,ih->bth")}}),
+  EXPECT_EQ(inferred("Einsum", {dims(DType::f32, {"B", "T", "8"}), dims(DType::f32, {"8", "H"})},
+                     {{"equation", text("bti,ih->bth")}}),
             to_string(dims(DType::f32, {"B", "T", "H"})));
   EXPECT_EQ(refusal("Einsum", {a}, {{"equation", text("ij,jk->ik")}}),
             "test.onnx: node 'n' (Einsum): equation 'ij,jk->ik' has 2 operands; expected 1");

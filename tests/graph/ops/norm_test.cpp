@@ -7,11 +7,20 @@ namespace {
 
 TEST(BatchNormalization, IsOneFactorAChannel) {
   const Tensor x = floats({1, 2, 1, 2}, {1, 2, 3, 4});
-  const Tensor y = eval("BatchNormalization", {x, floats({2}, {2, 3}), floats({2}, {0.5f, 1}), floats({2}, {1, 3}), floats({2}, {4, 9})},
-                        {{"epsilon", 0.0f}});
+  const Tensor y =
+      eval("BatchNormalization", {x, floats({2}, {2, 3}), floats({2}, {0.5f, 1}), floats({2}, {1, 3}), floats({2}, {4, 9})},
+           {{"epsilon", 0.0f}});
   EXPECT_EQ(y.to_f32(), (Floats{0.5f, 1.5f, 1, 2}));
-  EXPECT_EQ(refusal("BatchNormalization", {x, floats({3}, {1, 1, 1}), floats({2}, {0, 0}), floats({2}, {0, 0}), floats({2}, {1, 1})}),
+  EXPECT_EQ(refusal("BatchNormalization",
+                    {x, floats({3}, {1, 1, 1}), floats({2}, {0, 0}), floats({2}, {0, 0}), floats({2}, {1, 1})}),
             "test.onnx: node 'n' (BatchNormalization): channels and the size of a per-channel input disagree: 3 and 2");
+}
+
+TEST(BatchNormalization, StatisticsMayBeOfAnotherFloatType) {
+  const Tensor half = halves({1}, {2}), zero = halves({1}, {0}), one = floats({1}, {1});
+  const Attrs exact{{"epsilon", 0.0f}};
+  EXPECT_EQ(eval("BatchNormalization", {floats({1, 1}, {3}), half, zero, zero, one}, exact).dtype(), DType::f32);
+  EXPECT_EQ(eval("BatchNormalization", {halves({1, 1}, {3}), half, zero, zero, one}, exact).dtype(), DType::f16);
 }
 
 // mean, variance, inv as norm.cpp says, all sums in 16 lanes.
@@ -31,7 +40,9 @@ TEST(LayerNormalization, NormalisesTheTail) {
   const auto out = eval_all("LayerNormalization", {x, scale, bias}, {}, 3);
   const Floats all = x.to_f32(), s = scale.to_f32(), b = bias.to_f32();
   for (size_t r = 0; r < 2; ++r) {
-    const Floats want = normalized(Floats(all.begin() + static_cast<std::ptrdiff_t>(r * 40), all.begin() + static_cast<std::ptrdiff_t>(r * 40 + 40)), 1e-5f);
+    const Floats want = normalized(
+        Floats(all.begin() + static_cast<std::ptrdiff_t>(r * 40), all.begin() + static_cast<std::ptrdiff_t>(r * 40 + 40)),
+        1e-5f);
     for (size_t i = 0; i < 40; ++i) EXPECT_EQ(out[0].as<float>()[r * 40 + i], want[i] * s[i] + b[i]);
   }
   EXPECT_EQ(out[1].shape(), (Shape{2, 1}));
@@ -67,11 +78,13 @@ TEST(RmsNormalization, LeavesTheMean) {
 
 TEST(LpNormalization, DividesByTheNormAlongAnAxis) {
   EXPECT_EQ(eval("LpNormalization", {floats({2, 2}, {3, 4, 0, 0})}).to_f32(), (Floats{3.0f / 5, 4.0f / 5, 0, 0}));
-  EXPECT_EQ(eval("LpNormalization", {floats({2, 1}, {1, -3})}, {{"axis", number(0)}, {"p", number(1)}}).to_f32(), (Floats{0.25f, -0.75f}));
+  EXPECT_EQ(eval("LpNormalization", {floats({2, 1}, {1, -3})}, {{"axis", number(0)}, {"p", number(1)}}).to_f32(),
+            (Floats{0.25f, -0.75f}));
 }
 
 TEST(Lrn, LooksAtNeighbouringChannels) {
-  const Tensor y = eval("LRN", {floats({1, 3, 1, 1}, {1, 2, 3})}, {{"size", number(3)}, {"alpha", 3.0f}, {"beta", 1.0f}, {"bias", 1.0f}});
+  const Tensor y =
+      eval("LRN", {floats({1, 3, 1, 1}, {1, 2, 3})}, {{"size", number(3)}, {"alpha", 3.0f}, {"beta", 1.0f}, {"bias", 1.0f}});
   expect_near(y, {1.0f / 6, 2.0f / 15, 3.0f / 14});
 }
 

@@ -19,15 +19,21 @@
 
 namespace octet::graph::test {
 
-inline Tensor floats(const Shape& shape, const std::vector<float>& values) { return Tensor::of<float>(DType::f32, shape, values); }
-inline Tensor bytes(const Shape& shape, const std::vector<uint8_t>& values) { return Tensor::of<uint8_t>(DType::u8, shape, values); }
+inline Tensor floats(const Shape& shape, const std::vector<float>& values) {
+  return Tensor::of<float>(DType::f32, shape, values);
+}
+inline Tensor bytes(const Shape& shape, const std::vector<uint8_t>& values) {
+  return Tensor::of<uint8_t>(DType::u8, shape, values);
+}
 inline Tensor signed_bytes(const Shape& shape, const std::vector<int8_t>& values) {
   return Tensor::of<int8_t>(DType::s8, shape, values);
 }
 inline Tensor bools(const Shape& shape, const std::vector<uint8_t>& values) {
   return Tensor::of<uint8_t>(DType::boolean, shape, values);
 }
-inline Tensor longs(const Shape& shape, const std::vector<int64_t>& values) { return Tensor::of<int64_t>(DType::s64, shape, values); }
+inline Tensor longs(const Shape& shape, const std::vector<int64_t>& values) {
+  return Tensor::of<int64_t>(DType::s64, shape, values);
+}
 inline Tensor ints32(const Shape& shape, const std::vector<int32_t>& values) {
   return Tensor::of<int32_t>(DType::s32, shape, values);
 }
@@ -92,7 +98,8 @@ inline void expect_foretold(const Type& type, const Tensor& t, const std::string
   ASSERT_EQ(type.dims->size(), t.shape().size()) << op << " inferred " << to_string(type);
   for (size_t i = 0; i < t.shape().size(); ++i) {
     const Dim& d = (*type.dims)[i];
-    EXPECT_TRUE(!d.known() || d.value == t.shape()[i]) << op << " inferred " << to_string(type) << ", gave " << octet::to_string(t.shape());
+    EXPECT_TRUE(!d.known() || d.value == t.shape()[i])
+        << op << " inferred " << to_string(type) << ", gave " << octet::to_string(t.shape());
   }
 }
 
@@ -112,7 +119,8 @@ inline std::vector<Tensor> eval_all(const std::string& op, const std::vector<Ope
   }
   return out;
 }
-inline Tensor eval(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {}, const Result& result = {}) {
+inline Tensor eval(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {},
+                   const Result& result = {}) {
   return eval_all(op, operands, attrs, 1, result)[0];
 }
 
@@ -120,14 +128,17 @@ inline Tensor eval(const std::string& op, const std::vector<Operand>& operands, 
 inline Type dims(DType dtype, const std::vector<std::string>& names) {
   std::vector<Dim> list;
   for (const std::string& n : names) {
-    if (n == "?") list.emplace_back();
-    else if (n.find_first_not_of("0123456789") == std::string::npos) list.emplace_back(std::stoll(n));
-    else list.emplace_back(n);
+    if (n == "?")
+      list.emplace_back();
+    else if (n.find_first_not_of("0123456789") == std::string::npos)
+      list.emplace_back(std::stoll(n));
+    else
+      list.emplace_back(n);
   }
   return {dtype, list, nullptr};
 }
-inline std::string inferred(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {}, size_t outputs = 1,
-                            size_t which = 0) {
+inline std::string inferred(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {},
+                            size_t outputs = 1, size_t which = 0) {
   Graph g;
   return to_string(detail::build(g, op, operands, attrs, outputs, {})->output(which)->type());
 }
@@ -141,7 +152,8 @@ inline std::string message_of(const std::function<void()>& f) {
   }
   return {};
 }
-inline std::string refusal(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {}, size_t outputs = 1) {
+inline std::string refusal(const std::string& op, const std::vector<Operand>& operands, const Attrs& attrs = {},
+                           size_t outputs = 1) {
   return message_of([&] { eval_all(op, operands, attrs, outputs); });
 }
 

@@ -10,7 +10,8 @@ const Tensor kImage = floats({1, 1, 3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
 
 TEST(MaxPool, TakesTheLargestOfTheWindow) {
   EXPECT_EQ(eval("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}}).to_f32(), (Floats{5, 6, 8, 9}));
-  EXPECT_EQ(eval("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}, {"strides", ints({2, 2})}, {"ceil_mode", number(1)}}).to_f32(),
+  EXPECT_EQ(eval("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}, {"strides", ints({2, 2})}, {"ceil_mode", number(1)}})
+                .to_f32(),
             (Floats{5, 6, 8, 9}));
   EXPECT_EQ(eval("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}, {"strides", ints({2, 2})}}).to_f32(), (Floats{5}));
   EXPECT_EQ(eval("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}, {"dilations", ints({2, 2})}}).to_f32(), (Floats{9}));
@@ -18,9 +19,12 @@ TEST(MaxPool, TakesTheLargestOfTheWindow) {
 
 TEST(MaxPool, PaddingNeverWins) {
   const Tensor x = floats({1, 1, 1, 2}, {-5, -7});
-  EXPECT_EQ(eval("MaxPool", {x}, {{"kernel_shape", ints({1, 2})}, {"pads", ints({0, 1, 0, 1})}}).to_f32(), (Floats{-5, -5, -7}));
-  EXPECT_EQ(eval("MaxPool", {signed_bytes({1, 1, 1, 2}, {-5, -7})}, {{"kernel_shape", ints({1, 2})}, {"pads", ints({0, 1, 0, 0})}}).to_s64(),
-            (Ints{-5, -5}));
+  EXPECT_EQ(eval("MaxPool", {x}, {{"kernel_shape", ints({1, 2})}, {"pads", ints({0, 1, 0, 1})}}).to_f32(),
+            (Floats{-5, -5, -7}));
+  EXPECT_EQ(
+      eval("MaxPool", {signed_bytes({1, 1, 1, 2}, {-5, -7})}, {{"kernel_shape", ints({1, 2})}, {"pads", ints({0, 1, 0, 0})}})
+          .to_s64(),
+      (Ints{-5, -5}));
 }
 
 TEST(MaxPool, NaNLosesAgainstWhatFollows) {
@@ -30,7 +34,8 @@ TEST(MaxPool, NaNLosesAgainstWhatFollows) {
 }
 
 TEST(MaxPool, GivesIndices) {
-  const std::vector<Tensor> out = eval_all("MaxPool", {floats({1, 2, 2, 2}, {1, 2, 2, 0, 5, 4, 3, 2})}, {{"kernel_shape", ints({2, 2})}}, 2);
+  const std::vector<Tensor> out =
+      eval_all("MaxPool", {floats({1, 2, 2, 2}, {1, 2, 2, 0, 5, 4, 3, 2})}, {{"kernel_shape", ints({2, 2})}}, 2);
   EXPECT_EQ(out[0].to_f32(), (Floats{2, 5}));
   EXPECT_EQ(out[1].to_s64(), (Ints{1, 4}));  // the first of equals
   const auto column_major = eval_all("MaxPool", {kImage}, {{"kernel_shape", ints({2, 2})}, {"storage_order", number(1)}}, 2);
@@ -53,7 +58,8 @@ TEST(AveragePool, CountsThePaddingWhenAsked) {
 
 TEST(AveragePool, CeilModeDividesByWhatLiesInThePaddedImage) {
   const Tensor x = floats({1, 1, 5}, {1, 2, 3, 4, 5});
-  const Attrs attrs{{"kernel_shape", ints({3})}, {"strides", ints({3})}, {"ceil_mode", number(1)}, {"count_include_pad", number(1)}};
+  const Attrs attrs{
+      {"kernel_shape", ints({3})}, {"strides", ints({3})}, {"ceil_mode", number(1)}, {"count_include_pad", number(1)}};
   EXPECT_EQ(eval("AveragePool", {x}, attrs).to_f32(), (Floats{2, 4.5f}));
 }
 
@@ -73,7 +79,8 @@ TEST(GlobalPools, LookAtTheWholeImage) {
   EXPECT_EQ(eval("GlobalAveragePool", {kImage}).to_f32(), (Floats{5}));
   EXPECT_EQ(eval("GlobalMaxPool", {kImage}).to_f32(), (Floats{9}));
   EXPECT_EQ(eval("GlobalLpPool", {floats({1, 1, 2}, {3, 4})}).to_f32(), (Floats{5}));
-  EXPECT_EQ(inferred("GlobalAveragePool", {dims(DType::f32, {"N", "C", "H", "?"})}), to_string(dims(DType::f32, {"N", "C", "1", "1"})));
+  EXPECT_EQ(inferred("GlobalAveragePool", {dims(DType::f32, {"N", "C", "H", "?"})}),
+            to_string(dims(DType::f32, {"N", "C", "1", "1"})));
 }
 
 TEST(GlobalPools, SumInRowMajorOrder) {
@@ -95,11 +102,13 @@ TEST(GlobalPools, QuantizedAverage) {
 
 TEST(LpPool, IsTheNormOfTheWindow) {
   EXPECT_EQ(eval("LpPool", {floats({1, 1, 2}, {3, -4})}, {{"kernel_shape", ints({2})}}).to_f32(), (Floats{5}));
-  EXPECT_EQ(eval("LpPool", {floats({1, 1, 2}, {3, -4})}, {{"kernel_shape", ints({2})}, {"p", number(1)}}).to_f32(), (Floats{7}));
+  EXPECT_EQ(eval("LpPool", {floats({1, 1, 2}, {3, -4})}, {{"kernel_shape", ints({2})}, {"p", number(1)}}).to_f32(),
+            (Floats{7}));
 }
 
 TEST(Pools, Inference) {
-  EXPECT_EQ(inferred("MaxPool", {dims(DType::f32, {"N", "3", "H", "8"})}, {{"kernel_shape", ints({3, 3})}, {"pads", ints({1, 1, 1, 1})}}),
+  EXPECT_EQ(inferred("MaxPool", {dims(DType::f32, {"N", "3", "H", "8"})},
+                     {{"kernel_shape", ints({3, 3})}, {"pads", ints({1, 1, 1, 1})}}),
             to_string(dims(DType::f32, {"N", "3", "H", "8"})));
   EXPECT_EQ(refusal("MaxPool", {kImage}, {{"kernel_shape", ints({2})}}),
             "test.onnx: node 'n' (MaxPool): kernel_shape has 1 entries; expected 2");

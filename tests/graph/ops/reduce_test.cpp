@@ -17,7 +17,9 @@ TEST(Reduce, AxesKeepdimsAndDefaults) {
 }
 
 TEST(Reduce, Kinds) {
-  const auto reduce = [](const char* op) { return eval(op, {kMatrix, longs({1}, {1})}, {{"keepdims", number(0)}}).to_f32(); };
+  const auto reduce = [](const char* op) {
+    return eval(op, {kMatrix, longs({1}, {1})}, {{"keepdims", number(0)}}).to_f32();
+  };
   EXPECT_EQ(reduce("ReduceMean"), (Floats{2, 5}));
   EXPECT_EQ(reduce("ReduceMax"), (Floats{3, 6}));
   EXPECT_EQ(reduce("ReduceMin"), (Floats{1, 4}));
@@ -52,8 +54,10 @@ TEST(Reduce, IntegersAndEmptySets) {
 TEST(Reduce, Inference) {
   const Type x = dims(DType::f32, {"N", "3", "?"});
   EXPECT_EQ(inferred("ReduceMean", {x, longs({1}, {2})}), to_string(dims(DType::f32, {"N", "3", "1"})));
-  EXPECT_EQ(inferred("ReduceMean", {x, longs({1}, {1})}, {{"keepdims", number(0)}}), to_string(dims(DType::f32, {"N", "?"})));
-  EXPECT_EQ(inferred("ReduceMean", {x, dims(DType::s64, {"2"})}, {{"keepdims", number(0)}}), to_string(dims(DType::f32, {"?"})));
+  EXPECT_EQ(inferred("ReduceMean", {x, longs({1}, {1})}, {{"keepdims", number(0)}}),
+            to_string(dims(DType::f32, {"N", "?"})));
+  EXPECT_EQ(inferred("ReduceMean", {x, dims(DType::s64, {"2"})}, {{"keepdims", number(0)}}),
+            to_string(dims(DType::f32, {"?"})));
   EXPECT_EQ(refusal("ReduceMean", {kMatrix, longs({1}, {2})}),
             "test.onnx: node 'n' (ReduceMean): axis 2 is out of range; expected -2 to 1 for rank 2");
 }
@@ -61,7 +65,8 @@ TEST(Reduce, Inference) {
 TEST(ArgMax, FirstOrLastOfEquals) {
   const Tensor x = floats({2, 3}, {1, 3, 3, 2, 2, 0});
   EXPECT_EQ(eval("ArgMax", {x}, {{"axis", number(1)}}).to_s64(), (Ints{1, 0}));
-  EXPECT_EQ(eval("ArgMax", {x}, {{"axis", number(1)}, {"select_last_index", number(1)}, {"keepdims", number(0)}}).to_s64(), (Ints{2, 1}));
+  EXPECT_EQ(eval("ArgMax", {x}, {{"axis", number(1)}, {"select_last_index", number(1)}, {"keepdims", number(0)}}).to_s64(),
+            (Ints{2, 1}));
   EXPECT_EQ(eval("ArgMin", {x}).to_s64(), (Ints{0, 1, 1}));
 }
 
@@ -79,7 +84,8 @@ TEST(Softmax, FollowsTheFormula) {
 
 TEST(Softmax, AlongAnyAxis) {
   const Tensor x = random_floats({2, 5, 3}, 8);
-  const Tensor turned = eval("Transpose", {eval("Softmax", {eval("Transpose", {x}, {{"perm", ints({0, 2, 1})}})})}, {{"perm", ints({0, 2, 1})}});
+  const Tensor turned = eval("Transpose", {eval("Softmax", {eval("Transpose", {x}, {{"perm", ints({0, 2, 1})}})})},
+                             {{"perm", ints({0, 2, 1})}});
   EXPECT_EQ(eval("Softmax", {x}, {{"axis", number(1)}}).to_f32(), turned.to_f32());
   expect_near(eval("LogSoftmax", {floats({3}, {1, 2, 3})}), {-2.4076059f, -1.4076059f, -0.4076059f});
   EXPECT_EQ(eval("Hardmax", {floats({2, 3}, {1, 3, 3, 0, -1, -2})}).to_f32(), (Floats{0, 1, 0, 1, 0, 0}));
@@ -92,7 +98,8 @@ TEST(Order, TopK) {
   EXPECT_EQ(largest[1].to_s64(), (Ints{1, 2, 0, 2}));
   const auto smallest = eval_all("TopK", {x, longs({1}, {1})}, {{"axis", number(0)}, {"largest", number(0)}}, 2);
   EXPECT_EQ(smallest[0].to_f32(), (Floats{1, 4, 4, 2}));
-  EXPECT_EQ(refusal("TopK", {x, longs({1}, {5})}), "test.onnx: node 'n' (TopK): K is 5; expected at most 4, the size of the axis");
+  EXPECT_EQ(refusal("TopK", {x, longs({1}, {5})}),
+            "test.onnx: node 'n' (TopK): K is 5; expected at most 4, the size of the axis");
 }
 
 TEST(Order, CumSum) {

@@ -1,4 +1,6 @@
 // normalise_products, normalise_pools, fold_batch_norm, fold_scale_bias, fold_pad.
+#include <functional>
+
 #include "tests/graph/passes/rewriting.h"
 
 namespace octet::graph::test {
@@ -7,6 +9,50 @@ namespace {
 using Ints = std::vector<int64_t>;
 
 Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) { return b.graph.add_constant(random_floats(shape, seed)); }
+
+TEST(PromoteHalf, TheInterfaceKeepsItsTypeAndTheInsideIsFloat) {
+  Builder b;
+  Value* x = b.input("x", {1, 2, 4, 4}, DType::f16);
+  Value* w = b.op("Cast", {random_constant(b, {3, 2, 1, 1}, 1)}, {{"to", int64_t{10}}});
+  b.output(b.op("Relu", {b.op("Conv", {x, w})}));
+  verify(b.graph);
+  Tensor in(DType::f16, {1, 2, 4, 4});
+  for (int i = 0; i < 32; ++i) in.mutable_as<uint16_t>()[i] = float_to_half(0.1f * static_cast<float>(i) - 1);
+  const Tensor before = run_reference(b.graph, std::vector<Tensor>{in})[0];
+  optimize(b.graph);
+  const Tensor after = run_reference(b.graph, std::vector<Tensor>{in})[0];
+  EXPECT_EQ(op_names(b.graph), (Names{"Cast", "octet.Conv", "Cast"}));
+  EXPECT_EQ(after.dtype(), DType::f16);
+  EXPECT_LE(largest_difference(before, after), 4e-3);
+}
+
+TEST(FuseActivations, SpelledOutActivations) {
+  const auto relu6 = [](Builder& b, Value* x) { return b.op("Clip", {b.op("Add", {x, b.scalar(3)}), b.scalar(0), b.scalar(6)}); };
+  const auto sixth = [](Builder& b, Value* v) { return b.op("Div", {v, b.scalar(6)}); };
+  const std::vector<std::pair<std::string, std::function<Value*(Builder&, Value*)>>> cases = {
+      {"Swish", [](Builder& b, Value* x) { return b.op("Mul", {b.op("Sigmoid", {x}), x}); }},
+      {"HardSigmoid", [&](Builder& b, Value* x) { return sixth(b, relu6(b, x)); }},
+      {"HardSigmoid", [&](Builder& b, Value* x) { return b.op("Mul", {b.scalar(1.0f / 6), relu6(b, x)}); }},
+      {"HardSwish", [&](Builder& b, Value* x) { return b.op("Mul", {x, sixth(b, relu6(b, x))}); }},
+      {"HardSwish", [&](Builder& b, Value* x) { return sixth(b, b.op("Mul", {x, relu6(b, x)})); }},
+  };
+  for (const auto& [op, build] : cases) {
+    Builder b;
+    b.output(build(b, b.input("x", {64})));
+    EXPECT_LE(difference_after(b.graph, {fuse_activations}), op == "Swish" ? 0 : kFloatTolerance) << op;
+    EXPECT_EQ(op_names(b.graph), Names{op});
+  }
+}
+
+TEST(FuseActivations, AGateUsedElsewhereOrOfAnotherValueStays) {
+  Builder b;
+  Value* x = b.input("x", {64});
+  Value* gate = b.op("Sigmoid", {x});
+  b.output(b.op("Mul", {x, gate}));
+  b.output(gate);
+  b.output(b.op("Mul", {b.input("y", {64}), b.op("Sigmoid", {x})}));
+  EXPECT_EQ(fuse_activations(b.graph), 0);
+}
 
 TEST(NormaliseProducts, ConvGetsExplicitAttributes) {
   for (const char* mode : {"SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"}) {

@@ -55,7 +55,16 @@ TEST(AssignLayouts, ConsumersShareOneReorderAValue) {
   b.output(b.op("Transpose", {y}, {{"perm", Ints{0, 2, 3, 1}}}));
   EXPECT_EQ(difference_after_layouts(b), 0);
   const Names names = op_names(b.graph);
-  EXPECT_EQ(std::count(names.begin(), names.end(), "octet.Reorder"), 4) << "the input, y, and two outputs";
+  EXPECT_EQ(std::count(names.begin(), names.end(), "octet.Reorder"), 4) << "the input, y for Flatten, and two outputs";
+}
+
+TEST(AssignLayouts, ATransposeToOrFromTheModelsOwnChannelsLastIsFree) {
+  Builder b;
+  Value* x = b.op("Transpose", {b.input("x", {1, 4, 4, 3})}, {{"perm", Ints{0, 3, 1, 2}}});
+  b.output(b.op("Transpose", {b.op("Relu", {conv(b, x, 1, 3)})}, {{"perm", Ints{0, 2, 3, 1}}}));
+  EXPECT_EQ(difference_after_layouts(b), 0);
+  EXPECT_EQ(op_names(b.graph), (Names{"Transpose", "octet.Conv", "Transpose"}));
+  EXPECT_EQ(b.graph.nodes().front()->output()->layout, Layout::channels_last);
 }
 
 TEST(AssignLayouts, AConstantThatVariesOverPixelsKeepsItsConsumerPlain) {

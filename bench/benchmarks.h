@@ -1,0 +1,10 @@
+// The families of micro-benchmarks, registered by main in this order.
+#pragma once
+
+namespace octet::bench {
+
+void register_products();   // product_bench.cpp: convolutions and matrix products
+void register_depthwise();  // depthwise_bench.cpp
+void register_ops();        // ops_bench.cpp: kernels/ops.h
+
+}  // namespace octet::bench

@@ -1,0 +1,89 @@
+// Convolutions and matrix products of well-known networks, 8-bit and float, on every supported ISA, one thread.
+//
+// GOPS counts two operations a multiply-add; peak_% sets it against the arithmetic peak measured in the same run (peak.h). The
+// maddubs peak is the form that sums one k-group at a time, so bins may pass 100 %.
+#include <benchmark/benchmark.h>
+#include <xmmintrin.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "bench/benchmarks.h"
+#include "bench/product_setup.h"
+#include "bench/shapes.h"
+#include "kernels/isa.h"
+#include "kernels/peak.h"
+
+namespace octet::bench {
+namespace {
+
+using kernels::Isa;
+
+double peak_gops(const Isa& isa, bool integer) {
+  static std::map<std::pair<kernels::IsaId, bool>, double> measured;
+  const auto [it, is_new] = measured.try_emplace({isa.id, integer}, 0.0);
+  if (is_new) it->second = kernels::measure_peak_gops(isa, integer);
+  return it->second;
+}
+
+void run_product(benchmark::State& state, const Isa& isa, const NamedShape& named, DType x) {
+  _mm_setcsr(_mm_getcsr() | 0x8040);  // denormals flushed, as in the engine
+  const ProductSetup setup(isa, conv_shape(named), x, named.residual);
+  for (auto _ : state) {
+    setup.run();
+    benchmark::ClobberMemory();
+  }
+  const double operations = setup.operations() * static_cast<double>(state.iterations()) * 1e-9;
+  state.counters["GOPS"] = benchmark::Counter(operations, benchmark::Counter::kIsRate);
+  state.counters["peak_%"] =
+      benchmark::Counter(100 * operations / peak_gops(isa, x == DType::u8), benchmark::Counter::kIsRate);
+  state.SetLabel(setup.conv().name() + "; " + kernels::describe(setup.packed()));
+}
+
+// Packing of a whole network's weights, as at load time.
+void pack_network(benchmark::State& state, const Isa& isa, DType x) {
+  std::vector<std::vector<int8_t>> weights;
+  for (const NamedShape& named : kResNet50) weights.push_back(gaussian_weights(conv_shape(named)));
+  std::vector<std::vector<float>> floats;
+  for (const auto& w : weights) floats.emplace_back(w.begin(), w.end());
+  double count = 0;
+  for (auto _ : state) {
+    for (size_t i = 0; i < kResNet50.size(); ++i)
+      for (int copy = 0; copy < kResNet50[i].count; ++copy) {
+        kernels::ConvWeights given;
+        given.data = x == DType::u8 ? static_cast<const void*>(weights[i].data()) : floats[i].data();
+        given.dtype = x == DType::u8 ? DType::s8 : DType::f32;
+        benchmark::DoNotOptimize(kernels::pack_weights(isa, conv_shape(kResNet50[i]), given));
+        count += static_cast<double>(weights[i].size());
+      }
+  }
+  state.counters["weights/s"] = benchmark::Counter(count, benchmark::Counter::kIsRate);
+}
+
+void add(const Isa& isa, const NamedShape& named, DType x) {
+  const std::string name = "product/" + std::string(x == DType::u8 ? "u8" : "f32") + "/" + std::string(isa.name) + "/" +
+                           std::string(named.network) + "/" + std::string(named.name);
+  benchmark::RegisterBenchmark(name.c_str(), [&isa, &named, x](benchmark::State& state) { run_product(state, isa, named, x); })
+      ->Unit(benchmark::kMicrosecond);
+}
+
+}  // namespace
+
+void register_products() {
+  for (const Isa& isa : kernels::all_isas()) {
+    if (isa.id == kernels::IsaId::reference || !kernels::supported(isa)) continue;
+    for (DType x : {DType::u8, DType::f32}) {
+      if (x == DType::f32 && isa.dot != kernels::DotKind::maddubs) continue;  // floats depend on the vector width alone
+      for (const NamedShape& named : kResNet50) add(isa, named, x);
+      for (const NamedShape& named : kMatrices) add(isa, named, x);
+      const std::string name =
+          "pack/" + std::string(x == DType::u8 ? "u8" : "f32") + "/" + std::string(isa.name) + "/resnet50";
+      benchmark::RegisterBenchmark(name.c_str(), [&isa, x](benchmark::State& state) { pack_network(state, isa, x); })
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
+}
+
+}  // namespace octet::bench

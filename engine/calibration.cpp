@@ -1,0 +1,52 @@
+#include "engine/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/model.h"
+
+namespace octet {
+
+std::map<std::string, CalibrationRange> calibrate(const graph::Graph& graph, const std::vector<std::string>& values,
+                                                  const SampleFeeder& feed, const ModelOptions& model_options,
+                                                  const SessionOptions& session_options) {
+  auto probed = graph.clone();
+  const size_t first = probed->outputs().size();
+  for (const std::string& name : values) {
+    graph::Value* value = probed->find_value(name);
+    if (!value) throw Error(ErrorCode::invalid_argument, graph.file + ": there is no value '" + name + "' to calibrate");
+    probed->add_output(value, "range of " + name);
+  }
+  const Model model = model_from_graph(std::move(probed), model_options);
+  Session session(model, session_options);
+
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  std::vector<CalibrationRange> ranges(values.size(), {kInf, -kInf});
+  size_t samples = 0;
+  for (; feed(samples, session); ++samples) {
+    session.run();
+    for (size_t i = 0; i < values.size(); ++i) {
+      const TensorView view = session.output(first + i);
+      const float* data = view.as<float>();
+      const auto count = element_count(view.shape);
+      float low = ranges[i].min, high = ranges[i].max;
+      float sum = 0;  // 0 * x is NaN where x is not finite
+      for (int64_t k = 0; k < count; ++k) {
+        low = std::min(low, data[k]);
+        high = std::max(high, data[k]);
+        sum += data[k] * 0.0f;
+      }
+      if (std::isnan(sum))
+        throw Error(ErrorCode::invalid_argument, graph.file + ": value '" + values[i] + "' is not finite in calibration sample " +
+                                                     std::to_string(samples) + "; its range cannot be quantized");
+      ranges[i] = {low, high};
+    }
+  }
+  if (samples == 0) throw Error(ErrorCode::invalid_argument, graph.file + ": calibration needs at least one sample");
+  std::map<std::string, CalibrationRange> result;
+  for (size_t i = 0; i < values.size(); ++i) result[values[i]] = ranges[i];
+  return result;
+}
+
+}  // namespace octet

@@ -1,0 +1,241 @@
+// Element-wise operators: binary with scalar, per-channel and same-shape operands; unary in float; tables in u8.
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "engine/lower/bind.h"
+#include "engine/lower/families.h"
+#include "octet/numerics.h"
+
+namespace octet {
+namespace {
+
+using graph::Layout;
+using graph::Node;
+using graph::Value;
+
+// --- binary ------------------------------------------------------------------------------------------------------------
+
+std::optional<kernels::BinaryKind> binary_kind(std::string_view op) {
+  using kernels::BinaryKind;
+  constexpr std::pair<std::string_view, BinaryKind> kKinds[] = {{"Add", BinaryKind::add}, {"Sub", BinaryKind::sub}, {"Mul", BinaryKind::mul},
+                                                                {"Div", BinaryKind::div}, {"Max", BinaryKind::max}, {"Min", BinaryKind::min}};
+  for (const auto& [name, kind] : kKinds)
+    if (name == op) return kind;
+  return std::nullopt;
+}
+
+enum class Broadcast { none, scalar, channel, row, unsupported };
+
+// How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), or one a last-axis position.
+Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
+  const Shape s = small->type().shape();
+  if (s == shape) return Broadcast::none;
+  if (element_count(s) == 1) return Broadcast::scalar;
+  const auto axis = [&](size_t a) {  // all ones but axis `a` of `shape`
+    if (s.size() > shape.size()) return false;
+    const size_t lead = shape.size() - s.size();
+    for (size_t i = 0; i < s.size(); ++i)
+      if (s[i] != (i + lead == a ? shape[a] : 1)) return false;
+    return lead <= a;
+  };
+  if (image) return shape.size() == 4 && axis(1) ? Broadcast::channel : Broadcast::unsupported;
+  return !shape.empty() && axis(shape.size() - 1) ? Broadcast::row : Broadcast::unsupported;
+}
+
+bool any_image(const Node& node) {
+  return node.output()->layout == Layout::channels_last;
+}
+
+// The operand that has the output's shape, or -1.
+int full_operand(const Node& node) {
+  const Shape y = node.output()->type().shape();
+  for (const int i : {0, 1})
+    if (!node.input(static_cast<size_t>(i))->is_constant() && node.input(static_cast<size_t>(i))->type().shape() == y) return i;
+  return -1;
+}
+
+bool takes_binary(const Node& node, std::string* why) {
+  const auto no = [&](const char* reason) {
+    *why = reason;
+    return false;
+  };
+  if (node.inputs().size() != 2) return no("only two operands have a kernel");
+  const Value *a = node.input(0), *b = node.input(1), *y = node.output();
+  if (!a->type().static_shape() || !b->type().static_shape() || !y->type().static_shape()) return no("its shape is not known");
+  if (a->dtype() != b->dtype() || a->dtype() != y->dtype()) return no("mixed element types");
+  if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
+  if (y->dtype() == DType::u8) {
+    if (!a->quant() || !b->quant() || !y->quant()) return no("integers without quantization parameters");
+    const auto op = node.op_name();
+    if (op != "Add" && op != "Sub" && op != "Mul") return no("no quantized kernel");
+    const std::string act = node.attr("act", "");
+    if (!act.empty() && act != "relu" && act != "clip") return no("activation without a kernel");
+  } else if (y->dtype() != DType::f32) {
+    return no("element types without kernels");
+  }
+  const int full = full_operand(node);
+  if (full < 0) return no("both operands broadcast");
+  const Value* other = node.input(static_cast<size_t>(1 - full));
+  // Whether the image lies channels-last is decided later; a per-channel operand needs it, a last-axis one needs plain.
+  const Shape shape = y->type().shape();
+  if (broadcast_of(other, shape, shape.size() == 4) == Broadcast::unsupported && broadcast_of(other, shape, false) == Broadcast::unsupported)
+    return no("broadcast without a kernel");
+  return true;
+}
+
+void lower_binary(Lowering& lowering, const Node& node) {
+  const int full = full_operand(node);
+  const Value *a = node.input(static_cast<size_t>(full)), *b = node.input(static_cast<size_t>(1 - full)), *y = node.output();
+  const bool image = any_image(node);
+  const Broadcast broadcast = broadcast_of(b, y->type().shape(), image);
+  const bool same_places = a->layout == y->layout && (broadcast != Broadcast::none || (b->layout == y->layout && !(b->is_constant() && image)));
+  if (broadcast == Broadcast::unsupported || !same_places) {
+    lower_eval(lowering, node);
+    return;
+  }
+  kernels::BinaryProblem p;
+  p.kind = *binary_kind(node.op_name());
+  p.dtype = y->dtype();
+  p.swapped = full == 1;
+  std::vector<const Value*> values{y, a};
+  if (broadcast == Broadcast::none) values.push_back(b);
+  Walk w = walk(lowering, values);
+  if (broadcast == Broadcast::channel || broadcast == Broadcast::row) {
+    // One run a pixel (or matrix row), so that b lines up with it.
+    const Shape shape = y->type().shape();
+    const int64_t inner = image ? shape[1] : shape.back();
+    if (w.rows == 1) {
+      w.rows = w.length / inner, w.length = inner;
+      for (auto& o : w.operands) o.row = inner;
+    } else if (w.length != inner) {
+      lower_eval(lowering, node);
+      return;
+    }
+  }
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.a_outer = w.operands[1].row;
+  p.b_outer = broadcast == Broadcast::none ? w.operands[2].row : 0;
+  p.b_inner = broadcast == Broadcast::scalar ? 0 : 1;
+  if (y->dtype() == DType::u8) {
+    p.a_scale = a->quant()->scale[0], p.a_zero_point = a->quant()->zero_point[0];
+    p.b_scale = b->quant()->scale[0], p.b_zero_point = b->quant()->zero_point[0];
+    p.y_scale = y->quant()->scale[0], p.y_zero_point = y->quant()->zero_point[0];
+    const std::string act = node.attr("act", "");
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    if (!act.empty()) {
+      const auto quantum = [&](float v) { return numerics::quantize(v, p.y_scale, p.y_zero_point, 0, 255); };
+      p.lo = quantum(act == "relu" ? 0.0f : node.attr("act_min", -kInf));
+      p.hi = quantum(act == "relu" ? kInf : node.attr("act_max", kInf));
+    }
+  }
+  const Location apart = broadcast == Broadcast::none ? Location{} : lowering.location(b);
+  add_walk_step(lowering, node, kernels::make_binary(lowering.isa(), p), w, values, broadcast == Broadcast::none ? nullptr : &apart);
+}
+
+std::vector<int> binary_in_place(const Node& node) {
+  const int full = full_operand(node);
+  if (full < 0) return {};
+  return {full, 1 - full};
+}
+
+// --- unary -------------------------------------------------------------------------------------------------------------
+
+std::optional<kernels::UnaryKind> unary_kind(std::string_view op) {
+  using kernels::UnaryKind;
+  constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {
+      {"Relu", UnaryKind::relu},       {"Clip", UnaryKind::clip},       {"LeakyRelu", UnaryKind::leaky_relu}, {"HardSigmoid", UnaryKind::hard_sigmoid},
+      {"HardSwish", UnaryKind::hard_swish}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
+      {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
+  for (const auto& [name, kind] : kKinds)
+    if (name == op) return kind;
+  return std::nullopt;
+}
+
+bool takes_unary(const Node& node, std::string* why) {
+  const auto no = [&](const char* reason) {
+    *why = reason;
+    return false;
+  };
+  const Value *x = node.input(0), *y = node.output();
+  if (!y->type().static_shape() || x->dtype() != DType::f32 || y->dtype() != DType::f32) return no("only float32 of known shape has a kernel");
+  if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
+  for (const size_t i : {1u, 2u})
+    if (node.input(i) && !node.input(i)->is_constant()) return no("bounds known only at run time");
+  return true;
+}
+
+void lower_unary(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  const std::vector<const Value*> values{y, x};
+  if (x->layout != y->layout) {
+    lower_eval(lowering, node);
+    return;
+  }
+  const Walk w = walk(lowering, values);
+  kernels::UnaryProblem p;
+  p.kind = *unary_kind(node.op_name());
+  p.count = w.length;
+  if (p.kind == kernels::UnaryKind::clip) {
+    const auto bound = [&](size_t i, float fallback) { return node.input(i) ? node.input(i)->constant().to_f32().at(0) : fallback; };
+    p.alpha = bound(1, std::numeric_limits<float>::lowest());
+    p.beta = bound(2, std::numeric_limits<float>::max());
+  } else {
+    p.alpha = node.attr("alpha", p.kind == kernels::UnaryKind::hard_sigmoid ? 0.2f : 0.01f);
+    p.beta = node.attr("beta", 0.5f);
+  }
+  // The kernel takes one run: rows become blocks of their own.
+  Walk runs = w;
+  runs.rows = 1;
+  for (size_t o = 0; o < values.size(); ++o) {
+    runs.operands[o].starts.clear();
+    for (const int64_t start : w.operands[o].starts)
+      for (int64_t r = 0; r < w.rows; ++r) runs.operands[o].starts.push_back(start + r * w.operands[o].row * 4);
+  }
+  add_walk_step(lowering, node, kernels::make_unary(lowering.isa(), p), runs, values);
+}
+
+std::vector<int> first_in_place(const Node&) { return {0}; }
+
+// --- table -------------------------------------------------------------------------------------------------------------
+
+bool takes_table(const Node& node, std::string* why) {
+  if (!node.output()->type().static_shape() || element_count(node.output()->type().shape()) == 0 || !node.input(1)->is_constant()) {
+    *why = "its shape or table is not known";
+    return false;
+  }
+  return true;
+}
+
+void lower_table(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (x->layout != y->layout) {
+    lower_eval(lowering, node);
+    return;
+  }
+  const std::vector<const Value*> values{y, x};
+  const Walk w = walk(lowering, values);
+  kernels::TableProblem p;
+  const auto* table = node.input(1)->constant().as<uint8_t>();
+  std::copy(table, table + 256, p.table.begin());
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
+  add_walk_step(lowering, node, kernels::make_table(lowering.isa(), p), w, values);
+}
+
+}  // namespace
+
+std::span<const LowerDef> elementwise_lowerings() {
+  static const std::vector<LowerDef> kDefs = [] {
+    std::vector<LowerDef> defs;
+    for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) defs.push_back({op, takes_binary, lower_binary, nullptr, binary_in_place});
+    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Exp", "Neg", "Abs", "Sqrt", "Reciprocal"})
+      defs.push_back({op, takes_unary, lower_unary, nullptr, first_in_place});
+    defs.push_back({"octet.Table", takes_table, lower_table, nullptr, first_in_place});
+    return defs;
+  }();
+  return kDefs;
+}
+
+}  // namespace octet

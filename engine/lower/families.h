@@ -1,0 +1,16 @@
+// The families of lowerings, each defined in the file of its name; lower.cpp puts them in one list.
+#pragma once
+
+#include <span>
+
+#include "engine/lower/lower.h"
+
+namespace octet {
+
+std::span<const LowerDef> product_lowerings();
+std::span<const LowerDef> pool_lowerings();
+std::span<const LowerDef> elementwise_lowerings();
+std::span<const LowerDef> quantize_lowerings();
+std::span<const LowerDef> move_lowerings();
+
+}  // namespace octet

@@ -1,0 +1,130 @@
+#include "engine/lower/lower.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/lower/families.h"
+#include "graph/op_def.h"
+#include "kernels/ops.h"
+
+namespace octet {
+
+using graph::Node;
+using graph::Value;
+
+std::span<const LowerDef> all_lowerings() {
+  static const std::vector<LowerDef> kAll = [] {
+    std::vector<LowerDef> all;
+    for (const auto family : {product_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(), move_lowerings()})
+      all.insert(all.end(), family.begin(), family.end());
+    return all;
+  }();
+  return kAll;
+}
+
+const LowerDef* find_lowering(const Node& node, std::string* why) {
+  for (const LowerDef& def : all_lowerings()) {
+    if (def.op != node.op_name()) continue;
+    std::string reason;
+    if (def.takes(node, &reason)) return &def;
+    if (why) *why = reason;
+    return nullptr;
+  }
+  if (why) *why = "no kernel for " + std::string(node.op_name()) + ": its scalar form runs";
+  return nullptr;
+}
+
+bool is_view(const Node& node) {
+  constexpr std::string_view kViews[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
+  if (std::find(std::begin(kViews), std::end(kViews), node.op_name()) == std::end(kViews)) return false;
+  const Value* in = node.input(0);
+  return !in->is_constant() && in->dtype() == node.output()->dtype() && in->layout == graph::Layout::plain &&
+         node.output()->layout == graph::Layout::plain;
+}
+
+Location Lowering::location(const Value* value) const {
+  if (value->is_constant()) return {0, value->constant().as<std::byte>()};
+  return {placement_.at(value).offset, nullptr};
+}
+
+void Lowering::need_workspace(size_t bytes) {
+  constexpr size_t kPage = 4096;
+  plan_.workspace_bytes = std::max(plan_.workspace_bytes, (bytes + kPage - 1) / kPage * kPage);
+}
+
+namespace {
+
+// What fills the halo of an image: the quantum of zero, or 0.
+uint32_t fill_value(const Value* value) {
+  return value->quant() ? static_cast<uint32_t>(static_cast<uint8_t>(value->quant()->zero_point.at(0))) : 0;
+}
+
+// A run that fills the halos of the node's image outputs before it does the work; null when there is none.
+Lowering::Run with_halos(const Node& node, const Lowering& lowering, Lowering::Run run) {
+  struct Fill {
+    Location at;
+    Place place;
+    Shape shape;
+    int64_t element;
+    uint32_t value;
+  };
+  std::vector<Fill> fills;
+  for (const Value* out : node.outputs()) {
+    const Place& place = lowering.place(out);
+    if (!place.image || place.halo.empty()) continue;
+    fills.push_back({lowering.location(out), place, out->type().shape(), static_cast<int64_t>(size_of(out->dtype())), fill_value(out)});
+  }
+  if (fills.empty()) return run;
+  return [fills = std::move(fills), run = std::move(run)](const RunContext& context, int part, int parts) {
+    for (const Fill& f : fills) {
+      const int64_t n = f.shape[0];
+      const int64_t begin = n * part / parts, end = n * (part + 1) / parts;
+      const bool mine = n >= parts || part == 0;
+      const int64_t from = n >= parts ? begin : 0, to = n >= parts ? end : n;
+      if (mine && to > from)
+        kernels::fill_halo(f.at.in(context) + from * f.place.strides.image, f.place.strides, to - from, f.shape[2], f.shape[3],
+                           f.shape[1] * f.element, f.place.halo.top, f.place.halo.left, f.place.halo.bottom, f.place.halo.right,
+                           f.value, f.element);
+    }
+    run(context, part, parts);
+  };
+}
+
+// Multiply-accumulates of a product: every output element takes as many as one output channel of the weights has elements.
+double gmac_of(const Node& node) {
+  const Value* w = node.input(1);
+  if (node.op().quant != graph::QuantRole::product || !w || !w->is_constant() || w->constant().shape().empty()) return 0;
+  const Value* y = node.output();
+  const int64_t channels = std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
+  return static_cast<double>(element_count(y->type().shape())) * static_cast<double>(w->constant().size() / channels) / 1e9;
+}
+
+bool is_int8(const Value* v) { return v && (v->dtype() == DType::u8 || v->dtype() == DType::s8); }
+
+}  // namespace
+
+StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
+  const bool first = last_node_ != &node;
+  last_node_ = &node;
+  Step step;
+  step.info.node = node.name().empty() ? node.output()->name() : node.name();
+  step.info.op = std::string(node.op_name());
+  step.info.kernel = std::move(kernel);
+  step.info.type = to_string(node.output()->type());
+  step.info.why = node.why;
+  for (const Value* v : node.inputs()) {
+    if (!v) continue;
+    step.info.int8 |= is_int8(v) && !v->is_constant();
+    if (v->type().static_shape()) step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+  }
+  for (const Value* v : node.outputs()) {
+    step.info.int8 |= is_int8(v);
+    step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+  }
+  step.info.gmac = gmac_of(node);
+  step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);
+  plan_.steps.push_back(std::move(step));
+  return plan_.steps.back().info;
+}
+
+}  // namespace octet

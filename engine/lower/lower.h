@@ -1,0 +1,68 @@
+// Lowering: from a node to the steps that compute it.
+//
+// One file here per family; lower.cpp names them all, once. A lowering says whether kernels can take a node, what halo it wants
+// around its inputs, which operands it may overwrite, and makes the steps. A node without a lowering, or one that its lowering
+// declines, runs through the operator's scalar form (`lower_eval`), which copes with any placement.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/placement.h"
+#include "engine/plan.h"
+#include "engine/weight_cache.h"
+#include "graph/ir.h"
+#include "kernels/isa.h"
+
+namespace octet {
+
+class Lowering {
+ public:
+  Lowering(const kernels::Isa& isa, int threads, const Placement& placement, WeightCache& weights, Plan& plan)
+      : isa_(isa), threads_(threads), placement_(placement), weights_(weights), plan_(plan) {}
+
+  const kernels::Isa& isa() const { return isa_; }
+  int threads() const { return threads_; }
+  WeightCache& weights() { return weights_; }
+  const Place& place(const graph::Value* value) const { return placement_.at(value); }
+  Location location(const graph::Value* value) const;
+
+  using Run = std::function<void(const RunContext&, int part, int parts)>;
+  // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of its
+  // image outputs.
+  StepInfo& add_step(const graph::Node& node, std::string kernel, Run run);
+  void need_workspace(size_t bytes);
+
+ private:
+  const kernels::Isa& isa_;
+  int threads_;
+  const Placement& placement_;
+  WeightCache& weights_;
+  Plan& plan_;
+  const graph::Node* last_node_ = nullptr;
+};
+
+struct LowerDef {
+  std::string_view op;
+  // Types, ranks and attributes the kernels take; shapes are known. Says why not.
+  bool (*takes)(const graph::Node&, std::string* why);
+  void (*lower)(Lowering&, const graph::Node&);
+  // Halo wanted around the image input 0.
+  Halo (*halo)(const graph::Node&) = nullptr;
+  // Inputs the first output may overwrite, in order of preference.
+  std::vector<int> (*in_place)(const graph::Node&) = nullptr;
+};
+
+std::span<const LowerDef> all_lowerings();
+// Null when the operator has none, or when it does not take this node (then `why`, if given, says so).
+const LowerDef* find_lowering(const graph::Node& node, std::string* why = nullptr);
+// Output 0 is a dense reinterpretation of input 0: no step at all when both are plain.
+bool is_view(const graph::Node& node);
+
+void lower_eval(Lowering& lowering, const graph::Node& node);
+
+}  // namespace octet

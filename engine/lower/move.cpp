@@ -1,0 +1,233 @@
+// Operators that only move elements: reorders between layouts, views, concatenation, transposition, slices.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "engine/lower/families.h"
+#include "graph/ir.h"
+#include "kernels/ops.h"
+
+namespace octet {
+namespace {
+
+using graph::Layout;
+using graph::Node;
+using graph::Value;
+
+int64_t element_bytes(const Value* v) { return static_cast<int64_t>(size_of(v->dtype())); }
+
+bool takes_known(const Node& node, std::string* why) {
+  for (const Value* v : node.inputs())
+    if (v && !v->type().static_shape()) return *why = "its shape is not known", false;
+  for (const Value* v : node.outputs())
+    if (!v->type().static_shape() || element_count(v->type().shape()) == 0) return *why = "its shape is not known, or empty", false;
+  if (size_of(node.output()->dtype()) == 0) return *why = "strings are not moved by kernels", false;
+  return true;
+}
+
+void add_copy(Lowering& lowering, const Node& node, const kernels::CopyProblem& problem, Location from, int64_t from_offset, Location to,
+              int64_t to_offset) {
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_copy(lowering.isa(), problem);
+  lowering.add_step(node, kernel->name(), [kernel, from, to, from_offset, to_offset](const RunContext& context, int part, int parts) {
+    kernel->run({from.in(context) + from_offset, nullptr, to.in(context) + to_offset}, part, parts);
+  });
+}
+
+// Strides of an image value as it lies: channels-last or plain.
+void image_strides(const Lowering& lowering, const Value* v, kernels::ImageLayout& layout, int64_t& channel) {
+  const Shape s = v->type().shape();
+  const int64_t e = element_bytes(v);
+  if (!v->is_constant() && lowering.place(v).image) {
+    layout = lowering.place(v).strides;
+    channel = e;
+  } else {
+    layout = {e, e * s[3], e * s[3] * s[2] * s[1]};
+    channel = e * s[3] * s[2];
+  }
+}
+
+void lower_reorder(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  const Shape s = y->type().shape();
+  kernels::CopyProblem p;
+  p.element = element_bytes(y);
+  p.n = s[0], p.c = s[1], p.h = s[2], p.w = s[3];
+  image_strides(lowering, x, p.from, p.from_channel);
+  image_strides(lowering, y, p.to, p.to_channel);
+  add_copy(lowering, node, p, lowering.location(x), 0, lowering.location(y), 0);
+}
+
+void lower_view(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (!x->is_constant() && lowering.place(x).group == lowering.place(y).group) return;
+  if ((!x->is_constant() && lowering.place(x).image) || lowering.place(y).image) {
+    lower_eval(lowering, node);
+    return;
+  }
+  const size_t bytes = static_cast<size_t>(element_count(y->type().shape()) * element_bytes(y));
+  const Location from = lowering.location(x), to = lowering.location(y);
+  lowering.add_step(node, "copy", [=](const RunContext& context, int part, int) {
+    if (part == 0) std::memcpy(to.in(context), from.in(context), bytes);
+  });
+}
+
+void lower_concat(Lowering& lowering, const Node& node) {
+  const Value* y = node.output();
+  const Shape ys = y->type().shape();
+  const auto rank = static_cast<int64_t>(ys.size());
+  int64_t axis = node.attr("axis", int64_t{0});
+  if (axis < 0) axis += rank;
+  const bool image = lowering.place(y).image;
+  for (const Value* v : node.inputs()) {
+    if (v->layout != y->layout || (image && (axis != 1 || v->is_constant()))) {
+      lower_eval(lowering, node);
+      return;
+    }
+  }
+  const int64_t e = element_bytes(y);
+  if (image) {
+    int64_t channel = 0;
+    for (const Value* v : node.inputs()) {
+      const Shape s = v->type().shape();
+      if (!lowering.place(v).in_group || lowering.place(v).group != lowering.place(y).group) {
+        const kernels::CopyProblem p{.element = e, .n = s[0], .c = s[1], .h = s[2], .w = s[3], .from = lowering.place(v).strides,
+                                     .to = lowering.place(y).strides, .from_channel = e, .to_channel = e};
+        add_copy(lowering, node, p, lowering.location(v), 0, lowering.location(y), channel * e);
+      }
+      channel += s[1];
+    }
+    return;
+  }
+  const auto product = [&](const Shape& s, int64_t from, int64_t to) {
+    int64_t n = 1;
+    for (int64_t i = from; i < to; ++i) n *= s[static_cast<size_t>(i)];
+    return n;
+  };
+  struct Part {
+    Location from;
+    size_t bytes;
+    int64_t offset;
+  };
+  std::vector<Part> parts_in;
+  const int64_t rows = product(ys, 0, axis);
+  const int64_t pitch = product(ys, axis, rank) * e;
+  int64_t offset = 0;
+  for (const Value* v : node.inputs()) {
+    const int64_t bytes = product(v->type().shape(), axis, rank) * e;
+    if (bytes > 0) parts_in.push_back({lowering.location(v), static_cast<size_t>(bytes), offset});
+    offset += bytes;
+  }
+  const Location to = lowering.location(y);
+  lowering.add_step(node, "concat", [parts_in, to, rows, pitch](const RunContext& context, int part, int parts) {
+    std::byte* out = to.in(context);
+    for (const Part& p : parts_in) {
+      const std::byte* in = p.from.in(context);
+      for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
+        std::memcpy(out + r * pitch + p.offset, in + r * static_cast<int64_t>(p.bytes), p.bytes);
+    }
+  });
+}
+
+// Any gather of a strided box of rank <= 4 out of a dense tensor into a dense tensor.
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& from_strides, int64_t from_offset) {
+  const Shape s = y->type().shape();
+  const int64_t e = element_bytes(y);
+  int64_t dims[4] = {1, 1, 1, 1}, from[4] = {0, 0, 0, 0};
+  for (size_t i = 0; i < s.size(); ++i) dims[4 - s.size() + i] = s[i], from[4 - s.size() + i] = from_strides[i] * e;
+  kernels::CopyProblem p;
+  p.element = e;
+  p.n = dims[0], p.c = dims[1], p.h = dims[2], p.w = dims[3];
+  p.from = {from[3], from[2], from[0]};
+  p.from_channel = from[1];
+  p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
+  p.to_channel = e * dims[3] * dims[2];
+  add_copy(lowering, node, p, lowering.location(x), from_offset * e, lowering.location(y), 0);
+}
+
+Shape dense_strides(const Shape& shape) {
+  Shape strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+bool takes_strided(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (node.input(0)->type().rank() > 4) return *why = "more than four dimensions have no kernel", false;
+  for (size_t i = 1; i < node.inputs().size(); ++i)
+    if (node.input(i) && !node.input(i)->is_constant()) return *why = "bounds known only at run time", false;
+  return true;
+}
+
+bool plain_operands(const Lowering& lowering, const Node& node) {
+  const Value* x = node.input(0);
+  if (!x->is_constant() && lowering.place(x).image) return false;
+  return std::none_of(node.outputs().begin(), node.outputs().end(), [&](const Value* v) { return lowering.place(v).image; });
+}
+
+void lower_transpose(Lowering& lowering, const Node& node) {
+  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
+  const Value* x = node.input(0);
+  const Shape strides = dense_strides(x->type().shape());
+  std::vector<int64_t> perm = node.ints("perm");
+  if (perm.empty())
+    for (size_t i = strides.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
+  Shape permuted;
+  for (const int64_t p : perm) permuted.push_back(strides[static_cast<size_t>(p)]);
+  add_strided(lowering, node, x, node.output(), permuted, 0);
+}
+
+void lower_slice(Lowering& lowering, const Node& node) {
+  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
+  const Value* x = node.input(0);
+  const Shape shape = x->type().shape();
+  Shape strides = dense_strides(shape);
+  const std::vector<int64_t> starts = node.input(1)->constant().to_s64();
+  std::vector<int64_t> axes, steps(starts.size(), 1);
+  if (node.input(3))
+    axes = node.input(3)->constant().to_s64();
+  else
+    for (size_t i = 0; i < starts.size(); ++i) axes.push_back(static_cast<int64_t>(i));
+  if (node.input(4)) steps = node.input(4)->constant().to_s64();
+  int64_t offset = 0;
+  for (size_t i = 0; i < starts.size(); ++i) {
+    const auto axis = static_cast<size_t>(axes[i] < 0 ? axes[i] + static_cast<int64_t>(shape.size()) : axes[i]);
+    const int64_t size = shape[axis];
+    int64_t start = starts[i] < 0 ? starts[i] + size : starts[i];
+    start = steps[i] > 0 ? std::clamp<int64_t>(start, 0, size) : std::clamp<int64_t>(start, 0, size - 1);
+    offset += start * strides[axis];
+    strides[axis] *= steps[i];
+  }
+  add_strided(lowering, node, x, node.output(), strides, offset);
+}
+
+void lower_split(Lowering& lowering, const Node& node) {
+  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
+  const Value* x = node.input(0);
+  const Shape shape = x->type().shape();
+  const Shape strides = dense_strides(shape);
+  const int64_t axis_attr = node.attr("axis", int64_t{0});
+  const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
+  int64_t offset = 0;
+  for (const Value* y : node.outputs()) {
+    add_strided(lowering, node, x, y, strides, offset);
+    offset += y->type().shape()[axis] * strides[axis];
+  }
+}
+
+}  // namespace
+
+std::span<const LowerDef> move_lowerings() {
+  static const std::vector<LowerDef> kDefs = [] {
+    std::vector<LowerDef> defs;
+    defs.push_back({"octet.Reorder", takes_known, lower_reorder});
+    for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
+    defs.push_back({"Concat", takes_known, lower_concat});
+    defs.push_back({"Transpose", takes_strided, lower_transpose});
+    defs.push_back({"Slice", takes_strided, lower_slice});
+    defs.push_back({"Split", takes_strided, lower_split});
+    return defs;
+  }();
+  return kDefs;
+}
+
+}  // namespace octet

@@ -1,0 +1,121 @@
+// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and Softmax.
+#include <memory>
+
+#include "engine/lower/bind.h"
+#include "engine/lower/families.h"
+
+namespace octet {
+namespace {
+
+using graph::Node;
+using graph::Value;
+
+bool takes_quantize(const Node& node, std::string* why) {
+  const bool forward = node.op_name() == "QuantizeLinear";
+  const Value *x = node.input(0), *y = node.output(), *scale = node.input(1), *zero_point = node.input(2);
+  const Value *real = forward ? x : y, *quantum = forward ? y : x;
+  const auto no = [&](const char* reason) {
+    *why = reason;
+    return false;
+  };
+  if (!y->type().static_shape()) return no("its shape is not known");
+  if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
+  if (real->dtype() != DType::f32 || quantum->dtype() != DType::u8) return no("only float32 and uint8 have a kernel");
+  if (x->is_constant()) return no("its input is constant");
+  if (!scale->is_constant() || (zero_point && !zero_point->is_constant())) return no("scale known only at run time");
+  if (scale->constant().size() != 1) return no("only per-tensor quantization has a kernel");
+  return true;
+}
+
+void lower_quantize(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (x->layout != y->layout) {
+    lower_eval(lowering, node);
+    return;
+  }
+  const std::vector<const Value*> values{y, x};
+  const Walk w = walk(lowering, values);
+  kernels::QuantizeProblem p;
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
+  p.scale = node.input(1)->constant().to_f32().at(0);
+  p.zero_point = node.input(2) ? static_cast<int32_t>(node.input(2)->constant().at_s64(0)) : 0;
+  const bool forward = node.op_name() == "QuantizeLinear";
+  add_walk_step(lowering, node, forward ? kernels::make_quantize(lowering.isa(), p) : kernels::make_dequantize(lowering.isa(), p), w, values);
+}
+
+bool takes_dynamic(const Node& node, std::string* why) {
+  const Value* x = node.input(0);
+  if (!x->type().static_shape() || element_count(x->type().shape()) == 0 || x->is_constant() || x->dtype() != DType::f32) {
+    *why = "only float32 of known shape has a kernel";
+    return false;
+  }
+  return true;
+}
+
+void lower_dynamic(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output(0), *scale = node.output(1), *zero_point = node.output(2);
+  const Walk w = walk(lowering, {y, x});
+  if (x->layout != y->layout || w.blocks() != 1) {
+    lower_eval(lowering, node);
+    return;
+  }
+  kernels::DynamicQuantizeProblem p;
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
+  std::shared_ptr<const kernels::DynamicQuantize> kernel = kernels::make_dynamic_quantize(lowering.isa(), p);
+  // The partial minima and maxima are shared by all threads: they lie in the first workspace.
+  lowering.need_workspace(static_cast<size_t>(lowering.threads()) * 2 * sizeof(float));
+  const Location from = lowering.location(x), to = lowering.location(y), scale_at = lowering.location(scale),
+                 zero_point_at = lowering.location(zero_point);
+  const auto floats = [](std::byte* p_bytes) { return reinterpret_cast<float*>(p_bytes); };
+  lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
+    kernel->min_max(floats(from.in(context)), floats(context.workspace(0)), part, parts);
+  });
+  lowering.add_step(node, "quantize dynamic", [=](const RunContext& context, int part, int parts) {
+    kernel->apply(floats(from.in(context)), floats(context.workspace(0)), reinterpret_cast<uint8_t*>(to.in(context)),
+                  floats(scale_at.in(context)), reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
+  });
+}
+
+bool takes_softmax(const Node& node, std::string* why) {
+  const Value* x = node.input(0);
+  if (x->dtype() != DType::f32 || !x->type().static_shape() || element_count(x->type().shape()) == 0) {
+    *why = "only float32 of known shape has a kernel";
+    return false;
+  }
+  const int64_t rank = x->type().rank(), axis = node.attr("axis", int64_t{-1});
+  if (rank == 0 || (axis != -1 && axis != rank - 1)) {
+    *why = "only the last axis has a kernel";
+    return false;
+  }
+  return true;
+}
+
+void lower_softmax(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (lowering.place(y).image || x->is_constant() || lowering.place(x).image) {
+    lower_eval(lowering, node);
+    return;
+  }
+  const Shape shape = x->type().shape();
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(shape) / shape.back(), shape.back()});
+  const std::vector<const Value*> values{y, x};
+  add_walk_step(lowering, node, kernel, walk(lowering, values), values);
+}
+
+std::vector<int> softmax_in_place(const Node&) { return {0}; }
+
+}  // namespace
+
+std::span<const LowerDef> quantize_lowerings() {
+  static const LowerDef kDefs[] = {
+      {"QuantizeLinear", takes_quantize, lower_quantize},
+      {"DequantizeLinear", takes_quantize, lower_quantize},
+      {"DynamicQuantizeLinear", takes_dynamic, lower_dynamic},
+      {"Softmax", takes_softmax, lower_softmax, nullptr, softmax_in_place},
+  };
+  return kDefs;
+}
+
+}  // namespace octet

@@ -1,0 +1,221 @@
+#include "engine/placement.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "engine/lower/lower.h"
+#include "graph/op_def.h"
+
+namespace octet {
+
+using graph::Graph;
+using graph::Layout;
+using graph::Node;
+using graph::Value;
+
+void Halo::grow(const Halo& other) {
+  top = std::max(top, other.top);
+  left = std::max(left, other.left);
+  bottom = std::max(bottom, other.bottom);
+  right = std::max(right, other.right);
+}
+
+namespace {
+
+struct Member {
+  const Value* value;
+  int64_t channel;
+};
+
+struct Group {
+  std::vector<Member> members;
+  bool image = false;
+  int64_t channels = 0;  // images: of one pixel
+  Halo halo;
+  bool fixed = false;    // graph inputs: may not become a slice or be overwritten
+};
+
+class Placer {
+ public:
+  Placer(const Graph& graph, const kernels::Isa& isa) : graph_(graph), kernels_(isa.id != kernels::IsaId::reference) {
+    int index = 0;
+    for (const auto& node : graph.nodes()) order_[node.get()] = index++;
+    end_ = index;
+  }
+
+  Placement run() {
+    demand_halos();
+    for (Value* input : graph_.inputs()) groups_[static_cast<size_t>(new_group(input))].fixed = true;
+    for (const auto& node : graph_.nodes()) {
+      place_outputs(*node);
+      if (kernels_ && node->op_name() == "Concat") gather_concat(*node);
+    }
+    return lay_out();
+  }
+
+ private:
+  void demand_halos() {
+    for (const auto& node : graph_.nodes()) {
+      if (!kernels_) break;
+      const LowerDef* def = find_lowering(*node);
+      const Value* x = node->input(0);
+      if (def && def->halo && x && x->layout == Layout::channels_last) demands_[x].grow(def->halo(*node));
+    }
+  }
+
+  int new_group(const Value* value) {
+    Group g;
+    g.image = value->layout == Layout::channels_last;
+    g.channels = g.image ? value->type().shape()[1] : 0;
+    g.halo = demand(value);
+    g.members.push_back({value, 0});
+    groups_.push_back(std::move(g));
+    const int id = static_cast<int>(groups_.size()) - 1;
+    group_of_[value] = id;
+    return id;
+  }
+
+  Halo demand(const Value* value) const {
+    const auto it = demands_.find(value);
+    return it == demands_.end() ? Halo{} : it->second;
+  }
+
+  int last_use(const Value* value) const {
+    int last = -1;
+    for (const graph::Use& use : value->uses()) last = std::max(last, order_.at(use.node));
+    return graph_.is_output(value) ? end_ : last;
+  }
+
+  void place_outputs(const Node& node) {
+    for (size_t i = 0; i < node.outputs().size(); ++i) {
+      const Value* out = node.output(i);
+      const int shared = kernels_ && i == 0 ? shared_group(node) : -1;
+      if (shared < 0) {
+        new_group(out);
+        continue;
+      }
+      Group& g = groups_[static_cast<size_t>(shared)];
+      g.members.push_back({out, 0});
+      g.halo.grow(demand(out));
+      group_of_[out] = shared;
+    }
+  }
+
+  // The group whose memory the node's first output takes over: a view of its input, or an operand it may overwrite.
+  int shared_group(const Node& node) {
+    const Value* out = node.output();
+    if (is_view(node)) {
+      const Value* in = node.input(0);
+      const auto it = group_of_.find(in);
+      if (it == group_of_.end()) return -1;
+      const Group& g = groups_[static_cast<size_t>(it->second)];
+      if (!g.image && in->layout == Layout::plain && out->layout == Layout::plain) return it->second;
+      return -1;
+    }
+    const LowerDef* def = find_lowering(node);
+    if (!def || !def->in_place) return -1;
+    for (const int i : def->in_place(node)) {
+      const Value* in = node.input(static_cast<size_t>(i));
+      const auto it = in ? group_of_.find(in) : group_of_.end();
+      if (it == group_of_.end()) continue;
+      const Group& g = groups_[static_cast<size_t>(it->second)];
+      if (g.fixed || in->layout != out->layout || size_of(in->dtype()) != size_of(out->dtype()) ||
+          in->type().shape() != out->type().shape())
+        continue;
+      const bool dies_here = std::all_of(g.members.begin(), g.members.end(), [&](const Member& m) {
+        return m.channel == 0 && last_use(m.value) <= order_.at(&node) && m.value->layout == in->layout &&
+               m.value->type().shape() == in->type().shape();
+      });
+      const auto uses_here = std::count_if(in->uses().begin(), in->uses().end(), [&](const graph::Use& u) { return u.node == &node; });
+      if (dies_here && uses_here == 1 && (!g.image || g.channels == in->type().shape()[1])) return it->second;
+    }
+    return -1;
+  }
+
+  // Makes the inputs of a channel concatenation slices of its output's group, where each fills a group of its own.
+  void gather_concat(const Node& node) {
+    const Value* out = node.output();
+    if (out->layout != Layout::channels_last || node.attr("axis", int64_t{0}) != 1) return;
+    const int target = group_of_.at(out);
+    int64_t channel = 0;
+    for (const Value* in : node.inputs()) {
+      const int64_t c = in->type().shape()[1];
+      const auto it = group_of_.find(in);
+      if (it != group_of_.end() && it->second != target && in->layout == Layout::channels_last) {
+        Group& g = groups_[static_cast<size_t>(it->second)];
+        if (g.image && !g.fixed && g.channels == c && !moved_.contains(it->second)) {
+          moved_.emplace(it->second, true);
+          Group& t = groups_[static_cast<size_t>(target)];
+          for (const Member& m : g.members) {
+            t.members.push_back({m.value, m.channel + channel});
+            group_of_[m.value] = target;
+          }
+          t.halo.grow(g.halo);
+          g.members.clear();
+          slices_[in] = true;
+        }
+      }
+      channel += c;
+    }
+  }
+
+  Placement lay_out() {
+    Placement placement;
+    std::vector<BufferRequest> requests;
+    std::vector<int> live;
+    std::vector<size_t> base(groups_.size(), 0);
+    for (size_t id = 0; id < groups_.size(); ++id) {
+      Group& g = groups_[id];
+      if (g.members.empty()) continue;
+      BufferRequest request{0, end_, 0};
+      for (const Member& m : g.members) {
+        const Node* producer = m.value->producer();
+        request.first = std::min(request.first, producer ? order_.at(producer) : 0);
+        request.last = std::max(request.last, producer ? last_use(m.value) : end_);
+        if (producer) request.last = std::max(request.last, order_.at(producer));
+        Place place;
+        place.group = static_cast<int>(id);
+        place.image = g.image;
+        const Shape shape = m.value->type().shape();
+        const auto element = static_cast<int64_t>(size_of(m.value->dtype()));
+        size_t bytes = static_cast<size_t>(element_count(shape) * element);
+        if (g.image) {
+          place.halo = g.halo;
+          place.strides.pixel = g.channels * element;
+          place.strides.row = (shape[3] + g.halo.left + g.halo.right) * place.strides.pixel;
+          place.strides.image = (shape[2] + g.halo.top + g.halo.bottom) * place.strides.row;
+          place.channel_offset = m.channel;
+          place.offset = static_cast<size_t>(g.halo.top * place.strides.row + g.halo.left * place.strides.pixel + m.channel * element);
+          bytes = static_cast<size_t>(shape[0] * place.strides.image);
+        }
+        place.in_group = slices_.contains(m.value);
+        request.bytes = std::max(request.bytes, bytes + 2 * static_cast<size_t>(kernels::kSlack));
+        placement.places[m.value] = place;
+      }
+      requests.push_back(request);
+      live.push_back(static_cast<int>(id));
+    }
+    const MemoryPlan plan = plan_memory(requests);
+    for (size_t i = 0; i < live.size(); ++i) base[static_cast<size_t>(live[i])] = plan.offsets[i];
+    for (auto& [value, place] : placement.places)
+      place.offset += base[static_cast<size_t>(place.group)] + static_cast<size_t>(kernels::kSlack);
+    placement.arena_bytes = plan.total;
+    return placement;
+  }
+
+  const Graph& graph_;
+  const bool kernels_;
+  int end_ = 0;
+  std::unordered_map<const Node*, int> order_;
+  std::unordered_map<const Value*, Halo> demands_;
+  std::unordered_map<const Value*, int> group_of_;
+  std::unordered_map<const Value*, bool> slices_;
+  std::unordered_map<int, bool> moved_;
+  std::vector<Group> groups_;
+};
+
+}  // namespace
+
+Placement place_values(const Graph& graph, const kernels::Isa& isa) { return Placer(graph, isa).run(); }
+
+}  // namespace octet

@@ -1,0 +1,206 @@
+#include "kernels/amx/amx_conv.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstring>
+#include <map>
+
+#include "kernels/amx/blocking.h"
+#include "kernels/amx/generator.h"
+#include "kernels/amx/pack.h"
+#include "kernels/amx/tile_config.h"
+#include "kernels/packed_weights.h"
+#include "kernels/run_params.h"
+
+namespace octet::kernels {
+namespace amx {
+namespace {
+
+// A part of the block list: one chunk of panels under all tiles.
+struct Chunk {
+  int64_t begin = 0, end = 0;
+};
+
+class AmxConv final : public Conv {
+ public:
+  AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form)
+      : problem_(problem),
+        weights_(std::move(weights)),
+        form_(form),
+        panels_(weights_->as<Packed>().panels),
+        params_(problem.epilogue, *weights_),
+        constants_(make_epilogue_constants(isa, problem.epilogue)),
+        tiling_(make_tiling(problem, panels_)),
+        blocking_(choose_blocking(tiling_.tiles(), panels_, k_steps(), copied())) {
+    const ConvShape& s = problem_.shape;
+    for (const KStep& step : form_.steps)
+      offsets_.push_back(step.ky * s.dilation_h * problem_.x.row + step.kx * s.dilation_w * problem_.x.pixel + step.byte);
+    for (int64_t k = 0; copied() && k < k_steps(); ++k) copied_offsets_.push_back(k * kTileBytes);
+    list_blocks(isa);
+    static constexpr const char* kSources[] = {"flat", "rows", "copied"};
+    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
+            " " + kSources[static_cast<size_t>(tiling_.source)];
+  }
+
+  void run(const ConvArgs& args, int part, int parts) const noexcept override;
+  size_t workspace_bytes() const override {
+    return kSumBytes + (params_.bytes() + 63) / 64 * 64 +
+           (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
+  }
+  std::string name() const override { return name_; }
+
+ private:
+  static constexpr size_t kSumBytes = static_cast<size_t>(kMaxTiles * kTileBytes);
+
+  bool copied() const { return tiling_.source == RowSource::copied; }
+  int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
+  int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
+  bool same_rows(const Block& a, const Block& b) const { return a.rows == b.rows && group_of(a) == group_of(b); }
+  void list_blocks(const Isa& isa);
+  void copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept;
+  void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
+
+  const ConvProblem problem_;
+  const std::shared_ptr<const PackedWeights> weights_;
+  const Form& form_;
+  const int64_t panels_;
+  const RunParams params_;
+  const EpilogueConstants constants_;
+  const Tiling tiling_;
+  const Blocking blocking_;
+  std::vector<int64_t> offsets_, copied_offsets_;  // of k steps: in x, in copied tiles
+  std::vector<Block> blocks_;
+  std::vector<BlockFunction> functions_;  // of each block
+  std::vector<Chunk> chunks_;
+  std::vector<std::shared_ptr<const Code>> code_;
+  std::string name_;
+};
+
+void AmxConv::list_blocks(const Isa& isa) {
+  const ConvShape& s = problem_.shape;
+  const Epilogue& e = problem_.epilogue;
+  const EpilogueForm form = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
+  const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
+  const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
+
+  std::map<std::array<int, 3>, BlockFunction> functions;
+  const auto function_of = [&](int m, int n, int valid) {
+    BlockFunction& f = functions[{m, n, valid}];
+    if (f == nullptr) {
+      code_.push_back(block_kernel(isa, {m, n, valid, blocking_.stream_x, form}));
+      f = code_.back()->entry<BlockFunction>();
+    }
+    return f;
+  };
+  for (int64_t group = 0; group < s.groups; ++group)
+    for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk) {
+      const int64_t chunk_end = std::min(chunk + blocking_.chunk, panels_);
+      chunks_.push_back({static_cast<int64_t>(blocks_.size()), 0});
+      for (int64_t tile = 0; tile < tiles; tile += blocking_.m) {
+        const auto m = static_cast<int>(std::min<int64_t>(blocking_.m, tiles - tile));
+        for (int64_t panel = chunk; panel < chunk_end; panel += blocking_.n) {
+          const auto n = static_cast<int>(std::min<int64_t>(blocking_.n, chunk_end - panel));
+          Block& block = blocks_.emplace_back();
+          for (int i = 0; i < m; ++i)
+            block.x[i] =
+                copied() ? i * form_.panel_bytes() : tiling_.x[static_cast<size_t>(tile + i)] + group * (s.ic / s.groups);
+          const int64_t channel = group * columns + panel * 16;
+          block.weights = (group * panels_ + panel) * form_.panel_bytes();
+          block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
+          block.y = channel * y_bytes;
+          block.residual = channel * r_bytes;
+          block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
+          functions_.push_back(function_of(m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))));
+        }
+      }
+      chunks_.back().end = static_cast<int64_t>(blocks_.size());
+    }
+}
+
+// The rows of a block's tiles, k step by k step: [tile][k step][16][64].
+void AmxConv::copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept {
+  const int64_t first = block.rows / static_cast<int64_t>(sizeof(TileRow));
+  const auto* x = static_cast<const std::byte*>(args.x) + group_of(block) * (problem_.shape.ic / problem_.shape.groups);
+  const int64_t end = std::min<int64_t>(first + blocking_.m * kTileRows, static_cast<int64_t>(tiling_.rows.size()));
+  for (int64_t row = first; row < end; ++row) {
+    const std::byte* window = x + tiling_.copied[static_cast<size_t>(row)];
+    std::byte* out = to + (row - first) / kTileRows * form_.panel_bytes() + (row - first) % kTileRows * 64;
+    for (size_t k = 0; k < offsets_.size(); ++k)
+      std::memcpy(out + static_cast<int64_t>(k) * kTileBytes, window + offsets_[k], 64);
+  }
+}
+
+void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
+  while (begin < end) {
+    const BlockFunction function = functions_[static_cast<size_t>(begin)];
+    int64_t same = begin + 1;
+    while (same < end && functions_[static_cast<size_t>(same)] == function) ++same;
+    call.block = blocks_.data() + begin;
+    call.block_end = blocks_.data() + same;
+    function(&call);
+    begin = same;
+  }
+}
+
+void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
+  auto* workspace = static_cast<std::byte*>(args.workspace);
+  std::byte* copies = workspace + kSumBytes + (params_.bytes() + 63) / 64 * 64;
+  const std::vector<int64_t>& steps = copied() ? copied_offsets_ : offsets_;
+  BlockArgs call{};
+  call.x = copied() ? copies : args.x;
+  call.weights = form_.tiles.as<std::byte>();
+  call.y = args.y;
+  call.residual = args.residual;
+  call.rows = tiling_.rows.data();
+  call.params = params_.of(args, *weights_, workspace + kSumBytes);
+  call.constants = &constants_;
+  call.sums = workspace;
+  call.steps = steps.data();
+  call.steps_end = steps.data() + steps.size();
+  call.row_bytes = tiling_.row_bytes;
+  call.panel_bytes = form_.panel_bytes();
+
+  configure_tiles();
+  const auto share = [&](int64_t begin, int64_t end, int64_t step, auto body) {
+    const int64_t units = (end - begin) / step;
+    const int64_t from = begin + units * part / parts * step, to = begin + units * (part + 1) / parts * step;
+    if (from < to) body(from, to);
+  };
+  const auto all = [&](int64_t from, int64_t to) {
+    if (!copied()) return run_blocks(call, from, to);
+    while (from < to) {  // blocks over the same rows
+      const Block& first = blocks_[static_cast<size_t>(from)];
+      int64_t same = from + 1;
+      while (same < to && same_rows(blocks_[static_cast<size_t>(same)], first)) ++same;
+      copy_rows(args, first, copies);
+      run_blocks(call, from, same);
+      from = same;
+    }
+  };
+  const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m;
+  if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
+  for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
+}
+
+}  // namespace
+}  // namespace amx
+
+std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                    int /*threads*/, std::string* reason) {
+  const auto decline = [&](std::string why) {
+    if (reason != nullptr) *reason = std::move(why);
+    return nullptr;
+  };
+  assert(weights->kind == PackedKind::amx && weights->isa == isa.id && weights->shape == packed_shape(problem.shape));
+  if (problem.x_dtype != DType::u8) return decline("activations and weights are not both integer");
+  if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
+  const bool touching = problem.x.pixel == problem.shape.ic;
+  for (const amx::Form& form : weights->as<amx::Packed>().forms)
+    if (touching || !form.needs_touching_pixels)
+      return std::make_unique<amx::AmxConv>(isa, problem, std::move(weights), form);
+  assert(false);
+  return nullptr;
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,52 @@
+// The AMX kernel: blocks of m x n tiles over a list of descriptors. Its loop nest and register map open generator.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/amx/blocking.h"
+#include "kernels/isa.h"
+#include "kernels/jit/cache.h"
+#include "kernels/jit/epilogue_emitter.h"
+
+namespace octet::kernels::amx {
+
+inline constexpr int kMaxTiles = 4;
+
+// All in bytes, from the bases in BlockArgs.
+struct Block {
+  int64_t x[kMaxTiles];  // first row of each tile
+  int64_t weights;       // first panel
+  int64_t params;        // its record
+  int64_t y, residual;   // its first channel in a pixel
+  int64_t rows;          // the block's TileRows
+};
+
+struct BlockArgs {
+  const Block* block;
+  const Block* block_end;  // not equal to block
+  const void* x;
+  const void* weights;
+  void* y;
+  const void* residual;
+  const TileRow* rows;
+  const ChannelParams* params;
+  const EpilogueConstants* constants;
+  void* sums;            // 4 KiB: the block's int32 tiles on their way to the epilogue
+  const int64_t* steps;  // from the first row of a tile to each k step, bytes
+  const int64_t* steps_end;
+  int64_t row_bytes;    // distance of x rows
+  int64_t panel_bytes;  // distance of panels
+};
+using BlockFunction = void (*)(const BlockArgs*);
+
+struct BlockSpec {
+  int m = 1, n = 1;  // tiles, panels
+  int columns = 16;  // valid channels of the last panel
+  bool stream_x = true;
+  EpilogueForm epilogue;
+};
+
+std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec);
+
+}  // namespace octet::kernels::amx

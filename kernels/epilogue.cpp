@@ -1,0 +1,98 @@
+#include "kernels/epilogue.h"
+
+#include <cassert>
+#include <cmath>
+
+#include "octet/numerics.h"
+
+namespace octet::kernels {
+namespace {
+
+float at(const std::vector<float>& values, int64_t n) { return values[static_cast<size_t>(n)]; }
+
+float residual_term(const Epilogue& e, const void* residual) {
+  const int32_t r = *static_cast<const uint8_t*>(residual);
+  return static_cast<float>(r - e.residual_zero_point) * e.residual_scale;
+}
+
+float activate(const Epilogue& e, float v) {
+  switch (e.act) {
+    case ActKind::none: return v;
+    case ActKind::clamp:
+      v = v > e.act_lo ? v : e.act_lo;
+      return v < e.act_hi ? v : e.act_hi;
+    case ActKind::leaky_relu: return v < 0 ? v * e.alpha : v;
+  }
+  return v;
+}
+
+void store_u8(const Epilogue& e, float v, void* y) {
+  *static_cast<uint8_t*>(y) = static_cast<uint8_t>(numerics::quantize_scaled(v, e.zero_point, e.lo, e.hi));
+}
+
+}  // namespace
+
+std::string unsupported_reason(const Epilogue& e, bool float_sum) {
+  if (float_sum) {
+    if (e.out != DType::f32) return "a float product stores float32 only";
+    if (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice)
+      return "a float product takes a float32 residual only";
+    return {};
+  }
+  switch (e.out) {
+    case DType::s32:
+      if (e.residual != ResidualKind::none || e.act != ActKind::none || !e.bias.empty())
+        return "an int32 output has no epilogue stages";
+      return {};
+    case DType::f32:
+      if (e.residual == ResidualKind::u8_twice) return "two roundings need an 8-bit output";
+      return {};
+    case DType::u8:
+      if (e.residual == ResidualKind::f32) return "an 8-bit output takes an 8-bit residual only";
+      if (e.act == ActKind::clamp) return "a clamp on an 8-bit output is given in quanta (lo, hi)";
+      if (e.zero_point < 0 || e.zero_point > 255 || e.lo < 0 || e.hi > 255 || e.lo > e.hi)
+        return "zero point or clamp outside 0..255";
+      return {};
+    default: return "output type " + std::string(to_string(e.out)) + " is not float32, uint8 or int32";
+  }
+}
+
+void apply_reference(const Epilogue& e, int32_t sum, int64_t n, float x_scale, const void* residual, void* y) {
+  if (e.out == DType::s32) {
+    *static_cast<int32_t*>(y) = sum;
+    return;
+  }
+  const float scale = at(e.scale, n) * x_scale;
+  float v = 0;
+  if (e.out == DType::u8 && e.residual == ResidualKind::u8_once) {
+    v = std::fma(static_cast<float>(sum), scale, residual_term(e, residual));
+    if (!e.bias.empty()) v += at(e.bias, n);
+  } else {
+    v = static_cast<float>(sum) * scale;
+    if (!e.bias.empty()) v += at(e.bias, n);
+    switch (e.residual) {
+      case ResidualKind::none: break;
+      case ResidualKind::f32: v += *static_cast<const float*>(residual); break;
+      case ResidualKind::u8_once: v += residual_term(e, residual); break;
+      case ResidualKind::u8_twice: {
+        const int32_t c = numerics::quantize_scaled(v, e.mid_zero_point, 0, 255);
+        v = std::fma(static_cast<float>(c - e.mid_zero_point), e.mid_scale, residual_term(e, residual));
+        break;
+      }
+    }
+  }
+  v = activate(e, v);
+  if (e.out == DType::u8)
+    store_u8(e, v, y);
+  else
+    *static_cast<float*>(y) = v;
+}
+
+void apply_reference(const Epilogue& e, float sum, int64_t n, const void* residual, void* y) {
+  assert(e.out == DType::f32);
+  if (!e.bias.empty()) sum += at(e.bias, n);
+  if (e.residual == ResidualKind::f32) sum += *static_cast<const float*>(residual);
+  *static_cast<float*>(y) = activate(e, sum);
+}
+
+}  // namespace octet::kernels

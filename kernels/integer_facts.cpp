@@ -1,0 +1,47 @@
+#include <algorithm>
+#include <cassert>
+#include <cstdlib>
+
+#include "kernels/packed_weights.h"
+
+namespace octet::kernels {
+
+IntegerFacts integer_facts(const ConvShape& shape, const ConvWeights& weights) {
+  assert(weights.dtype == DType::s8 || weights.dtype == DType::u8);
+  const IntegerWeightReader reader(shape, weights);
+  const size_t oc = static_cast<size_t>(shape.oc);
+  IntegerFacts facts{std::vector<int32_t>(oc), std::vector<int32_t>(oc), std::vector<int64_t>(oc)};
+  const bool is_signed = weights.dtype == DType::s8;
+  for (size_t n = 0; n < oc; ++n) {
+    const uint8_t* w = static_cast<const uint8_t*>(weights.data) + static_cast<int64_t>(n) * reader.per_channel();
+    const int32_t zero = reader.zero_point(static_cast<int64_t>(n));
+    int64_t sum = 0, magnitude = 0;
+    for (int64_t i = 0; i < reader.per_channel(); ++i) {
+      const int32_t value = (is_signed ? static_cast<int32_t>(static_cast<int8_t>(w[i])) : w[i]) - zero;
+      sum += value;
+      magnitude += value < 0 ? -value : value;
+    }
+    const int64_t positive = (magnitude + sum) / 2, negative = (magnitude - sum) / 2;
+    const int64_t bias = weights.bias.empty() ? 0 : weights.bias[n];
+    const int64_t shift = weights.x_zero_point_at_run ? 0 : -int64_t{weights.x_zero_point} * sum;
+    facts.column_sum[n] = static_cast<int32_t>(static_cast<uint32_t>(sum));
+    facts.bias[n] = static_cast<int32_t>(static_cast<uint32_t>(bias + shift));
+    int64_t bound = std::max(std::abs(bias + shift + 255 * positive), std::abs(bias + shift - 255 * negative));
+    if (weights.x_zero_point_at_run) bound = std::abs(bias) + 255 * magnitude;
+    facts.bound[n] = std::min(bound, int64_t{1} << 31);
+    if (bound > INT32_MAX) facts.bound[n] = int64_t{1} << 31;
+  }
+  return facts;
+}
+
+PackedWeights start_packing(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
+  PackedWeights packed;
+  packed.isa = isa.id;
+  packed.shape = packed_shape(shape);
+  packed.dtype = weights.dtype == DType::f32 ? DType::f32 : DType::s8;
+  packed.x_zero_point_at_run = weights.x_zero_point_at_run;
+  if (weights.dtype != DType::f32) packed.facts = integer_facts(shape, weights);
+  return packed;
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,367 @@
+// Register use: cells are worked on in place; temps[0..] hold residuals, masks, the pack order and extracted quarters.
+//
+//   for four cells:  sum -> float value (scale, residual, bias, activation), stage by stage
+//     u8:  v -> int32, packssdw x2, + zero point, packuswb, permute, clamp; then quarter q of the register is cell q
+//     f32, s32:  stored as they are
+#include "kernels/jit/epilogue_emitter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+namespace octet::kernels {
+namespace {
+
+using Xbyak::Address;
+using Xbyak::Xmm;
+using Xbyak::Ymm;
+using Xbyak::Zmm;
+
+class Emitter {
+ public:
+  Emitter(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) : as_(as), form_(form), regs_(regs) {
+    assert(regs.temps.size() >= 2);
+  }
+
+  void emit(std::span<const EpilogueCell> cells) {
+    std::vector<EpilogueCell> used;
+    for (const EpilogueCell& cell : cells)
+      if (cell.valid > 0) used.push_back(cell);
+    for (size_t i = 0; i < used.size(); i += 4) {
+      const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
+      to_value(four);
+      if (form_.out == DType::u8)
+        store_bytes(four);
+      else
+        for (const EpilogueCell& cell : four) store_words(cell);
+    }
+  }
+
+ private:
+  Xmm v(int i) const { return as_.v(i); }
+  Address constant(size_t offset) const { return as_.at(regs_.constants, static_cast<int64_t>(offset)); }
+  Address param(size_t field, int column) const {
+    const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams);
+    return as_.at(regs_.params, static_cast<int64_t>(record + field + static_cast<size_t>(column % 16) * 4));
+  }
+  Address at(const RowAddress& row, int64_t bytes) const {
+    const int64_t displacement = row.displacement + bytes;
+    assert(displacement == static_cast<int32_t>(displacement));
+    return as_.at(row.base, displacement);
+  }
+  int temp(size_t i) const { return regs_.temps[i % regs_.temps.size()]; }
+
+  // temps[slot] = float(r - zero_point) * residual_scale
+  int load_u8_residual(const EpilogueCell& cell, size_t slot) {
+    const int t = temp(slot);
+    as_.vpmovzxbd(v(t), at(cell.residual, cell.column));
+    if (form_.residual_zero_point) as_.vpsubd(v(t), v(t), constant(offsetof(EpilogueConstants, residual_zero_point)));
+    as_.vcvtdq2ps(v(t), v(t));
+    as_.vmulps(v(t), v(t), constant(offsetof(EpilogueConstants, residual_scale)));
+    return t;
+  }
+
+  void add_bias(const EpilogueCell& c) {
+    if (form_.bias) as_.vaddps(v(c.reg), v(c.reg), param(offsetof(ChannelParams, bias), c.column));
+  }
+
+  void to_value(std::span<const EpilogueCell> cells) {
+    if (form_.add_int_bias)
+      for (const EpilogueCell& c : cells)
+        as_.vpaddd(v(c.reg), v(c.reg), param(offsetof(ChannelParams, int_bias), c.column));
+    if (form_.out == DType::s32) return;
+    if (!form_.float_sum)
+      for (const EpilogueCell& c : cells) as_.vcvtdq2ps(v(c.reg), v(c.reg));
+
+    const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
+    size_t slot = 0;
+    for (const EpilogueCell& c : cells) {
+      const Address scale = param(offsetof(ChannelParams, scale), c.column);
+      if (once) {
+        const int t = load_u8_residual(c, slot++);
+        as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
+      } else if (!form_.float_sum) {
+        as_.vmulps(v(c.reg), v(c.reg), scale);
+      }
+      add_bias(c);
+    }
+    if (!once && form_.residual != ResidualKind::none)
+      for (const EpilogueCell& c : cells) add_residual(c, slot++);
+    activate(cells);
+  }
+
+  void add_residual(const EpilogueCell& c, size_t slot) {
+    const Xmm r = v(c.reg);
+    if (form_.residual == ResidualKind::f32) {
+      as_.vaddps(r, r, at(c.residual, 4 * c.column));
+      return;
+    }
+    const int t = load_u8_residual(c, slot);
+    if (form_.residual == ResidualKind::u8_twice) {
+      as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
+      as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
+      as_.vcvtps2dq(r, r);
+      as_.vcvtdq2ps(r, r);
+      as_.vfmadd132ps(r, v(t), constant(offsetof(EpilogueConstants, mid_scale)));
+    } else {
+      as_.vaddps(r, r, v(t));
+    }
+  }
+
+  void activate(std::span<const EpilogueCell> cells) {
+    if (form_.act == ActKind::clamp) {
+      for (const EpilogueCell& c : cells) {
+        as_.vmaxps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_lo)));
+        as_.vminps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_hi)));
+      }
+    } else if (form_.act == ActKind::leaky_relu) {
+      constexpr uint8_t kLessThan = 1;
+      for (const EpilogueCell& c : cells) {
+        const Xmm r = v(c.reg);
+        const Address zero = constant(offsetof(EpilogueConstants, zero)), alpha = constant(offsetof(EpilogueConstants, alpha));
+        if (as_.isa().zmm()) {
+          as_.vcmpps(Xbyak::Opmask(regs_.opmask), r, zero, kLessThan);
+          as_.vmulps(r | Xbyak::Opmask(regs_.opmask), r, alpha);
+        } else {
+          as_.vcmpps(v(temp(0)), r, zero, kLessThan);
+          as_.vmulps(v(temp(1)), r, alpha);
+          as_.vblendvps(r, r, v(temp(1)), v(temp(0)));
+        }
+      }
+    }
+  }
+
+  void store_bytes(std::span<const EpilogueCell> cells) {
+    for (const EpilogueCell& c : cells) {
+      const Xmm r = v(c.reg);
+      if (form_.clamp_first) {
+        as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, low)));
+        as_.vminps(r, r, constant(offsetof(EpilogueConstants, high)));
+      }
+      as_.vcvtps2dq(r, r);
+    }
+    const size_t last = cells.size() - 1;
+    const auto reg = [&](size_t q) { return v(cells[std::min(q, last)].reg); };
+    const Xmm packed = reg(0), upper = last >= 2 ? reg(2) : reg(0);
+    as_.vpackssdw(packed, packed, reg(1));
+    if (last >= 2) as_.vpackssdw(upper, upper, reg(3));
+    if (form_.zero_point) {
+      as_.vpaddsw(packed, packed, constant(offsetof(EpilogueConstants, zero_point)));
+      if (last >= 2) as_.vpaddsw(upper, upper, constant(offsetof(EpilogueConstants, zero_point)));
+    }
+    as_.vpackuswb(packed, packed, upper);
+    if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
+    if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
+    as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
+    as_.permute_dwords(packed, v(temp(0)), packed);
+    if (as_.isa().zmm())
+      store_quarters_zmm(cells);
+    else
+      store_quarters_ymm(cells);
+  }
+
+  // Whether cell q + 1 continues cell q in memory.
+  static bool touch(std::span<const EpilogueCell> cells, size_t q, int lanes) {
+    if (q + 1 >= cells.size()) return false;
+    const EpilogueCell &a = cells[q], &b = cells[q + 1];
+    return a.valid == lanes && b.valid == lanes && b.column == a.column + lanes && a.y.base == b.y.base &&
+           a.y.displacement == b.y.displacement;
+  }
+
+  void store_quarters_ymm(std::span<const EpilogueCell> cells) {
+    const Ymm packed(cells[0].reg);
+    for (size_t half = 0; half < 2 && 2 * half < cells.size(); ++half) {
+      const size_t q = 2 * half;
+      Xmm source(packed.getIdx());
+      if (touch(cells, q, 8)) {
+        if (half == 0)
+          as_.vmovdqu(at(cells[q].y, cells[q].column), source);
+        else
+          as_.vextracti128(at(cells[q].y, cells[q].column), packed, 1);
+        continue;
+      }
+      if (half == 1) {
+        source = Xmm(temp(1));
+        as_.vextracti128(source, packed, 1);
+      }
+      store_eight(cells[q], source, 0);
+      if (q + 1 < cells.size()) store_eight(cells[q + 1], source, 8);
+    }
+  }
+
+  // Up to 8 bytes from byte `first` of an xmm register.
+  void store_eight(const EpilogueCell& c, const Xmm& source, int first) {
+    int done = 0;
+    if (c.valid >= 8) {
+      if (first == 0)
+        as_.vmovq(at(c.y, c.column), source);
+      else
+        as_.vmovhps(at(c.y, c.column), source);
+      done = 8;
+    }
+    for (int size : {4, 2, 1}) {
+      if (c.valid - done < size) continue;
+      const Address to = at(c.y, c.column + done);
+      const uint8_t index = static_cast<uint8_t>((first + done) / size);
+      if (size == 4) as_.vpextrd(to, source, index);
+      if (size == 2) as_.vpextrw(to, source, index);
+      if (size == 1) as_.vpextrb(to, source, index);
+      done += size;
+    }
+  }
+
+  void store_quarters_zmm(std::span<const EpilogueCell> cells) {
+    const Zmm packed(cells[0].reg);
+    for (size_t q = 0; q < cells.size();) {
+      const EpilogueCell& c = cells[q];
+      const bool pair = q % 2 == 0 && touch(cells, q, 16);
+      if (q == 0 && pair && touch(cells, 1, 16) && touch(cells, 2, 16)) {
+        as_.vmovdqu32(at(c.y, c.column), packed);
+        return;
+      }
+      if (pair) {
+        if (q == 0)
+          as_.vmovdqu32(at(c.y, c.column), Ymm(packed.getIdx()));
+        else
+          as_.vextracti64x4(at(c.y, c.column), packed, 1);
+        q += 2;
+        continue;
+      }
+      Xmm source(packed.getIdx());
+      if (c.valid == 16) {
+        if (q == 0)
+          as_.vmovdqu32(at(c.y, c.column), source);
+        else
+          as_.vextracti32x4(at(c.y, c.column), packed, static_cast<uint8_t>(q));
+      } else {
+        if (q > 0) {
+          source = Xmm(temp(1));
+          as_.vextracti32x4(source, packed, static_cast<uint8_t>(q));
+        }
+        as_.vmovdqu8(at(c.y, c.column) | tail_mask(c.valid), source);
+      }
+      ++q;
+    }
+  }
+
+  Xbyak::Opmask tail_mask(int valid) {
+    const Xbyak::Opmask k(regs_.opmask);
+    as_.mov(regs_.scratch, (1u << valid) - 1);
+    as_.kmovw(k, regs_.scratch);
+    return k;
+  }
+
+  void store_words(const EpilogueCell& c) {
+    const Xmm r = v(c.reg);
+    if (c.valid == as_.lanes()) {
+      as_.vmovups(at(c.y, 4 * c.column), r);
+      return;
+    }
+    if (as_.isa().zmm()) {
+      as_.vmovups(at(c.y, 4 * c.column) | tail_mask(c.valid), r);
+      return;
+    }
+    Xmm source(c.reg);
+    int done = 0;
+    if (c.valid >= 4) {
+      as_.vmovups(at(c.y, 4 * c.column), source);
+      as_.vextractf128(source, Ymm(c.reg), 1);
+      done = 4;
+    }
+    const int rest = c.valid - done;
+    if (rest >= 2) as_.vmovlps(at(c.y, 4 * (c.column + done)), source);
+    if (rest % 2 != 0)
+      as_.vextractps(at(c.y, 4 * (c.column + done + rest - 1)), source, static_cast<uint8_t>(rest - 1));
+  }
+
+  Assembler& as_;
+  const EpilogueForm& form_;
+  const EpilogueRegisters& regs_;
+};
+
+template <class T, size_t N>
+void fill(T (&vector)[N], T value) {
+  std::fill(std::begin(vector), std::end(vector), value);
+}
+
+}  // namespace
+
+EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_bias, bool clamp_first) {
+  EpilogueForm form;
+  form.float_sum = float_sum;
+  form.add_int_bias = add_int_bias && !float_sum;
+  form.out = e.out;
+  if (e.out == DType::s32) return form;
+  form.bias = !e.bias.empty();
+  form.residual = e.residual;
+  form.residual_zero_point = (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice) &&
+                             e.residual_zero_point != 0;
+  form.act = e.act;
+  if (e.out == DType::u8) {
+    form.clamp_first = clamp_first;
+    form.zero_point = e.zero_point != 0;
+    form.lo = e.lo != 0;
+    form.hi = e.hi != 255;
+  }
+  return form;
+}
+
+void add_to_key(CodeKey& key, const EpilogueForm& f) {
+  key.add(f.float_sum).add(f.add_int_bias).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
+  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act);
+}
+
+bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
+  if (e.out != DType::u8) return false;
+  constexpr double kSafe = 2147483648.0 * 0.999;
+  double extra = 0;
+  if (e.residual != ResidualKind::none) extra = 255.0 * std::fabs(static_cast<double>(e.residual_scale));
+  const double gain = e.act == ActKind::leaky_relu ? std::max(1.0, std::fabs(static_cast<double>(e.alpha))) : 1.0;
+  for (size_t n = 0; n < bound.size(); ++n) {
+    double v = static_cast<double>(bound[n]) * std::fabs(static_cast<double>(e.scale[n]));
+    if (e.residual == ResidualKind::u8_twice) v = 255.0 * std::fabs(static_cast<double>(e.mid_scale));
+    if (!e.bias.empty()) v += std::fabs(static_cast<double>(e.bias[n]));
+    if (!((v + extra) * gain < kSafe)) return true;  // also when NaN
+  }
+  return false;
+}
+
+EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
+  EpilogueConstants k;
+  fill(k.residual_scale, e.residual_scale);
+  fill(k.residual_zero_point, e.residual_zero_point);
+  fill(k.mid_scale, e.mid_scale);
+  fill(k.mid_low, static_cast<float>(0 - e.mid_zero_point));
+  fill(k.mid_high, static_cast<float>(255 - e.mid_zero_point));
+  fill(k.act_lo, e.act_lo);
+  fill(k.act_hi, e.act_hi);
+  fill(k.alpha, e.alpha);
+  fill(k.low, static_cast<float>(e.lo - e.zero_point));
+  fill(k.high, static_cast<float>(e.hi - e.zero_point));
+  fill(k.zero_point, static_cast<int16_t>(e.zero_point));
+  fill(k.lo, static_cast<uint8_t>(e.lo));
+  fill(k.hi, static_cast<uint8_t>(e.hi));
+  fill(k.zero, 0.0f);
+  const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
+  for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
+  return k;
+}
+
+void fill_channel_params(const Epilogue& e, std::span<const int32_t> int_bias, int64_t first, int64_t channels,
+                         ChannelParams* records) {
+  std::fill_n(records, (channels + 15) / 16, ChannelParams{});
+  for (int64_t i = 0; i < channels; ++i) {
+    ChannelParams& record = records[i / 16];
+    const size_t n = static_cast<size_t>(first + i);
+    if (!int_bias.empty()) record.int_bias[i % 16] = int_bias[n];
+    if (!e.scale.empty()) record.scale[i % 16] = e.scale[n];
+    if (!e.bias.empty()) record.bias[i % 16] = e.bias[n];
+  }
+}
+
+void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells) {
+  Emitter(as, form, regs).emit(cells);
+}
+
+}  // namespace octet::kernels

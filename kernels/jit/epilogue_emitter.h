@@ -1,0 +1,102 @@
+// Emission of kernels/epilogue.h on accumulators that lie in vector registers.
+//
+// A *cell* is one vector register: lanes() neighbouring output channels of one output row (int32 sums, or floats). A generator
+// hands over the cells of its block in any order; four consecutive cells are packed together when the output is u8, and cells
+// that touch in memory are stored together, so the cheap orders are: 4 rows of one column (AVX2 8x8, AMX 16 columns), or all
+// columns of a row (4 vectors). Nothing is written beyond `valid` channels of a cell.
+//
+//   what is where                                 per channel                       per kernel call
+//   ChannelParams, one record 16 channels         int32 bias, scale, float bias     register `params` -> record of column 0
+//   EpilogueConstants, one a Conv                                                   register `constants`; all memory operands
+//   EpilogueForm                                                                    baked (part of the code's key)
+//
+// Integer products that can load their bias into the accumulators at the start do so (ChannelParams::int_bias) and leave
+// `add_int_bias` off; the AMX generator, whose tiles start at zero, turns it on.
+//
+// A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
+// this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
+// Both give the same bytes where both are right.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/aligned_buffer.h"
+#include "kernels/epilogue.h"
+#include "kernels/jit/assembler.h"
+#include "kernels/jit/cache.h"
+
+namespace octet::kernels {
+
+// 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
+struct ChannelParams {
+  int32_t int_bias[16];
+  float scale[16];
+  float bias[16];
+};
+
+// Everything baked into the emitted code. Compare and key by value.
+struct EpilogueForm {
+  bool float_sum = false;
+  bool add_int_bias = false;
+  bool bias = false;
+  bool residual_zero_point = false;  // some subtraction needed
+  bool clamp_first = false;
+  bool zero_point = false;           // u8: not 0
+  bool lo = false, hi = false;       // u8: not 0, not 255
+  DType out = DType::f32;
+  ResidualKind residual = ResidualKind::none;
+  ActKind act = ActKind::none;
+
+  bool operator==(const EpilogueForm&) const = default;
+};
+EpilogueForm make_epilogue_form(const Epilogue& epilogue, bool float_sum, bool add_int_bias, bool clamp_first);
+void add_to_key(CodeKey& key, const EpilogueForm& form);
+
+// True when some |value| before rounding might reach 2^31, so that the emitted code must clamp first. bound[n] is at least
+// the magnitude of every sum of channel n.
+bool must_clamp_first(const Epilogue& epilogue, std::span<const int64_t> bound);
+
+// One 64-byte vector each, so that they are memory operands at any width.
+struct alignas(64) EpilogueConstants {
+  float residual_scale[16];
+  int32_t residual_zero_point[16];
+  float mid_scale[16], mid_low[16], mid_high[16];
+  float act_lo[16], act_hi[16], alpha[16];
+  float low[16], high[16];  // lo - zero_point, hi - zero_point
+  int16_t zero_point[32];
+  uint8_t lo[64], hi[64];
+  int32_t pack_order[16];   // undoes the lane interleaving of two packs
+  float zero[16];
+};
+EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
+
+// Records for `channels` channels starting at channel `first` of the epilogue, rounded up to whole records of zeros.
+// int_bias may be empty (float sums).
+void fill_channel_params(const Epilogue& epilogue, std::span<const int32_t> int_bias, int64_t first, int64_t channels,
+                         ChannelParams* records);
+
+struct RowAddress {
+  Xbyak::Reg64 base;
+  int64_t displacement = 0;  // must fit 32 bits together with the column's offset
+};
+
+struct EpilogueCell {
+  int reg = 0;
+  int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
+  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
+  RowAddress y;        // of column 0
+  RowAddress residual; // of column 0; unused without one
+};
+
+struct EpilogueRegisters {
+  Xbyak::Reg64 params, constants;
+  Xbyak::Reg32 scratch;    // clobbered
+  std::vector<int> temps;  // at least two free vector registers; more give more overlap
+  int opmask = 1;          // clobbered (AVX-512, tails only)
+};
+
+void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells);
+
+}  // namespace octet::kernels

@@ -1,0 +1,16 @@
+// numerics::exp, sigmoid and tanh as JIT emission: the same operations in the same order, so the same bits in every lane.
+//
+// Each works in place on vector register x with three scratch registers t0..t2 (numbers, all different). Independent vectors
+// are emitted one after the other; the processor overlaps them.
+#pragma once
+
+#include "kernels/jit/vector_emitter.h"
+
+namespace octet::kernels {
+
+void emit_exp(VectorEmitter& e, int x, int t0, int t1, int t2);
+void emit_sigmoid(VectorEmitter& e, int x, int t0, int t1, int t2);
+// Takes one scratch register more.
+void emit_tanh(VectorEmitter& e, int x, int t0, int t1, int t2, int t3);
+
+}  // namespace octet::kernels

@@ -1,0 +1,227 @@
+#include "kernels/product/bins.h"
+
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace octet::kernels {
+namespace {
+
+constexpr size_t kOpenBins = 32;
+constexpr int kMaxMembers = 8;
+
+// The int16 lanes of Columns columns, two a column.
+template <int Columns>
+struct Lanes {
+  static constexpr int kRegs = Columns / 4;
+  __m128i v[kRegs];
+};
+
+template <int Columns>
+struct Group {
+  Lanes<Columns> high, low;  // range of every lane in the mode chosen
+  uint32_t index = 0;
+  bool x = false;
+};
+
+template <int Columns>
+struct Bin {
+  Lanes<Columns> room_high, room_low;  // what may still be added, downwards as a negative number
+  int x = 0, d = 0;
+  uint32_t members[kMaxMembers];       // X groups from the front, D groups from the back
+};
+
+bool type_exists(int x, int d, int max_groups) {
+  if (x + d > max_groups) return false;
+  for (const BinType& type : kBinTypes)
+    if (type.x == x && type.d == d) return true;
+  return false;
+}
+
+struct TypeTable {
+  bool x_fits[4][9] = {}, d_fits[4][9] = {};
+  explicit TypeTable(int max_groups) {
+    for (int x = 0; x < 4; ++x)
+      for (int d = 0; d < 9; ++d) {
+        x_fits[x][d] = type_exists(x + 1, d, max_groups);
+        d_fits[x][d] = type_exists(x, d + 1, max_groups);
+      }
+  }
+};
+
+// Sums of the positive and of the negative weights of a pair, a lane.
+template <int Columns>
+void pair_sums(const int8_t* weights, Lanes<Columns>& positive, Lanes<Columns>& negative) {
+  const __m128i zero = _mm_setzero_si128(), ones = _mm_set1_epi16(1);
+  for (int r = 0; r < Columns / 4; ++r) {
+    const __m128i w = _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + 16 * r));
+    const __m128i a = _mm_srai_epi16(_mm_unpacklo_epi8(w, w), 8), b = _mm_srai_epi16(_mm_unpackhi_epi8(w, w), 8);
+    const auto sums = [&](__m128i p, __m128i q) { return _mm_packs_epi32(_mm_madd_epi16(p, ones), _mm_madd_epi16(q, ones)); };
+    positive.v[r] = sums(_mm_max_epi16(a, zero), _mm_max_epi16(b, zero));
+    negative.v[r] = sums(_mm_min_epi16(a, zero), _mm_min_epi16(b, zero));
+  }
+}
+
+int largest(__m128i v) {
+  v = _mm_max_epi16(v, _mm_srli_si128(v, 8));
+  v = _mm_max_epi16(v, _mm_srli_si128(v, 4));
+  v = _mm_max_epi16(v, _mm_srli_si128(v, 2));
+  return static_cast<int16_t>(_mm_extract_epi16(v, 0));
+}
+
+// Chooses the mode, fills the range, returns the largest lane's magnitude (0: all weights are zero).
+template <int Columns>
+int measure_group(const int8_t* weights, Group<Columns>& group) {
+  constexpr int kRegs = Columns / 4;
+  Lanes<Columns> positive, negative;
+  pair_sums<Columns>(weights, positive, negative);
+  __m128i either = _mm_setzero_si128();
+  for (int r = 0; r < kRegs; ++r)
+    either = _mm_max_epi16(either, _mm_max_epi16(positive.v[r], _mm_sub_epi16(_mm_setzero_si128(), negative.v[r])));
+  constexpr int kDirectLimit = 128;  // 255 * 128 = 32640
+  const int worst = largest(either);
+  if (worst == 0) return 0;
+  group.x = worst > kDirectLimit;
+  if (!group.x) {
+    const __m128i factor = _mm_set1_epi16(255);
+    for (int r = 0; r < kRegs; ++r) {
+      group.high.v[r] = _mm_mullo_epi16(positive.v[r], factor);
+      group.low.v[r] = _mm_mullo_epi16(negative.v[r], factor);
+    }
+    return 255 * worst;
+  }
+  __m128i most = _mm_setzero_si128();
+  for (int r = 0; r < kRegs; ++r) {
+    const __m128i magnitude = _mm_sub_epi16(positive.v[r], negative.v[r]);
+    group.high.v[r] = _mm_mullo_epi16(magnitude, _mm_set1_epi16(127));
+    group.low.v[r] = _mm_mullo_epi16(magnitude, _mm_set1_epi16(-128));
+    most = _mm_max_epi16(most, magnitude);
+  }
+  return 128 * largest(most);
+}
+
+template <int Columns>
+bool fits(const Bin<Columns>& bin, const Group<Columns>& group) {
+  __m128i over = _mm_setzero_si128();
+  for (int r = 0; r < Columns / 4; ++r) {
+    over = _mm_or_si128(over, _mm_cmpgt_epi16(group.high.v[r], bin.room_high.v[r]));
+    over = _mm_or_si128(over, _mm_cmplt_epi16(group.low.v[r], bin.room_low.v[r]));
+  }
+  return _mm_movemask_epi8(over) == 0;
+}
+
+template <int Columns>
+void put(Bin<Columns>& bin, const Group<Columns>& group) {
+  for (int r = 0; r < Columns / 4; ++r) {
+    bin.room_high.v[r] = _mm_sub_epi16(bin.room_high.v[r], group.high.v[r]);
+    bin.room_low.v[r] = _mm_sub_epi16(bin.room_low.v[r], group.low.v[r]);
+  }
+  if (group.x)
+    bin.members[bin.x++] = group.index;
+  else
+    bin.members[kMaxMembers - ++bin.d] = group.index;
+}
+
+template <int Columns>
+std::vector<Bin<Columns>> fill_bins(const std::vector<Group<Columns>>& groups, const std::vector<uint32_t>& order,
+                                    const TypeTable& table) {
+  std::vector<Bin<Columns>> bins;
+  bins.reserve(order.size() / 2 + 1);
+  std::vector<uint32_t> open;
+  open.reserve(kOpenBins + 1);
+  for (uint32_t g : order) {
+    const Group<Columns>& group = groups[g];
+    bool placed = false;
+    for (size_t i = 0; i < open.size() && !placed; ++i) {
+      Bin<Columns>& bin = bins[open[i]];
+      const bool type_fits = group.x ? table.x_fits[bin.x][bin.d] : table.d_fits[bin.x][bin.d];
+      if (!type_fits || !fits(bin, group)) continue;
+      put(bin, group);
+      placed = true;
+      if (!table.d_fits[bin.x][bin.d] && !table.x_fits[bin.x][bin.d]) open.erase(open.begin() + static_cast<int64_t>(i));
+    }
+    if (placed) continue;
+    if (open.size() == kOpenBins) open.erase(open.begin());
+    open.push_back(static_cast<uint32_t>(bins.size()));
+    Bin<Columns>& bin = bins.emplace_back();
+    for (int r = 0; r < Columns / 4; ++r) {
+      bin.room_high.v[r] = _mm_set1_epi16(INT16_MAX);
+      bin.room_low.v[r] = _mm_set1_epi16(INT16_MIN);
+    }
+    put(bin, group);
+  }
+  return bins;
+}
+
+// |w|, then c; adds what the group owes to the columns' bias.
+void write_x_group(const int8_t* w, int columns, int8_t* magnitude, int8_t* flip, int32_t* bias) {
+  for (int n = 0; n < columns; ++n)
+    for (int k = 0; k < 4; ++k) {
+      const int32_t value = w[4 * n + k];
+      magnitude[4 * n + k] = static_cast<int8_t>(value < 0 ? -value : value);
+      flip[4 * n + k] = static_cast<int8_t>(value < 0 ? 0x7f : 0x80);
+      bias[n] += value < 0 ? 127 * value : 128 * value;
+    }
+}
+
+template <int Columns>
+BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
+  constexpr size_t kVector = 4 * Columns;
+  static const TypeTable table(Columns == 8 ? kMaxGroupsYmm : kMaxGroupsZmm);
+  std::vector<Group<Columns>> groups(group_count);
+  constexpr int kBuckets = 129;  // magnitude / 256, up to 128
+  std::array<uint32_t, kBuckets + 1> start{};
+  std::vector<uint8_t> bucket(group_count);
+  for (size_t g = 0; g < group_count; ++g) {
+    groups[g].index = static_cast<uint32_t>(g);
+    const int need = measure_group<Columns>(weights + g * kVector, groups[g]);
+    bucket[g] = static_cast<uint8_t>(need == 0 ? 255 : kBuckets - 1 - need / 256);
+    if (need != 0) ++start[static_cast<size_t>(bucket[g]) + 1];
+  }
+  for (size_t i = 1; i < start.size(); ++i) start[i] += start[i - 1];
+  std::vector<uint32_t> order(start.back());
+  for (size_t g = 0; g < group_count; ++g)
+    if (bucket[g] != 255) order[start[bucket[g]]++] = static_cast<uint32_t>(g);
+
+  const std::vector<Bin<Columns>> bins = fill_bins<Columns>(groups, order, table);
+
+  BinnedPanel panel;
+  panel.bias.assign(Columns, 0);
+  panel.order.reserve(order.size());
+  std::array<std::vector<uint32_t>, kBinTypeCount> by_type;
+  size_t type_of[4][9] = {};
+  for (size_t t = 0; t < kBinTypeCount; ++t) type_of[kBinTypes[t].x][kBinTypes[t].d] = t;
+  for (size_t i = 0; i < bins.size(); ++i) {
+    by_type[type_of[bins[i].x][bins[i].d]].push_back(static_cast<uint32_t>(i));
+    panel.x_groups += static_cast<size_t>(bins[i].x);
+  }
+  panel.b.resize((order.size() + panel.x_groups) * kVector);
+  int8_t* to = panel.b.data();
+  for (size_t t = 0; t < kBinTypeCount; ++t) {
+    if (!by_type[t].empty()) panel.runs.push_back({static_cast<uint32_t>(t), static_cast<int32_t>(by_type[t].size())});
+    for (uint32_t i : by_type[t]) {
+      const Bin<Columns>& bin = bins[i];
+      for (int m = 0; m < bin.x; ++m, to += 2 * kVector) {
+        panel.order.push_back(bin.members[m]);
+        write_x_group(weights + bin.members[m] * kVector, Columns, to, to + kVector, panel.bias.data());
+      }
+      for (int m = 0; m < bin.d; ++m, to += kVector) {
+        const uint32_t member = bin.members[kMaxMembers - 1 - m];
+        panel.order.push_back(member);
+        std::memcpy(to, weights + member * kVector, kVector);
+      }
+    }
+  }
+  return panel;
+}
+
+}  // namespace
+
+BinnedPanel bin_panel(const int8_t* weights, size_t groups, int columns) {
+  assert(columns == 8 || columns == 16);
+  return columns == 8 ? bin_panel_of<8>(weights, groups) : bin_panel_of<16>(weights, groups);
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,271 @@
+#include "kernels/product/product_conv.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstring>
+#include <map>
+
+#include "kernels/product/blocking.h"
+#include "kernels/product/kernel.h"
+#include "kernels/product/weights.h"
+
+namespace octet::kernels {
+namespace {
+
+int64_t element_bytes(ResidualKind kind) { return kind == ResidualKind::f32 ? 4 : 1; }
+
+// The output seen as rows of pixels: a 1x1 convolution over dense rows (and images) is one long row, as a GEMM is.
+struct OutputGrid {
+  int64_t images, height, width;
+};
+
+OutputGrid flatten(const ConvProblem& problem) {
+  const ConvShape& s = problem.shape;
+  const OutputGrid grid{s.n, s.oh, s.ow};
+  if (s.kh * s.kw != 1 || s.stride_h != 1 || s.stride_w != 1) return grid;
+  const bool residual = problem.epilogue.residual != ResidualKind::none;
+  const auto all = [&](auto condition) {
+    return condition(problem.x) && condition(problem.y) && (!residual || condition(problem.residual));
+  };
+  const bool rows_touch = s.oh == 1 || all([&](const ImageLayout& l) { return l.row == s.ow * l.pixel; });
+  const bool images_touch = s.n == 1 || all([&](const ImageLayout& l) { return l.image == s.oh * s.ow * l.pixel; });
+  if (!rows_touch) return grid;
+  return images_touch ? OutputGrid{1, 1, s.n * s.oh * s.ow} : OutputGrid{s.n, 1, s.oh * s.ow};
+}
+
+// Row blocks for panels of one width in registers.
+struct RowPlan {
+  std::vector<RowBlock> blocks;
+  std::vector<int> shape;        // of each block
+  std::vector<int64_t> run_end;  // first block after it with another shape
+  std::vector<std::vector<RowBlock>> rows;  // displacements, a shape
+  int64_t chunk = 1;
+};
+
+struct PanelCall {
+  const Panel* panel;
+  const int8_t* b;
+  const int32_t* offsets;
+  const BinRun* runs;
+  size_t params;                 // byte offset into the channel records
+  const ProductFunction* code;   // a function a shape
+};
+
+// Panels of one width and the rows they walk.
+struct PanelClass {
+  RowPlan rows;
+  std::vector<PanelCall> calls;
+};
+
+class ProductConv final : public Conv {
+ public:
+  ProductConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+              const ProductForm& form)
+      : isa_(isa), problem_(problem), packed_(std::move(weights)), form_(form), kind_(packed_->as<ProductWeights>().kind) {
+    const ConvShape& s = problem_.shape;
+    records_per_group_ = (s.oc / s.groups + 15) / 16;
+    params_ = AlignedBuffer(static_cast<size_t>(s.groups * records_per_group_) * sizeof(ChannelParams));
+    constants_ = AlignedBuffer(sizeof(EpilogueConstants));
+    *constants_.as<EpilogueConstants>() = make_epilogue_constants(isa, problem_.epilogue);
+    for (int64_t group = 0; group < s.groups; ++group)
+      fill_channel_params(problem_.epilogue, form_.bias, group * (s.oc / s.groups), s.oc / s.groups,
+                          params_.as<ChannelParams>() + group * records_per_group_);
+    form_key_ = make_epilogue_form(problem_.epilogue, kind_ == ProductKind::fma, false,
+                                   must_clamp_first(problem_.epilogue, packed_->facts.bound));
+  }
+
+  // Empty when everything fits; otherwise why it does not.
+  std::string bind();
+
+  void run(const ConvArgs& args, int part, int parts) const noexcept override;
+  size_t workspace_bytes() const override { return scales_at_run() ? params_.bytes() : 0; }
+  std::string name() const override { return name_; }
+
+ private:
+  bool scales_at_run() const {
+    return kind_ != ProductKind::fma && (packed_->x_zero_point_at_run || problem_.epilogue.out == DType::f32);
+  }
+  int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
+  std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
+  std::string plan_offsets();
+  const ProductFunction* code_for(const Panel& panel, const RowPlan& plan);
+  const ChannelParams* params_at_run(const ConvArgs& args) const;
+
+  const Isa& isa_;
+  const ConvProblem problem_;
+  const std::shared_ptr<const PackedWeights> packed_;
+  const ProductForm& form_;
+  const ProductKind kind_;
+  EpilogueForm form_key_;
+  int64_t records_per_group_ = 0;
+  AlignedBuffer params_, constants_;
+  std::vector<std::vector<int32_t>> offsets_;  // a program
+  std::vector<PanelClass> classes_;
+  std::map<std::pair<int, int>, std::vector<ProductFunction>> functions_;  // by vectors and valid columns
+  std::vector<std::shared_ptr<const Code>> code_;
+  std::string name_;
+};
+
+bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
+
+std::string ProductConv::plan_offsets() {
+  const ConvShape& s = problem_.shape;
+  std::vector<int32_t> place(form_.groups.size());
+  for (size_t g = 0; g < place.size(); ++g) {
+    const KGroup& group = form_.groups[g];
+    const int64_t offset = group.ky * s.dilation_h * problem_.x.row + group.kx * s.dilation_w * problem_.x.pixel +
+                           group.channel * x_bytes();
+    if (!fits_displacement(offset)) return "an input row is too long for 32-bit offsets";
+    place[g] = static_cast<int32_t>(offset);
+  }
+  for (const Program& program : form_.programs) {
+    std::vector<int32_t>& offsets = offsets_.emplace_back(program.groups.size());
+    for (size_t i = 0; i < offsets.size(); ++i) offsets[i] = place[program.groups[i]];
+  }
+  return {};
+}
+
+std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const {
+  const ConvShape& s = problem_.shape;
+  const OutputGrid grid = flatten(problem_);
+  const int max_rows = max_block_rows(isa_, kind_, vectors);
+  const Blocking blocks = blocking(grid.height, grid.width, max_rows);
+  for (const BlockShape& shape : blocks.shapes) {
+    std::vector<RowBlock>& rows = plan.rows.emplace_back();
+    for (int y = 0; y < shape.rows; ++y)
+      for (int x = 0; x < shape.columns; ++x) {
+        const RowBlock row{y * s.stride_h * problem_.x.row + x * s.stride_w * problem_.x.pixel,
+                           y * problem_.y.row + x * problem_.y.pixel,
+                           y * problem_.residual.row + x * problem_.residual.pixel};
+        if (!fits_displacement(row.a) || !fits_displacement(row.y) || !fits_displacement(row.residual))
+          return "an image row is too long for 32-bit displacements";
+        rows.push_back(row);
+      }
+  }
+  for (int64_t image = 0; image < grid.images; ++image)
+    for (const PixelBlock& block : blocks.blocks) {
+      plan.shape.push_back(block.shape);
+      plan.blocks.push_back(
+          {image * problem_.x.image + (block.y * s.stride_h - s.pad_top) * problem_.x.row +
+               (block.x * s.stride_w - s.pad_left) * problem_.x.pixel,
+           image * problem_.y.image + block.y * problem_.y.row + block.x * problem_.y.pixel,
+           image * problem_.residual.image + block.y * problem_.residual.row + block.x * problem_.residual.pixel});
+    }
+  plan.run_end.resize(plan.blocks.size());
+  for (size_t i = plan.blocks.size(); i-- > 0;)
+    plan.run_end[i] = i + 1 < plan.blocks.size() && plan.shape[i] == plan.shape[i + 1] ? plan.run_end[i + 1]
+                                                                                      : static_cast<int64_t>(i) + 1;
+  const Epilogue& e = problem_.epilogue;
+  const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
+  const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
+  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes);
+  return {};
+}
+
+const ProductFunction* ProductConv::code_for(const Panel& panel, const RowPlan& plan) {
+  std::vector<ProductFunction>& functions = functions_[{panel.vectors, panel.columns}];
+  if (functions.empty())
+    for (const std::vector<RowBlock>& rows : plan.rows) {
+      code_.push_back(product_kernel(isa_, {kind_, panel.vectors, panel.columns, rows, form_key_}));
+      functions.push_back(code_.back()->entry<ProductFunction>());
+    }
+  return functions.data();
+}
+
+std::string ProductConv::bind() {
+  if (std::string reason = plan_offsets(); !reason.empty()) return reason;
+  const ConvShape& s = problem_.shape;
+  std::map<int, size_t> class_of;
+  for (const Panel& panel : form_.panels)
+    if (class_of.emplace(panel.vectors, class_of.size()).second) classes_.emplace_back();
+  for (const auto& [vectors, index] : class_of)
+    if (std::string reason = plan_rows(vectors, static_cast<int64_t>(form_.b_bytes), classes_[index].rows); !reason.empty())
+      return reason;
+  for (const Panel& panel : form_.panels) {
+    PanelClass& cls = classes_[class_of[panel.vectors]];
+    const int64_t local = panel.channel - panel.group * (s.oc / s.groups);
+    const size_t params = static_cast<size_t>(panel.group * records_per_group_ + local / 16) * sizeof(ChannelParams) +
+                          static_cast<size_t>(local % 16) * 4;
+    cls.calls.push_back({&panel, form_.b.as<int8_t>() + panel.b_offset, offsets_[panel.program].data(),
+                         form_.programs[panel.program].runs.data(), params, code_for(panel, cls.rows)});
+  }
+  static constexpr const char* kKinds[] = {"u8s8 bins", "u8s8 vpdpbusd", "f32 fma"};
+  const PanelClass& main = classes_.front();
+  size_t rows = 0;
+  for (const std::vector<RowBlock>& shape : main.rows.rows) rows = std::max(rows, shape.size());
+  name_ = "conv " + std::string(kKinds[static_cast<size_t>(kind_)]) + " " + std::string(isa_.name) + " " +
+          std::to_string(rows) + "x" + std::to_string(main.calls.front().panel->vectors * isa_.lanes());
+  return {};
+}
+
+const ChannelParams* ProductConv::params_at_run(const ConvArgs& args) const {
+  if (!scales_at_run() || (args.x_scale == 1.0f && !packed_->x_zero_point_at_run)) return params_.as<ChannelParams>();
+  assert(args.workspace);
+  ChannelParams* params = static_cast<ChannelParams*>(args.workspace);
+  std::memcpy(params, params_.as<ChannelParams>(), params_.bytes());
+  const ConvShape& s = problem_.shape;
+  const int64_t columns = s.oc / s.groups;
+  for (int64_t n = 0; n < s.oc; ++n) {
+    const int64_t group = n / columns, local = n % columns;
+    ChannelParams& record = params[group * records_per_group_ + local / 16];
+    record.scale[local % 16] *= args.x_scale;
+    if (!packed_->x_zero_point_at_run) continue;
+    const uint32_t shift = static_cast<uint32_t>(args.x_zero_point) *
+                           static_cast<uint32_t>(packed_->facts.column_sum[static_cast<size_t>(n)]);
+    record.int_bias[local % 16] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[local % 16]) - shift);
+  }
+  return params;
+}
+
+void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
+  const uint8_t* params = reinterpret_cast<const uint8_t*>(params_at_run(args));
+  const ConvShape& s = problem_.shape;
+  const int64_t x_group = s.ic / s.groups * x_bytes(), y_element = static_cast<int64_t>(size_of(problem_.epilogue.out)),
+                r_element = element_bytes(problem_.epilogue.residual);
+  ProductArgs call{};
+  call.constants = constants_.as<EpilogueConstants>();
+  for (const PanelClass& cls : classes_) {
+    const RowPlan& rows = cls.rows;
+    const GridPart mine = grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
+    for (int64_t begin = mine.block_begin; begin < mine.block_end; begin += rows.chunk) {
+      const int64_t end = std::min(begin + rows.chunk, mine.block_end);
+      for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
+        const PanelCall& panel = cls.calls[static_cast<size_t>(p)];
+        call.a = static_cast<const uint8_t*>(args.x) + panel.panel->group * x_group;
+        call.y = static_cast<uint8_t*>(args.y) + panel.panel->channel * y_element;
+        if (args.residual) call.residual = static_cast<const uint8_t*>(args.residual) + panel.panel->channel * r_element;
+        call.b = panel.b;
+        call.offsets = panel.offsets;
+        call.runs = panel.runs;
+        call.params = reinterpret_cast<const ChannelParams*>(params + panel.params);
+        for (int64_t block = begin; block < end;) {
+          const int64_t run = std::min(end, rows.run_end[static_cast<size_t>(block)]);
+          call.block = rows.blocks.data() + block;
+          call.block_end = rows.blocks.data() + run;
+          panel.code[rows.shape[static_cast<size_t>(block)]](&call);
+          block = run;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                        int /*threads*/, std::string* reason) {
+  const ProductWeights& product = weights->as<ProductWeights>();
+  const bool touching = problem.x.pixel == problem.shape.ic;
+  const ProductForm* form = nullptr;
+  for (const ProductForm& candidate : product.forms)
+    if (!form && (touching || !candidate.needs_touching_pixels)) form = &candidate;
+  assert(form);
+  auto conv = std::make_unique<ProductConv>(isa, problem, weights, *form);
+  const std::string why_not = conv->bind();
+  if (why_not.empty()) return conv;
+  if (reason) *reason = why_not;
+  return nullptr;
+}
+
+}  // namespace octet::kernels

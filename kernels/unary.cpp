@@ -1,0 +1,101 @@
+// Unary functions of f32.
+//
+// Registers: v0..v3 data, v5..v9 scratch, v12 alpha, v13 beta, v14 zero, v15 tail mask. Loop nest: run_loop.h.
+#include "kernels/jit/math_emitter.h"
+#include "kernels/jit/run_loop.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr int kT0 = 5, kT1 = 6, kT2 = 7, kT3 = 8, kT4 = 9, kAlpha = 12, kBeta = 13, kZero = 14;
+
+void emit_clamp_unit(VectorEmitter& e, const Xbyak::Xmm& x) {
+  e.vminps(x, x, e.constant(1.0f));
+  e.vmaxps(x, x, e.v(kZero));
+}
+
+void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
+  const auto x = e.v(xi), t = e.v(kT0), keep = e.v(kT4), alpha = e.v(kAlpha), beta = e.v(kBeta), zero = e.v(kZero);
+  switch (kind) {
+    case UnaryKind::relu: e.vmaxps(x, x, zero); break;
+    case UnaryKind::clip:
+      e.vmaxps(x, x, alpha);
+      e.vminps(x, x, beta);
+      break;
+    case UnaryKind::leaky_relu:
+      e.vmulps(t, x, alpha);
+      e.select_less(x, x, zero, t, x, e.v(kT1));
+      break;
+    case UnaryKind::hard_sigmoid:
+      e.vfmadd213ps(x, alpha, beta);
+      emit_clamp_unit(e, x);
+      break;
+    case UnaryKind::hard_swish:
+      e.load_constant(t, 0.5f);
+      e.vfmadd231ps(t, x, e.constant(1.0f / 6.0f));
+      emit_clamp_unit(e, t);
+      e.vmulps(x, x, t);
+      break;
+    case UnaryKind::sigmoid: emit_sigmoid(e, xi, kT0, kT1, kT2); break;
+    case UnaryKind::silu:
+      e.vmovaps(keep, x);
+      emit_sigmoid(e, xi, kT0, kT1, kT2);
+      e.vmulps(x, keep, x);
+      break;
+    case UnaryKind::tanh: emit_tanh(e, xi, kT0, kT1, kT2, kT3); break;
+    case UnaryKind::exp: emit_exp(e, xi, kT0, kT1, kT2); break;
+    case UnaryKind::neg: e.bit_xor(x, x, e.constant_bits(0x80000000u)); break;
+    case UnaryKind::abs: e.bit_and(x, x, e.constant_bits(0x7fffffffu)); break;
+    case UnaryKind::sqrt: e.vsqrtps(x, x); break;
+    case UnaryKind::reciprocal:
+      e.load_constant(t, 1.0f);
+      e.vdivps(x, t, x);
+      break;
+  }
+}
+
+void generate(VectorEmitter& e, UnaryKind kind) {
+  emit_param(e, kAlpha, 0);
+  emit_param(e, kBeta, 1);
+  e.zero(kZero);
+  emit_rows(e, [&] {
+    emit_columns(e, 4, [&](int vectors, bool tail) {
+      for (int k = 0; k < vectors; ++k) load_f32(e, k, run::kA, k, tail);
+      for (int k = 0; k < vectors; ++k) emit_function(e, kind, k);
+      store_f32(e, vectors, tail);
+    });
+  });
+  emit_return(e);
+}
+
+class ReferenceUnary final : public Kernel {
+ public:
+  explicit ReferenceUnary(const UnaryProblem& problem) : problem_(problem) {}
+  void run(const KernelArgs& args, int part, int parts) const noexcept override {
+    const WorkRange mine = split_work(problem_.count, part, parts);
+    UnaryProblem part_problem = problem_;
+    part_problem.count = mine.size();
+    unary_reference(part_problem,
+                    {static_cast<const float*>(args.a) + mine.begin, nullptr, static_cast<float*>(args.y) + mine.begin});
+  }
+  std::string name() const override { return "unary reference"; }
+
+ private:
+  UnaryProblem problem_;
+};
+
+}  // namespace
+
+KernelPtr make_unary(const Isa& isa, const UnaryProblem& problem) {
+  if (isa.id == IsaId::reference) return std::make_unique<ReferenceUnary>(problem);
+  RunShape shape;
+  shape.length = problem.count;
+  shape.a_bytes = shape.y_bytes = 4;
+  const UnaryKind kind = problem.kind;
+  auto code = vector_code(isa, CodeKey("unary").add(kind), [&](VectorEmitter& e) { generate(e, kind); });
+  return std::make_unique<RunKernel>("unary " + std::string(isa.name), shape,
+                                     std::initializer_list<RunParam>{{.f = problem.alpha}, {.f = problem.beta}},
+                                     std::move(code));
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,300 @@
+#include "kernels/amx/amx_conv.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+
+#include "conv_check.h"
+#include "kernels/amx/blocking.h"
+#include "kernels/amx/tile_config.h"
+#include "kernels/packed_weights.h"
+
+namespace octet::kernels {
+namespace {
+
+using namespace testing;
+using amx::Blocking;
+using amx::make_tiling;
+using amx::RowSource;
+using amx::Tiling;
+
+// --- tiling ------------------------------------------------------------------------------------------------------------
+
+ConvProblem image_problem(int64_t n, int64_t size, int64_t kernel, int64_t stride, int64_t channels, int64_t halo) {
+  ConvProblem p;
+  ConvShape& s = p.shape;
+  s.n = n;
+  s.ic = s.oc = channels;
+  s.ih = s.iw = size;
+  s.kh = s.kw = kernel;
+  s.stride_h = s.stride_w = stride;
+  s.pad_top = s.pad_left = kernel / 2;
+  s.oh = s.ow = (size + 2 * (kernel / 2) - kernel) / stride + 1;
+  p.x.pixel = channels;
+  p.x.row = (size + 2 * halo) * p.x.pixel;
+  p.x.image = (size + 2 * halo) * p.x.row;
+  p.y.pixel = channels;
+  p.y.row = s.ow * channels;
+  p.y.image = s.oh * p.y.row;
+  p.residual = p.y;
+  return p;
+}
+
+// Every output is stored once, from the tile row that reads its window; no tile reads past the last window.
+void expect_tiling(const ConvProblem& p, const Tiling& tiling) {
+  const ConvShape& s = p.shape;
+  const auto window = [&](int64_t image, int64_t oy, int64_t ox) {
+    return image * p.x.image + (oy * s.stride_h - s.pad_top) * p.x.row + (ox * s.stride_w - s.pad_left) * p.x.pixel;
+  };
+  std::set<int64_t> stored;
+  for (int64_t row = 0; row < tiling.tiles() * amx::kTileRows; ++row) {
+    const auto i = static_cast<size_t>(row);
+    const int64_t x = tiling.source == RowSource::copied
+                          ? tiling.copied[i]
+                          : tiling.x[i / amx::kTileRows] + row % amx::kTileRows * tiling.row_bytes;
+    EXPECT_GE(x, window(0, 0, 0));
+    EXPECT_LE(x, window(s.n - 1, s.oh - 1, s.ow - 1));
+    const int64_t y = tiling.rows[i].y;
+    if (y < 0) continue;
+    EXPECT_TRUE(stored.insert(y).second) << "stored twice: " << y;
+    EXPECT_EQ(x, window(y / p.y.image, y % p.y.image / p.y.row, y % p.y.row / p.y.pixel));
+  }
+  EXPECT_EQ(static_cast<int64_t>(stored.size()), s.n * s.oh * s.ow);
+}
+
+TEST(AmxTiling, StoresEveryOutputOnce) {
+  for (int64_t n : {1, 2, 3})
+    for (int64_t size : {1, 2, 4, 7, 14, 15, 16, 17, 33})
+      for (int64_t kernel : {1, 3})
+        for (int64_t stride : {1, 2})
+          for (int64_t halo : {1, 3})
+            for (int64_t panels : {1, 16}) {
+              const ConvProblem p = image_problem(n, size, kernel, stride, 32, halo);
+              expect_tiling(p, make_tiling(p, panels));
+            }
+}
+
+TEST(AmxTiling, UnitStrideIsFlat) {
+  const Tiling tiling = make_tiling(image_problem(1, 14, 3, 1, 256, 1), 16);
+  EXPECT_EQ(tiling.source, RowSource::flat);
+  EXPECT_EQ(tiling.tiles(), 14);  // 13 * 16 + 14 positions
+  EXPECT_EQ(tiling.row_bytes, 256);
+}
+
+TEST(AmxTiling, WideStridedImagesGoRowByRow) {
+  const Tiling tiling = make_tiling(image_problem(1, 56, 3, 2, 128, 1), 8);
+  EXPECT_EQ(tiling.source, RowSource::rows);
+  EXPECT_EQ(tiling.row_bytes, 256);
+  EXPECT_EQ(tiling.tiles(), 28 * 2);
+}
+
+TEST(AmxTiling, NarrowStridedImagesAndFewRowsAreCopied) {
+  EXPECT_EQ(make_tiling(image_problem(1, 14, 3, 2, 512, 1), 32).source, RowSource::copied);
+  EXPECT_EQ(make_tiling(image_problem(1, 3, 1, 1, 512, 0), 32).source, RowSource::copied);
+}
+
+TEST(AmxBlocking, FollowsTheNumberOfKSteps) {
+  // 1x1 64 -> 256 at 56x56: a quarter of the weights in L1, x streamed.
+  EXPECT_EQ(amx::choose_blocking(196, 16, 1, false), (Blocking{1, 4, 4, true}));
+  // 3x3 64 -> 64 at 56x56.
+  EXPECT_EQ(amx::choose_blocking(203, 4, 9, false), (Blocking{2, 2, 2, true}));
+  // 3x3 256 -> 256 at 14x14: 590 KB of weights pass by each row of blocks.
+  EXPECT_EQ(amx::choose_blocking(14, 16, 36, false), (Blocking{2, 2, 16, false}));
+  // 3x3 512 -> 512 at 7x7: 2.4 MB, in chunks that leave L2 room.
+  EXPECT_EQ(amx::choose_blocking(4, 32, 72, false), (Blocking{2, 2, 6, false}));
+  // One row of a matrix.
+  EXPECT_EQ(amx::choose_blocking(1, 63, 32, true), (Blocking{1, 4, 64, false}));
+  // 16 output channels.
+  EXPECT_EQ(amx::choose_blocking(50, 1, 9, false), (Blocking{4, 1, 1, true}));
+}
+
+TEST(AmxBlocking, FitsTheAccumulators) {
+  for (int64_t tiles = 1; tiles < 20; ++tiles)
+    for (int64_t panels = 1; panels < 20; ++panels)
+      for (int64_t steps : {1, 2, 8, 9, 40, 400})
+        for (bool copied : {false, true}) {
+          const Blocking b = amx::choose_blocking(tiles, panels, steps, copied);
+          EXPECT_LE(b.m * b.n, amx::kTileRows / 4);
+          EXPECT_GE(b.m, 1);
+          EXPECT_GE(b.n, 1);
+          EXPECT_EQ(b.chunk % b.n, 0);
+          EXPECT_GE(b.chunk, b.n);
+          if (copied) {
+            EXPECT_GE(b.chunk, panels) << "rows are copied once a chunk";
+          }
+        }
+}
+
+TEST(AmxPacking, LeavesToVectorsWhatTheyDoBetter) {
+  const auto packs = [](int64_t ic, DType dtype, uint8_t weight) {
+    ConvShape shape;
+    shape.ic = ic;
+    shape.oc = 16;
+    const std::vector<uint8_t> bytes(static_cast<size_t>(64 * ic), weight);
+    ConvWeights weights;
+    weights.data = bytes.data();
+    weights.dtype = dtype;
+    return pack_amx(isa(IsaId::amx), shape, weights) != nullptr;
+  };
+  EXPECT_TRUE(packs(64, DType::s8, 128));
+  EXPECT_TRUE(packs(17, DType::s8, 128));
+  EXPECT_FALSE(packs(16, DType::s8, 128)) << "16 or less of K";
+  EXPECT_TRUE(packs(64, DType::u8, 127));
+  EXPECT_FALSE(packs(64, DType::u8, 128)) << "does not fit s8";
+  EXPECT_FALSE(packs(64, DType::f32, 0));
+}
+
+// --- the kernels against conv_reference --------------------------------------------------------------------------------
+
+class Amx : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string reason;
+    if (!supported(isa(IsaId::amx), &reason)) GTEST_SKIP() << "amx: " << reason;
+  }
+  void TearDown() override { release_tiles(); }
+  static std::string run(const Case& c) { return check(isa(IsaId::amx), c, pack_amx, make_amx_conv); }
+};
+
+Case conv_case(int64_t ic, int64_t oc, int64_t size, int64_t kernel, uint64_t seed) {
+  Case c;
+  c.ic = ic;
+  c.oc = oc;
+  c.h = c.w = size;
+  c.kh = c.kw = kernel;
+  c.pad_top = c.pad_left = c.pad_bottom = c.pad_right = kernel / 2;
+  c.seed = seed;
+  return c;
+}
+
+TEST_F(Amx, EveryNumberOfOutputChannels) {
+  for (int64_t oc = 1; oc <= 70; ++oc) ASSERT_EQ(run(conv_case(33, oc, 5, 1, static_cast<uint64_t>(oc))), "");
+}
+
+TEST_F(Amx, EveryNumberOfInputChannels) {
+  for (int64_t ic = 2; ic <= 66; ic += 4) {
+    Case c = conv_case(ic, 20, 5, 3, static_cast<uint64_t>(ic));
+    c.guard_front = ic % 8 == 2;
+    ASSERT_EQ(run(c), "");
+    c.extra_pixel = 3;  // pixels do not touch
+    ASSERT_EQ(run(c), "");
+  }
+}
+
+TEST_F(Amx, EveryNumberOfRows) {
+  for (int64_t rows = 1; rows <= 70; ++rows) {
+    Case c = conv_case(70, 40, 1, 1, static_cast<uint64_t>(rows));
+    c.w = rows;
+    ASSERT_EQ(run(c), "");
+  }
+}
+
+TEST_F(Amx, ManyKSteps) {
+  for (int64_t ic : {500, 640})
+    for (int64_t oc : {16, 40, 130}) {
+      Case c = conv_case(ic, oc, 6, 1, static_cast<uint64_t>(ic + oc));
+      c.w = 11;
+      ASSERT_EQ(run(c), "");
+      c.w = c.h = 2;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
+TEST_F(Amx, EveryEpilogue) {
+  for (Stage stage : kStages)
+    for (int64_t size : {6, 3}) {
+      Case c = conv_case(64, 83, size, 3, static_cast<uint64_t>(stage));
+      c.stage = stage;
+      c.x_zero_point = 99;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
+TEST_F(Amx, ExtremeWeightsAreExact) {
+  for (WeightPattern pattern : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating})
+    for (int32_t x_zero_point : {0, 255})
+      for (uint64_t seed : {4u, 5u}) {  // 5: all activations 255
+        Case c = conv_case(200, 32, 4, 3, seed);
+        c.pattern = pattern;
+        c.x_zero_point = x_zero_point;
+        c.stage = Stage::s32;
+        ASSERT_EQ(run(c), "");
+      }
+}
+
+TEST_F(Amx, GroupsAndDynamicQuantization) {
+  for (int64_t size : {3, 7})
+    for (int parts : {1, 3}) {
+      Case c = conv_case(96, 60, size, 3, 21);
+      c.groups = 3;
+      c.at_run = true;
+      c.x_zero_point = 57;
+      c.stage = Stage::f32_bias_clamp;
+      c.parts = parts;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
+TEST_F(Amx, AnyNumberOfPartsGivesTheSameBytes) {
+  for (int parts : {1, 2, 3, 5, 64})
+    for (int64_t size : {3, 9}) {
+      Case c = conv_case(80, 150, size, 3, 13);
+      c.n = 2;
+      c.parts = parts;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
+TEST_F(Amx, RandomShapes) {
+  Random random(2026);
+  for (int i = 0; i < 120; ++i) {
+    Case c = conv_case(random.in(2, 100), random.in(1, 90), 1, 1, random.bits());
+    c.h = random.in(1, 9);
+    c.w = random.in(1, 36);
+    c.n = random.in(1, 2);
+    c.kh = random.in(1, 3);
+    c.kw = random.in(1, 4);
+    if (c.ic * c.kh * c.kw <= 16) c.ic += 16;
+    if (random.in(0, 5) == 0) {
+      c.groups = random.in(1, 3);
+      c.ic = c.groups * 20;
+      c.oc = c.groups * random.in(1, 20);
+    }
+    c.stride_h = random.in(1, 2);
+    c.stride_w = random.in(1, 2);
+    c.dilation_h = random.in(1, 2);
+    c.dilation_w = random.in(1, 2);
+    const auto pads = [&](int64_t reach, int64_t size, int64_t& before, int64_t& after) {
+      before = random.in(0, reach);
+      after = random.in(std::max<int64_t>(0, reach + 1 - size - before), reach + 1);
+    };
+    pads(c.dilation_h * (c.kh - 1), c.h, c.pad_top, c.pad_bottom);
+    pads(c.dilation_w * (c.kw - 1), c.w, c.pad_left, c.pad_right);
+    c.bias = random.flip();
+    c.x_zero_point = static_cast<int32_t>(random.pick({0, 128, 255, 31}));
+    c.stage = kStages[random.in(0, 9)];
+    c.extra_pixel = random.in(0, 2) * random.in(0, 9);
+    c.extra_row = random.in(0, 2) * random.in(0, 31);
+    c.guard_front = random.flip();
+    c.parts = static_cast<int>(random.in(1, 4));
+    ASSERT_EQ(run(c), "") << "case " << i;
+  }
+}
+
+TEST_F(Amx, EveryThreadConfiguresItsOwnTiles) {
+  release_tiles();
+  std::vector<std::string> results(3);
+  std::vector<std::thread> threads;
+  for (std::string& result : results)
+    threads.emplace_back([&result] {
+      result = run(conv_case(64, 64, 8, 3, 17));
+      release_tiles();
+      result += run(conv_case(64, 64, 8, 3, 18));
+    });
+  for (std::thread& t : threads) t.join();
+  for (const std::string& result : results) EXPECT_EQ(result, "");
+}
+
+}  // namespace
+}  // namespace octet::kernels

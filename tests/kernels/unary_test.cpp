@@ -1,0 +1,104 @@
+#include "octet/numerics.h"
+#include "tests/kernels/ops_testing.h"
+
+namespace octet::kernels::testing {
+namespace {
+
+constexpr UnaryKind kKinds[] = {UnaryKind::relu,       UnaryKind::clip,    UnaryKind::leaky_relu, UnaryKind::hard_sigmoid,
+                                UnaryKind::hard_swish, UnaryKind::sigmoid, UnaryKind::silu,       UnaryKind::tanh,
+                                UnaryKind::exp,        UnaryKind::neg,     UnaryKind::abs,        UnaryKind::sqrt,
+                                UnaryKind::reciprocal};
+
+UnaryProblem problem_of(UnaryKind kind, int64_t count) {
+  switch (kind) {
+    case UnaryKind::clip: return {kind, count, -1.25f, 6.0f};
+    case UnaryKind::leaky_relu: return {kind, count, 0.1f, 0};
+    case UnaryKind::hard_sigmoid: return {kind, count, 0.2f, 0.5f};
+    default: return {kind, count, 0, 0};
+  }
+}
+
+std::vector<float> expected_of(const UnaryProblem& problem, const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  unary_reference(problem, {x.data(), nullptr, y.data()});
+  return y;
+}
+
+class UnaryTest : public OpsTest {};
+
+TEST_P(UnaryTest, EveryKindAndLengthEqualsReference) {
+  for (UnaryKind kind : kKinds)
+    for (int64_t count : test_lengths()) {
+      const UnaryProblem problem = problem_of(kind, count);
+      const std::vector<float> x = mixed_floats(static_cast<size_t>(count), 20.0f, static_cast<unsigned>(count));
+      const KernelPtr kernel = make_unary(target(), problem);
+      for (Wall wall : {Wall::before, Wall::after}) {
+        const Guarded<float> a(x, wall), y(x.size(), wall);
+        kernel->run({a.data(), nullptr, y.data()}, 0, 1);
+        ASSERT_TRUE(same(y.values(), expected_of(problem, x))) << "kind " << static_cast<int>(kind);
+        ASSERT_TRUE(y.margins_untouched());
+      }
+    }
+}
+
+TEST_P(UnaryTest, EveryKindTakesEveryAwkwardValue) {
+  for (UnaryKind kind : kKinds) {
+    const UnaryProblem problem = problem_of(kind, static_cast<int64_t>(awkward_floats().size()));
+    std::vector<float> y(awkward_floats().size());
+    make_unary(target(), problem)->run({awkward_floats().data(), nullptr, y.data()}, 0, 1);
+    EXPECT_TRUE(same(y, expected_of(problem, awkward_floats()))) << "kind " << static_cast<int>(kind);
+  }
+}
+
+TEST_P(UnaryTest, DenseSweepOfExponentialsEqualsReference) {
+  std::vector<float> x;
+  for (float v = -110.0f; v < 95.0f; v += 0.013f) x.push_back(v);
+  for (UnaryKind kind : {UnaryKind::exp, UnaryKind::sigmoid, UnaryKind::tanh}) {
+    const UnaryProblem problem = problem_of(kind, static_cast<int64_t>(x.size()));
+    std::vector<float> y(x.size());
+    make_unary(target(), problem)->run({x.data(), nullptr, y.data()}, 0, 1);
+    EXPECT_TRUE(same(y, expected_of(problem, x))) << "kind " << static_cast<int>(kind);
+  }
+}
+
+TEST_P(UnaryTest, WorksInPlaceAndInAnyNumberOfParts) {
+  const std::vector<float> x = mixed_floats(1003, 8.0f, 5);
+  const UnaryProblem problem = problem_of(UnaryKind::silu, 1003);
+  for (int parts = 1; parts <= 5; ++parts) {
+    std::vector<float> y = x;
+    run_parts(*make_unary(target(), problem), {y.data(), nullptr, y.data()}, parts);
+    EXPECT_TRUE(same(y, expected_of(problem, x))) << parts << " parts";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, UnaryTest, every_isa(), isa_name);
+
+// The formulas themselves against double precision.
+TEST(Numerics, ExpIsWithinThreeTenMillionths) {
+  double worst = 0;
+  for (float x = -87.0f; x < 88.7f; x += 0.00071f) {
+    const double exact = std::exp(static_cast<double>(x));
+    worst = std::max(worst, std::fabs(static_cast<double>(numerics::exp(x)) - exact) / exact);
+  }
+  EXPECT_LT(worst, 3e-7);
+}
+
+TEST(Numerics, SigmoidAndTanhAreWithinThreeTenMillionthsAbsolute) {
+  double worst = 0;
+  for (float x = -30.0f; x < 30.0f; x += 0.00071f) {
+    const double d = x;
+    worst = std::max(worst, std::fabs(static_cast<double>(numerics::sigmoid(x)) - 1.0 / (1.0 + std::exp(-d))));
+    worst = std::max(worst, std::fabs(static_cast<double>(numerics::tanh(x)) - std::tanh(d)));
+  }
+  EXPECT_LT(worst, 3e-7);
+}
+
+TEST(Numerics, ExpAtTheEnds) {
+  EXPECT_EQ(numerics::exp(0.0f), 1.0f);
+  EXPECT_EQ(numerics::exp(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(numerics::exp(200.0f), std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(numerics::exp(std::numeric_limits<float>::quiet_NaN())));
+}
+
+}  // namespace
+}  // namespace octet::kernels::testing

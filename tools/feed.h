@@ -1,0 +1,48 @@
+// Filling a model's inputs: from samples of a data set, or with seeded synthetic numbers.
+//
+// A model whose first input has an open first dimension is *batchable*: the name of that dimension stands for the batch
+// wherever it occurs. Every other open dimension needs a size from the user (`--shape NAME=1x16`).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/tensor.h"
+#include "octet/octet.h"
+#include "tools/dataset.h"
+
+namespace octet::tools {
+
+using ShapeOverrides = std::map<std::string, Shape>;  // by input name
+
+// "x=1x3x224x224" or "x=1,3,224,224". Throws Error naming the option.
+ShapeOverrides parse_shapes(const std::vector<std::string>& texts);
+
+bool batchable(const std::vector<ValueInfo>& inputs);
+// The first dimension of the first input where it is fixed, else 1.
+int64_t fixed_batch(const std::vector<ValueInfo>& inputs);
+// The batch to run with when the user wants `wanted` (0: no wish). Throws Error when the model fixes another.
+int64_t choose_batch(const std::vector<ValueInfo>& inputs, int64_t wanted, const std::string& model);
+
+// The shapes of all inputs at a batch size. Throws Error naming the input whose dimension is open.
+std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
+                                  const std::string& model);
+
+// Numbers that depend on `seed`, the input's place and nothing else: floats close to the normal distribution (mean 0,
+// deviation 1, from sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1.
+std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes,
+                                            uint64_t seed);
+
+// One tensor a model input, in their order: the samples stacked along the first axis, the last one repeated up to `batch`.
+// Throws Error naming the model's input, what the samples have and what was expected.
+std::vector<graph::Tensor> stack(const std::vector<ValueInfo>& inputs, const std::vector<Sample>& samples, int64_t batch,
+                                 const std::string& where);
+
+void set_inputs(Session& session, const std::vector<ValueInfo>& inputs, const std::vector<graph::Tensor>& values);
+
+// The output's elements as floats, integers and float16 included.
+std::vector<float> to_floats(const TensorView& view);
+
+}  // namespace octet::tools

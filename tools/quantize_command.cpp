@@ -1,0 +1,67 @@
+// `octet quantize`: an FP32 model in, a standard QDQ ONNX model out.
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+
+#include "frontends/onnx/onnx.h"
+#include "tools/command_line.h"
+#include "tools/files.h"
+#include "tools/quantizer.h"
+
+namespace octet::tools {
+namespace {
+
+struct Options {
+  Common common;
+  std::string in, out, data, style = "fused";
+  bool external_data = false;
+};
+
+int quantize(const Options& options) {
+  if (options.style != "fused" && options.style != "portable")
+    throw Error(ErrorCode::invalid_argument, "--style: '" + options.style + "' is unknown; expected fused or portable");
+  check_writable(options.out);
+  std::optional<Dataset> data;
+  if (!options.data.empty()) data = Dataset::load(options.data);
+  QuantizeRequest request;
+  request.portable = options.style == "portable";
+  request.data = data ? &*data : nullptr;
+  request.shapes = parse_shapes(options.common.shapes);
+  request.isa = options.common.isa();
+  request.threads = options.common.threads;
+  std::string note;
+  {
+    Progress progress(options.common.quiet);
+    const Quantized quantized =
+        quantize_model(open_model(options.in), request, [&](const std::string& text) { progress.show(text); });
+    onnx::ExportOptions target;
+    target.external_data = options.external_data;
+    onnx::export_model(*quantized.graph, options.out, target);
+    note = quantized.note;
+  }
+  fmt::print("{}: {} style, {}\n", options.out, options.style, note);
+  return kDone;
+}
+
+}  // namespace
+
+Action declare_quantize(CLI::App& command) {
+  auto o = std::make_shared<Options>();
+  command.add_option("input", o->in, "an FP32 ONNX file or zoo:NAME")->required()->type_name("IN");
+  command.add_option("output", o->out, "the ONNX file to write")->required()->type_name("OUT.onnx");
+  command.add_option("--data", o->data, "data set whose calibration part sets the ranges; without it synthetic inputs do")
+      ->type_name("D.json");
+  command
+      .add_option("--style", o->style,
+                  "fused (default): no Q/DQ inside what octet fuses; portable: Q/DQ as ONNX Runtime's quantizer writes them")
+      ->type_name("NAME");
+  command.add_flag("--external-data", o->external_data, "weights in OUT.onnx.data");
+  add_isa(command, o->common);
+  add_threads(command, o->common);
+  add_shapes(command, o->common);
+  add_quiet(command, o->common);
+  return [o] { return quantize(*o); };
+}
+
+}  // namespace octet::tools

@@ -1,0 +1,60 @@
+#include "tools/quantizer.h"
+
+#include <map>
+
+#include "engine/calibration.h"
+#include "engine/model.h"
+#include "graph/quantize/quantize.h"
+
+namespace octet::tools {
+namespace {
+
+constexpr size_t kSyntheticCalibration = 16;
+constexpr uint64_t kCalibrationSeed = 1000;  // other inputs than those evaluated
+
+}  // namespace
+
+Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
+                         const std::function<void(const std::string&)>& progress) {
+  if (source.quantized)
+    throw Error(ErrorCode::invalid_argument,
+                source.file + ": it computes with quantized activations already; expected a float model");
+  Quantized result;
+  result.note = request.data
+                    ? request.data->hold_out_calibration()
+                    : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
+  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
+
+  const auto prepared = source.graph->clone();
+  prepared->file = source.file;
+  graph::prepare_for_quantization(*prepared);
+  const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
+  const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
+  const int64_t batch = fixed_batch(model.inputs());
+  const auto feed = [&](size_t index, Session& session) {
+    const size_t first = index * static_cast<size_t>(batch);
+    if (first >= samples) return false;
+    progress("calibrating " + source.name + ": " + std::to_string(first) + " of " + std::to_string(samples));
+    if (request.data) {
+      std::vector<Sample> list;
+      for (size_t i = first; i < std::min(samples, first + static_cast<size_t>(batch)); ++i)
+        list.push_back(request.data->calibration_sample(i));
+      set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
+    } else {
+      set_inputs(session, model.inputs(),
+                 synthetic_inputs(model.inputs(), resolve_shapes(model.inputs(), batch, request.shapes, source.file),
+                                  kCalibrationSeed + index));
+    }
+    return true;
+  };
+  graph::Ranges ranges;
+  for (const auto& [name, range] : calibrate(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}))
+    ranges[name] = {range.min, range.max};
+  graph::QuantizeOptions options;
+  options.style = request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused;
+  result.graph = graph::quantize_static(*prepared, ranges, options);
+  result.graph->file = source.file;
+  return result;
+}
+
+}  // namespace octet::tools

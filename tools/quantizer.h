@@ -1,0 +1,31 @@
+// Float model in, quantized model out: calibration over a feed, then graph/quantize.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "graph/ir.h"
+#include "tools/dataset.h"
+#include "tools/feed.h"
+#include "tools/model_source.h"
+
+namespace octet::tools {
+
+struct QuantizeRequest {
+  bool portable = false;    // Q/DQ as ONNX Runtime's quantizer writes them; else none inside what octet fuses
+  Dataset* data = nullptr;  // null: synthetic inputs
+  ShapeOverrides shapes;
+  std::string isa;
+  int threads = 0;
+};
+
+struct Quantized {
+  std::unique_ptr<graph::Graph> graph;
+  std::string note;  // "calibrated on the 500 calibration samples of cifar10-4500"
+};
+
+Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
+                         const std::function<void(const std::string&)>& progress);
+
+}  // namespace octet::tools

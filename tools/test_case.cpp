@@ -1,0 +1,174 @@
+#include "tools/test_case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/model.h"
+#include "frontends/onnx/onnx.h"
+#include "tools/feed.h"
+#include "tools/hash.h"
+#include "tools/metrics.h"
+#include "tools/model_source.h"
+
+namespace octet::tools {
+namespace {
+
+namespace fs = std::filesystem;
+// ONNX Runtime's own fused and unfused runs of mobilenet_v2_qdq are 0.987 apart: rounding ties, nothing else.
+constexpr double kLeastCosine = 0.98;
+constexpr int64_t kMostQuanta = 2;
+constexpr double kHalfFloat = 20;
+
+std::string typed(DType dtype, const Shape& shape) { return std::string(to_string(dtype)) + to_string(shape); }
+
+std::string float_difference(const graph::Tensor& want, const std::vector<float>& got, Tolerance t) {
+  if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * kHalfFloat, t.atol * kHalfFloat};
+  double largest = 0;
+  for (int64_t i = 0; i < want.size(); ++i)
+    if (std::isfinite(want.at_f64(i))) largest = std::max(largest, std::abs(want.at_f64(i)));
+  int64_t wrong = 0, worst = -1;
+  double worst_excess = -1;
+  for (int64_t i = 0; i < want.size(); ++i) {
+    const double w = want.at_f64(i), g = got[static_cast<size_t>(i)];
+    if ((std::isnan(w) && std::isnan(g)) || w == g) continue;
+    const double allowed = t.rtol * std::abs(w) + t.atol * largest + 1e-7;
+    const double off = std::abs(w - g);
+    if (std::isfinite(w) && off <= allowed) continue;  // false for NaN and infinities
+    ++wrong;
+    const double excess = std::isfinite(off) ? off / allowed : HUGE_VAL;
+    if (excess > worst_excess) worst_excess = excess, worst = i;
+  }
+  if (wrong == 0) return "";
+  return fmt::format("{} of {} elements are off; element {} is {:.6g}, expected {:.6g}", wrong, want.size(), worst,
+                     got[static_cast<size_t>(worst)], want.at_f64(worst));
+}
+
+std::string integer_difference(const graph::Tensor& want, const TensorView& got, int64_t allowed) {
+  const graph::Tensor copy(got.dtype, got.shape, [&] {
+    auto bytes = graph::allocate_bytes(got.bytes());
+    std::memcpy(bytes.get(), got.data, got.bytes());
+    return bytes;
+  }());
+  for (int64_t i = 0; i < want.size(); ++i)
+    if (std::abs(want.at_s64(i) - copy.at_s64(i)) > allowed)
+      return fmt::format("element {} is {}, expected {}{}", i, copy.at_s64(i), want.at_s64(i),
+                         allowed ? fmt::format(" within {} quanta", allowed) : "");
+  return "";
+}
+
+std::string quantized_difference(const graph::Tensor& want, const std::vector<float>& got) {
+  const std::vector<float> reference = want.to_f32();
+  Closeness closeness;
+  closeness.add(reference, got);
+  if (!(closeness.cosine() >= kLeastCosine))
+    return fmt::format("cosine {:.4f} with what was expected, at least {} wanted", closeness.cosine(), kLeastCosine);
+  if (argmax(reference) != argmax(got))
+    return fmt::format("the largest element is {}, expected {}", argmax(got), argmax(reference));
+  return "";
+}
+
+// input_0.pb, input_1.pb, ...
+std::vector<std::string> numbered(const fs::path& folder, const std::string& stem) {
+  std::vector<std::string> files;
+  while (true) {
+    const fs::path file = folder / (stem + "_" + std::to_string(files.size()) + ".pb");
+    if (!fs::exists(file)) return files;
+    files.push_back(file.string());
+  }
+}
+
+std::vector<fs::path> data_sets(const fs::path& folder) {
+  std::vector<fs::path> sets;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && entry.path().filename().string().rfind("test_data_set_", 0) == 0)
+      sets.push_back(entry.path());
+  std::sort(sets.begin(), sets.end());
+  return sets;
+}
+
+struct Failure {
+  std::string what;
+};
+
+// Runs one data set; adds the outputs' bytes to the hash.
+void run_data_set(const Model& model, Session& session, const fs::path& set, bool quantized, const Tolerance& tolerance,
+                  Hash& hash) {
+  const auto inputs = numbered(set, "input"), outputs = numbered(set, "output");
+  const std::string where = set.filename().string();
+  if (inputs.size() != model.inputs().size())
+    throw Failure{fmt::format("{}: {} inputs, the model has {}", where, inputs.size(), model.inputs().size())};
+  if (outputs.empty() || outputs.size() > model.outputs().size())
+    throw Failure{fmt::format("{}: {} outputs, the model has {}", where, outputs.size(), model.outputs().size())};
+  for (size_t i = 0; i < inputs.size(); ++i)
+    session.set_input(model.inputs()[i].name, onnx::import_tensor(inputs[i]).view());
+  session.run();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const TensorView got = session.output(i);
+    hash.add(got.data, got.bytes());
+    const std::string off = difference(onnx::import_tensor(outputs[i]), got, quantized, tolerance);
+    if (!off.empty()) throw Failure{fmt::format("{}: output '{}': {}", where, model.outputs()[i].name, off)};
+  }
+}
+
+}  // namespace
+
+std::string difference(const graph::Tensor& want, const TensorView& got, bool quantized, const Tolerance& tolerance) {
+  if (want.dtype() != got.dtype || want.shape() != got.shape)
+    return typed(got.dtype, got.shape) + ", expected " + typed(want.dtype(), want.shape());
+  if (want.size() == 0) return "";
+  if (is_float(want.dtype()))
+    return quantized ? quantized_difference(want, to_floats(got)) : float_difference(want, to_floats(got), tolerance);
+  const bool eight_bits = want.dtype() == DType::s8 || want.dtype() == DType::u8;
+  return integer_difference(want, got, quantized && eight_bits ? kMostQuanta : 0);
+}
+
+std::vector<std::string> find_cases(const std::string& root) {
+  std::vector<std::string> folders;
+  std::error_code error;
+  const fs::recursive_directory_iterator tree(root, fs::directory_options::skip_permission_denied, error);
+  if (error) throw Error(ErrorCode::io, root + ": cannot be listed: " + error.message());
+  for (const auto& entry : tree)
+    if (entry.path().filename() == "model.onnx") folders.push_back(entry.path().parent_path().string());
+  if (folders.empty())
+    throw Error(ErrorCode::invalid_argument, root + ": expected a folder that holds test cases (model.onnx), found none");
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+CaseResult run_case(const std::string& folder, const TestOptions& options) {
+  CaseResult result;
+  try {
+    const ModelSource source = open_model((fs::path(folder) / "model.onnx").string());
+    auto sets = data_sets(folder);
+    if (options.data_sets && options.data_sets < sets.size()) sets.resize(options.data_sets);
+    if (sets.empty()) return {Verdict::failed, "no test_data_set_N beside model.onnx", ""};
+    std::string first_isa;
+    for (const std::string& isa : options.isas) {
+      const Model model = model_from_graph(source.graph->clone(), {isa, {}});
+      Session session(model, {.threads = options.threads});
+      Hash hash;
+      for (const fs::path& set : sets) {
+        try {
+          run_data_set(model, session, set, source.quantized, options.tolerance, hash);
+        } catch (const Failure& f) {
+          return {Verdict::failed, std::string(model.isa()) + ": " + f.what, ""};
+        }
+      }
+      if (result.hash.empty()) {
+        result.hash = hash.hex();
+        first_isa = model.isa();
+      } else if (hash.hex() != result.hash) {
+        return {Verdict::failed, "outputs differ between " + first_isa + " and " + std::string(model.isa()), ""};
+      }
+    }
+  } catch (const Error& e) {
+    return {e.code() == ErrorCode::unsupported ? Verdict::skipped : Verdict::failed, e.what(), ""};
+  }
+  return result;
+}
+
+}  // namespace octet::tools
