@@ -246,7 +246,20 @@ class Importer {
       graph_->rename(node->output(i), draft.outputs[i]);
       define(draft.outputs[i], node->output(i));
     }
-    graph::infer_types(*graph_, *node);
+    infer(draft, *node);
+  }
+
+  // Inference speaks of nodes by name and quotes attributes as they are; files may have neither names nor manners.
+  void infer(const DraftNode& draft, graph::Node& node) {
+    try {
+      graph::infer_types(*graph_, node);
+    } catch (const Error& e) {
+      std::string message = e.what();
+      const std::string unnamed = "node '' (" + draft.op + ")";
+      if (const size_t at = message.find(unnamed); at != std::string::npos) message.replace(at, unnamed.size(), describe(draft));
+      for (char& c : message) c = static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+      throw Error(e.code(), message);
+    }
   }
 
   void add_outputs() {

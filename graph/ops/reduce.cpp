@@ -48,6 +48,7 @@ void infer_reduce(InferContext& ctx) {
   const auto reduced = reduced_axes(ctx, dims->size());
   if (reduced) return set_dims(ctx, 0, dtype_of(ctx, 0), without(*dims, *reduced, keep));
   const int64_t count = known_length(ctx, 1);
+  if (count > static_cast<int64_t>(dims->size())) ctx.fail("axes name more axes than the input has");
   if (keep) return set_dims(ctx, 0, dtype_of(ctx, 0), Dims(dims->size()));
   if (count > 0) return set_dims(ctx, 0, dtype_of(ctx, 0), Dims(dims->size() - static_cast<size_t>(count)));
   set_dims(ctx, 0, dtype_of(ctx, 0), std::nullopt);

@@ -208,6 +208,16 @@ TEST(Malformed, names_in_messages_are_printable_and_short) {
   EXPECT_LT(error.size(), 500u);
 }
 
+TEST(Malformed, what_inference_finds_is_said_of_nodes_without_names_too) {
+  ModelParts parts = two_relus();
+  parts.initializers = {float_tensor("b", {4}, {1, 2, 3, 4})};
+  parts.nodes[1] = node("Add", {"h", "b"}, {"y"});
+  EXPECT_TRUE(error_of(parts).starts_with("invalid model: test.onnx: node #1 (Add) producing 'y': ")) << error_of(parts);
+  parts.nodes[1] = node("Resize", {"h", "", "b"}, {"y"}, {attr_text("mode", "near\nest")}, "n");
+  EXPECT_EQ(error_of(parts).find('\n'), std::string::npos) << error_of(parts);
+  EXPECT_NE(error_of(parts).find("near?est"), std::string::npos) << error_of(parts);
+}
+
 TEST(Malformed, deep_nesting_is_refused) {
   Message graph = Message().text(2, "leaf");
   for (int depth = 0; depth < 20000; ++depth) graph = Message().message(1, Message().text(4, "If").message(5, attr_graph("b", graph)));
