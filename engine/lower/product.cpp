@@ -166,6 +166,7 @@ std::shared_ptr<const kernels::PackedWeights> packed(Lowering& lowering, const N
                 static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
                 static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
+  full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);
   return lowering.weights().get(full_key, sources, [&] { return kernels::pack_weights(lowering.isa(), shape, weights); });
 }
