@@ -104,11 +104,11 @@ Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool co
   constexpr int64_t kL1Bytes = 32 * 1024, kL2Bytes = 1024 * 1024, kChunkBytes = 512 * 1024;
   const int64_t panel_bytes = k_steps * kTileBytes;
   Blocking b;
-  const bool few_steps = k_steps <= 8;
+  const bool few_steps = k_steps <= 8, very_few_steps = k_steps <= 2;
   if (panels == 1)
-    b = {static_cast<int>(tiles >= 4 ? 4 : tiles >= 2 ? 2 : 1), 1, 1, true};
+    b = {static_cast<int>(tiles >= 4 && !very_few_steps ? 4 : tiles >= 2 ? 2 : 1), 1, 1, true};
   else if (panels == 2)
-    b = {tiles >= 2 ? 2 : 1, 2, 2, true};
+    b = {tiles >= 2 && !very_few_steps ? 2 : 1, 2, 2, true};
   else if (tiles == 1 || few_steps)
     b = {1, static_cast<int>(std::min<int64_t>(panels, 4)), 4, true};
   else
