@@ -10,6 +10,7 @@
 #include "kernels/amx/generator.h"
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
+#include "kernels/amx/tune.h"
 #include "kernels/packed_weights.h"
 #include "kernels/run_params.h"
 
@@ -38,23 +39,26 @@ struct Chunk {
 
 class AmxConv final : public Conv {
  public:
-  AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form)
+  AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
+          Tiling tiling, const Blocking& blocking)
       : problem_(problem),
         weights_(std::move(weights)),
         form_(form),
         panels_(weights_->as<Packed>().panels),
         params_(problem.epilogue, *weights_),
         constants_(make_epilogue_constants(isa, problem.epilogue)),
-        tiling_(make_tiling(problem, panels_)),
-        blocking_(choose_blocking(tiling_.tiles(), panels_, k_steps(), copied())) {
+        tiling_(std::move(tiling)),
+        blocking_(blocking) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset())
       for (ChannelParams& record : params_.bound)
         for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumOffset);
     list_blocks(isa);
     static constexpr const char* kSources[] = {"flat", "rows", "copied"};
-    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
-            " " + kSources[static_cast<size_t>(tiling_.source)];
+    static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
+    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
+            kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
+            kStreams[static_cast<size_t>(blocking_.stream)];
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
@@ -113,7 +117,7 @@ void AmxConv::list_blocks(const Isa& isa) {
   const auto function_of = [&](int m, int n, int valid) {
     BlockFunction& f = functions[{m, n, valid}];
     if (f == nullptr) {
-      BlockSpec spec{m, n, valid, blocking_.stream_x, form, steps, tiling_.row_bytes};
+      BlockSpec spec{m, n, valid, blocking_.stream, form, steps, tiling_.row_bytes};
       spec.epilogue.add_int_bias = m > 1 || steps.size() > kBiasTileSteps;
       code_.push_back(block_kernel(isa, spec));
       f = code_.back()->entry<BlockFunction>();
@@ -207,6 +211,32 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
 }
 
+// All that the speed of a blocking depends on.
+std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingProblem& cut) {
+  CodeKey key("amx blocking");
+  const ConvShape& s = p.shape;
+  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w,
+                          s.pad_top, s.pad_left, s.groups})
+    key.add(v);
+  for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
+  key.add(form.needs_touching_pixels).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
+  return key.text();
+}
+
+std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                 const Form& form) {
+  const int64_t panels = weights->as<Packed>().panels;
+  const Tiling tiling = make_tiling(problem, panels);
+  const BlockingProblem cut{.tiles = tiling.tiles(),
+                            .panels = panels,
+                            .k_steps = static_cast<int64_t>(form.steps.size()),
+                            .copied = tiling.source == RowSource::copied,
+                            .residual = problem.epilogue.residual != ResidualKind::none,
+                            .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};
+  const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
+  return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
+}
+
 }  // namespace
 }  // namespace amx
 
@@ -219,12 +249,11 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   assert(weights->kind == PackedKind::amx && weights->isa == isa.id && weights->shape == packed_shape(problem.shape));
   if (problem.x_dtype != DType::u8) return decline("activations and weights are not both integer");
   if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
-  const bool touching = problem.x.pixel == problem.shape.ic;
-  for (const amx::Form& form : weights->as<amx::Packed>().forms)
-    if (touching || !form.needs_touching_pixels) {
-      if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
-      return std::make_unique<amx::AmxConv>(isa, problem, std::move(weights), form);
-    }
+  for (const amx::Form& form : weights->as<amx::Packed>().forms) {
+    if (form.needs_touching_pixels && problem.x.pixel != problem.shape.ic) continue;
+    if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
+    return amx::make_tuned(isa, problem, std::move(weights), form);
+  }
   assert(false);
   return nullptr;
 }

@@ -199,7 +199,7 @@ class Generator : public Assembler {
   void load(bool from_x, int tile, int index, size_t k) {
     const Xbyak::Address from =
         from_x ? at(x(index), r13, spec_.steps[k]) : at(rbx, r14, index * panel_bytes() + static_cast<int64_t>(k) * kTileBytes);
-    if (from_x == spec_.stream_x)
+    if (spec_.stream == (from_x ? Stream::x : Stream::weights))
       tileloaddt1(Tmm(tile), from);
     else
       tileloadd(Tmm(tile), from);
@@ -278,7 +278,7 @@ class Generator : public Assembler {
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) {
   CodeKey key("amx");
-  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream_x).add(spec.row_bytes);
+  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream).add(spec.row_bytes);
   for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });

@@ -43,7 +43,7 @@ using BlockFunction = void (*)(const BlockArgs*);
 struct BlockSpec {
   int m = 1, n = 1;  // tiles, panels
   int columns = 16;  // valid channels of the last panel
-  bool stream_x = true;
+  Stream stream = Stream::x;
   EpilogueForm epilogue;         // without add_int_bias (m = 1 only) tiles start at their biases
   std::vector<int32_t> steps;    // from the first row of a tile to each k step, bytes; not empty
   int64_t row_bytes = 64;        // distance of x rows
