@@ -259,6 +259,13 @@ std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingPro
   return key.text();
 }
 
+int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
+  const auto all = static_cast<int64_t>(form.steps.size()) * kTileBytes;
+  if (source == RowSource::copied) return all;
+  const ConvShape& s = p.shape;
+  return std::min(all, s.kh * (kTileRows * s.stride_w + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups));
+}
+
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
                                  const Form& form) {
   const int64_t panels = weights->as<Packed>().panels;
@@ -266,6 +273,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
   const BlockingProblem cut{.tiles = tiling.tiles(),
                             .panels = panels,
                             .k_steps = static_cast<int64_t>(form.steps.size()),
+                            .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
                             .copied = tiling.source == RowSource::copied,
                             .residual = problem.epilogue.residual != ResidualKind::none,
                             .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};
