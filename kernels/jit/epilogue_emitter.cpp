@@ -27,7 +27,8 @@ class Emitter {
   void emit(std::span<const EpilogueCell> cells) {
     std::vector<EpilogueCell> used;
     for (const EpilogueCell& cell : cells)
-      if (cell.valid > 0) used.push_back(cell);
+      if (cell.valid > 0 || form_.interleaved) used.push_back(cell);
+    if (form_.magic) scale_magic(used);
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
@@ -62,11 +63,25 @@ class Emitter {
     return t;
   }
 
+  // Column by column, so that one load serves all rows.
+  void scale_magic(std::span<const EpilogueCell> cells) {
+    std::vector<int> columns;
+    for (const EpilogueCell& c : cells)
+      if (std::find(columns.begin(), columns.end(), c.column) == columns.end()) columns.push_back(c.column);
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const Xmm offset = v(temp(i));
+      as_.vmovups(offset, param(offsetof(ChannelParams, bias), columns[i]));
+      for (const EpilogueCell& c : cells)
+        if (c.column == columns[i]) as_.vfmadd132ps(v(c.reg), offset, param(offsetof(ChannelParams, scale), c.column));
+    }
+  }
+
   void add_bias(const EpilogueCell& c) {
     if (form_.bias) as_.vaddps(v(c.reg), v(c.reg), param(offsetof(ChannelParams, bias), c.column));
   }
 
   void to_value(std::span<const EpilogueCell> cells) {
+    if (form_.magic) return;
     if (form_.add_int_bias)
       for (const EpilogueCell& c : cells)
         as_.vpaddd(v(c.reg), v(c.reg), param(offsetof(ChannelParams, int_bias), c.column));
@@ -153,8 +168,10 @@ class Emitter {
     as_.vpackuswb(packed, packed, upper);
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
-    as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
-    as_.permute_dwords(packed, v(temp(0)), packed);
+    if (!form_.interleaved) {
+      as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
+      as_.permute_dwords(packed, v(temp(0)), packed);
+    }
     if (as_.isa().zmm())
       store_quarters_zmm(cells);
     else
@@ -215,6 +232,10 @@ class Emitter {
     const Zmm packed(cells[0].reg);
     for (size_t q = 0; q < cells.size();) {
       const EpilogueCell& c = cells[q];
+      if (c.valid == 0) {
+        ++q;
+        continue;
+      }
       const bool pair = q % 2 == 0 && touch(cells, q, 16);
       if (q == 0 && pair && touch(cells, 1, 16) && touch(cells, 2, 16)) {
         as_.vmovdqu32(at(c.y, c.column), packed);
@@ -310,6 +331,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
   key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act);
+  key.add(f.interleaved).add(f.magic);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
@@ -325,6 +347,21 @@ bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
     if (!((v + extra) * gain < kSafe)) return true;  // also when NaN
   }
   return false;
+}
+
+bool magic_epilogue(const Epilogue& e, std::span<const int64_t> bound) {
+  if (e.out != DType::u8 || e.zero_point != 0 || e.lo != 0 || !e.bias.empty()) return false;
+  if (e.residual != ResidualKind::none || e.act != ActKind::none || must_clamp_first(e, bound)) return false;
+  return std::all_of(bound.begin(), bound.end(), [](int64_t b) { return b < int64_t{1} << 23; }) &&
+         std::all_of(e.scale.begin(), e.scale.end(), [](float s) { return s >= 0 && s < 0x1p31f; });
+}
+
+void make_magic(std::span<ChannelParams> records) {
+  for (ChannelParams& record : records)
+    for (size_t i = 0; i < 16; ++i) {
+      record.int_bias[i] += 0x4b000000;
+      record.bias[i] = -0x1p23f * record.scale[i];
+    }
 }
 
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {

@@ -16,6 +16,14 @@
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
+//
+// Two cheaper forms, which a generator asks for where it can:
+//   interleaved  the four cells of a row came from byte unpacks: cell q holds channels 4q..4q+3 of every 16, the order that two
+//                packs undo by themselves. Records hold the parameters of cell q in its order. Only u8 without residual, zmm;
+//                quarter q of the packed register is stored as cell q.
+//   magic        sums were started at int_bias + 0x4b000000, so that the register, read as a float, is 2^23 + sum, and one fma
+//                by scale and -2^23 * scale (kept in ChannelParams::bias) is sum * scale, rounded once as the multiplication
+//                rounds; a negative sum stays negative and saturates to 0. Where magic_epilogue says so.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +36,9 @@
 #include "kernels/jit/cache.h"
 
 namespace octet::kernels {
+
+// The channel, of 64, in lane i of interleaved cell q.
+constexpr int interleaved_channel(int q, int i) { return i / 4 * 16 + q * 4 + i % 4; }
 
 // 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
 struct ChannelParams {
@@ -48,6 +59,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
+  bool interleaved = false, magic = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -57,6 +69,12 @@ void add_to_key(CodeKey& key, const EpilogueForm& form);
 // True when some |value| before rounding might reach 2^31, so that the emitted code must clamp first. bound[n] is at least
 // the magnitude of every sum of channel n.
 bool must_clamp_first(const Epilogue& epilogue, std::span<const int64_t> bound);
+
+// True when sums within these bounds may be taken in the magic form: u8 output with nothing but a scale, zero point 0, and
+// every sum under 2^23.
+bool magic_epilogue(const Epilogue& epilogue, std::span<const int64_t> bound);
+// Turns records of fill_channel_params into those of the magic form.
+void make_magic(std::span<ChannelParams> records);
 
 // One 64-byte vector each, so that they are memory operands at any width.
 struct alignas(64) EpilogueConstants {
@@ -85,7 +103,7 @@ struct RowAddress {
 struct EpilogueCell {
   int reg = 0;
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
-  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
+  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped (interleaved: not stored)
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
 };
