@@ -166,18 +166,12 @@ class WideGenerator : public Assembler {
     copies_ = copies;
     period_ = wide_period(channels);
     lea(rdx, ptr[rax + rcx]);
-    std::vector<bool> started(static_cast<size_t>(spec_.rows * cols), false);
+    start_all();
     for (const Group& group : plan_.schedule(spec_.rows, cols).groups) {
       load_group(group);
-      for (const Use& use : group.uses) {
-        std::vector<bool>::reference is_started = started[static_cast<size_t>(use.row * cols + use.col)];
-        for (int q = 0; q < kVectors; ++q) {
-          const int a = accumulator(use.row, use.col, q);
-          if (!is_started) start(a, q);
-          dot_u8s8(v(a), v(data_[q]), at(r9, (use.tuple * kVectors + q) * kTupleBytes));
-        }
-        is_started = true;
-      }
+      for (const Use& use : group.uses)
+        for (int q = 0; q < kVectors; ++q)
+          dot_u8s8(v(accumulator(use.row, use.col, q)), v(data_[q]), at(r9, (use.tuple * kVectors + q) * kTupleBytes));
     }
     lea(r11, ptr[rbx + rcx * y_bytes()]);
     if (residual_bytes() > 0) lea(r12, ptr[rbp + rcx * residual_bytes()]);
@@ -187,12 +181,17 @@ class WideGenerator : public Assembler {
       store_in_order();
   }
 
-  void start(int a, int q) {
-    if (interleaved())
-      vmovups(v(a), at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) +
-                                static_cast<int64_t>(offsetof(ChannelParams, int_bias))));
-    else
-      zero(a);
+  // One load a vector; copies of registers cost no port.
+  void start_all() {
+    for (int a = 0; a < spec_.rows * cols_ * kVectors; ++a) {
+      const int64_t record = a * static_cast<int64_t>(sizeof(ChannelParams));
+      if (!interleaved())
+        zero(a);
+      else if (a < kVectors)
+        vmovups(v(a), at(r10, record + static_cast<int64_t>(offsetof(ChannelParams, int_bias))));
+      else
+        vmovaps(v(a), v(a % kVectors));
+    }
   }
 
   void load_pixel(int reg, const Pixel& p) {

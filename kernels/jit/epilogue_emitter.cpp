@@ -69,10 +69,11 @@ class Emitter {
     for (const EpilogueCell& c : cells)
       if (std::find(columns.begin(), columns.end(), c.column) == columns.end()) columns.push_back(c.column);
     for (size_t i = 0; i < columns.size(); ++i) {
-      const Xmm offset = v(temp(i));
+      const Xmm scale = v(temp(2 * i)), offset = v(temp(2 * i + 1));
+      as_.vmovups(scale, param(offsetof(ChannelParams, scale), columns[i]));
       as_.vmovups(offset, param(offsetof(ChannelParams, bias), columns[i]));
       for (const EpilogueCell& c : cells)
-        if (c.column == columns[i]) as_.vfmadd132ps(v(c.reg), offset, param(offsetof(ChannelParams, scale), c.column));
+        if (c.column == columns[i]) as_.vfmadd213ps(v(c.reg), scale, offset);
     }
   }
 
