@@ -87,9 +87,14 @@ class Depthwise final : public Conv {
     epilogue_ = make_epilogue_form(e, packed_.form == Form::f32, packed_.wide && !interleaved, clamp_first);
     epilogue_.interleaved = interleaved;
     if (!interleaved) return;
-    epilogue_.magic = magic_epilogue(e, weights_->facts.bound);
+    epilogue_.offset_sum = offset_sum_is_exact(e, weights_->facts.bound);
     interleaved_ = interleave(params_.bound, problem_.shape.oc);
-    if (epilogue_.magic) make_magic(interleaved_);
+    if (!epilogue_.offset_sum) return;
+    for (ChannelParams& record : interleaved_)
+      for (size_t i = 0; i < kBlockChannels; ++i) {
+        record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
+        record.bias[i] = -0x1p23f * record.scale[i];
+      }
   }
 
   static std::vector<ChannelParams> interleave(const std::vector<ChannelParams>& records, int64_t channels) {

@@ -184,11 +184,10 @@ class WideGenerator : public Assembler {
   // One load a vector; copies of registers cost no port.
   void start_all() {
     for (int a = 0; a < spec_.rows * cols_ * kVectors; ++a) {
-      const int64_t record = a * static_cast<int64_t>(sizeof(ChannelParams));
       if (!interleaved())
         zero(a);
       else if (a < kVectors)
-        vmovups(v(a), at(r10, record + static_cast<int64_t>(offsetof(ChannelParams, int_bias))));
+        vmovups(v(a), param(offsetof(ChannelParams, int_bias), a));
       else
         vmovaps(v(a), v(a % kVectors));
     }
@@ -237,7 +236,28 @@ class WideGenerator : public Assembler {
     return registers;
   }
 
+  Address param(size_t field, int q) {
+    return at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) + static_cast<int64_t>(field));
+  }
+
+  // Offset sums to values (epilogue_emitter.h), vector by vector, so that one load serves all pixels. Their offset of the
+  // product lies in the records' bias.
+  void scale_offset_sums() {
+    for (int q = 0; q < kVectors; ++q) {
+      const Xmm scale = v(kFirstData + 2 * q), offset = v(kFirstData + 2 * q + 1);
+      vmovups(scale, param(offsetof(ChannelParams, scale), q));
+      vmovups(offset, param(offsetof(ChannelParams, bias), q));
+      for (int a = q; a < spec_.rows * cols_ * kVectors; a += kVectors) vfmadd213ps(v(a), scale, offset);
+    }
+  }
+
   void store_interleaved() {
+    EpilogueForm form = spec_.epilogue;
+    if (form.offset_sum) {
+      scale_offset_sums();
+      form.offset_sum = false;
+      form.float_sum = true;
+    }
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < spec_.rows; ++r)
       for (int c = 0; c < cols_; ++c)
@@ -251,7 +271,7 @@ class WideGenerator : public Assembler {
                            .y = {r11, r * spec_.y_row + c * spec_.y_pixel + shift},
                            .residual = {r12, 0}});
         }
-    emit_epilogue(*this, spec_.epilogue, epilogue_registers(), cells);
+    emit_epilogue(*this, form, epilogue_registers(), cells);
   }
 
   // Cell q becomes channels 16q .. 16q+15: a transposition of 128-bit lanes.

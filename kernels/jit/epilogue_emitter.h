@@ -11,22 +11,24 @@
 //   EpilogueForm                                                                    baked (part of the code's key)
 //
 // Integer products that can load their bias into the accumulators at the start do so (ChannelParams::int_bias) and leave
-// `add_int_bias` off; the AMX generator, whose tiles start at zero, turns it on.
+// `add_int_bias` off; AMX blocks whose tiles start at zero turn it on, and let the cells be read from the stored tiles (`sum`).
+//
+// Offset sums: where a sum starts at bias + 0x4b000000, its bits are the float 2^23 + sum, and fma(that, scale, -2^23 * scale)
+// is the product sum * scale, rounded once as the specification's: no conversion, no multiplication. offset_sum_is_exact()
+// says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits are no such float but
+// stay below it, comes out as the lowest value all the same.
 //
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
 //
-// Two cheaper forms, which a generator asks for where it can:
-//   interleaved  the four cells of a row came from byte unpacks: cell q holds channels 4q..4q+3 of every 16, the order that two
-//                packs undo by themselves. Records hold the parameters of cell q in its order. Only u8 without residual, zmm;
-//                quarter q of the packed register is stored as cell q.
-//   magic        sums were started at int_bias + 0x4b000000, so that the register, read as a float, is 2^23 + sum, and one fma
-//                by scale and -2^23 * scale (kept in ChannelParams::bias) is sum * scale, rounded once as the multiplication
-//                rounds; a negative sum stays negative and saturates to 0. Where magic_epilogue says so.
+// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
+// two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
+// of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,6 +53,7 @@ struct ChannelParams {
 struct EpilogueForm {
   bool float_sum = false;
   bool add_int_bias = false;
+  bool offset_sum = false;
   bool bias = false;
   bool residual_zero_point = false;  // some subtraction needed
   bool clamp_first = false;
@@ -59,7 +62,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
-  bool interleaved = false, magic = false;
+  bool interleaved = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -70,11 +73,9 @@ void add_to_key(CodeKey& key, const EpilogueForm& form);
 // the magnitude of every sum of channel n.
 bool must_clamp_first(const Epilogue& epilogue, std::span<const int64_t> bound);
 
-// True when sums within these bounds may be taken in the magic form: u8 output with nothing but a scale, zero point 0, and
-// every sum under 2^23.
-bool magic_epilogue(const Epilogue& epilogue, std::span<const int64_t> bound);
-// Turns records of fill_channel_params into those of the magic form.
-void make_magic(std::span<ChannelParams> records);
+// Whether this epilogue gives the same bytes from offset sums (see above); `bound` as for must_clamp_first.
+bool offset_sum_is_exact(const Epilogue& epilogue, std::span<const int64_t> bound);
+inline constexpr uint32_t kSumOffset = 0x4b000000;  // the bits of 2^23
 
 // One 64-byte vector each, so that they are memory operands at any width.
 struct alignas(64) EpilogueConstants {
@@ -87,6 +88,7 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
+  float minus_sum_offset[16];  // -2^23
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -101,11 +103,12 @@ struct RowAddress {
 };
 
 struct EpilogueCell {
-  int reg = 0;
+  int reg = 0;         // holds the sums, or receives them from `sum`
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
   int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped (interleaved: not stored)
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
+  std::optional<RowAddress> sum = {};  // where the sums lie, when not in `reg`
 };
 
 struct EpilogueRegisters {
@@ -113,7 +116,14 @@ struct EpilogueRegisters {
   Xbyak::Reg32 scratch;    // clobbered
   std::vector<int> temps;  // at least two free vector registers; more give more overlap
   int opmask = 1;          // clobbered (AVX-512, tails only)
+  // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
+  std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
+  int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
+  int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
+
+// Fills the parameter registers that `regs` names.
+void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells);
 
