@@ -52,7 +52,7 @@ class Depthwise final : public Conv {
     strip.offsets_end = offsets_.data() + offsets_.size();
     strip.col_blocks = s.ow / cols_;
     strip.copy_blocks = copy_blocks_;
-    const ChannelParams* params = epilogue_.interleaved ? interleaved_.data() : params_.of(args, *weights_, args.workspace);
+    const ChannelParams* params = params_.of(args, *weights_, args.workspace);
 
     const int64_t items = s.n * strips_ * passes();
     for (int64_t item = items * part / parts; item < items * (part + 1) / parts; ++item) {
@@ -80,6 +80,8 @@ class Depthwise final : public Conv {
  private:
   int64_t passes() const { return (blocks_ + pass_blocks_ - 1) / pass_blocks_; }
 
+  // Bound parameters of u8 outputs never change at run, so they may take the order and the offsets that the form wants; the
+  // offset of the product lies in the bias, which offset sums do without.
   void choose_epilogue() {
     const Epilogue& e = problem_.epilogue;
     const bool clamp_first = must_clamp_first(e, weights_->facts.bound);
@@ -88,9 +90,9 @@ class Depthwise final : public Conv {
     epilogue_.interleaved = interleaved;
     if (!interleaved) return;
     epilogue_.offset_sum = offset_sum_is_exact(e, weights_->facts.bound);
-    interleaved_ = interleave(params_.bound, problem_.shape.oc);
+    params_.bound = interleave(params_.bound, problem_.shape.oc);
     if (!epilogue_.offset_sum) return;
-    for (ChannelParams& record : interleaved_)
+    for (ChannelParams& record : params_.bound)
       for (size_t i = 0; i < kBlockChannels; ++i) {
         record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
         record.bias[i] = -0x1p23f * record.scale[i];
@@ -167,7 +169,6 @@ class Depthwise final : public Conv {
   std::string name_;
   std::vector<int32_t> offsets_;
   EpilogueForm epilogue_;
-  std::vector<ChannelParams> interleaved_;
   int64_t blocks_ = 0, full_blocks_ = 0;  // of 16 or 64 channels
   int64_t rows_ = 1, cols_ = 1, strips_ = 1;
   int64_t copies_ = 1, copy_blocks_ = 1;
