@@ -27,7 +27,7 @@ class Emitter {
   void emit(std::span<const EpilogueCell> cells) {
     std::vector<EpilogueCell> used;
     for (const EpilogueCell& cell : cells)
-      if (cell.valid > 0) used.push_back(cell);
+      if (cell.valid > 0 || form_.interleaved) used.push_back(cell);
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
@@ -190,8 +190,10 @@ class Emitter {
     as_.vpackuswb(packed, packed, upper);
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
-    if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
-    as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
+    if (!form_.interleaved) {
+      if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
+      as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
+    }
     if (as_.isa().zmm())
       store_quarters_zmm(cells);
     else
@@ -252,6 +254,10 @@ class Emitter {
     const Zmm packed(cells[0].reg);
     for (size_t q = 0; q < cells.size();) {
       const EpilogueCell& c = cells[q];
+      if (c.valid == 0) {
+        ++q;
+        continue;
+      }
       const bool pair = q % 2 == 0 && touch(cells, q, 16);
       if (q == 0 && pair && touch(cells, 1, 16) && touch(cells, 2, 16)) {
         as_.vmovdqu32(at(c.y, c.column), packed);
@@ -347,7 +353,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act);
+  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {

@@ -21,6 +21,10 @@
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
+//
+// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
+// two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
+// of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +38,9 @@
 #include "kernels/jit/cache.h"
 
 namespace octet::kernels {
+
+// The channel, of 64, in lane i of interleaved cell q.
+constexpr int interleaved_channel(int q, int i) { return i / 4 * 16 + q * 4 + i % 4; }
 
 // 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
 struct ChannelParams {
@@ -55,6 +62,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
+  bool interleaved = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -97,7 +105,7 @@ struct RowAddress {
 struct EpilogueCell {
   int reg = 0;         // holds the sums, or receives them from `sum`
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
-  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
+  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped (interleaved: not stored)
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
   std::optional<RowAddress> sum = {};  // where the sums lie, when not in `reg`
