@@ -136,7 +136,7 @@ void lower_transposed(Lowering& lowering, const Node& node) {
                             [&](const graph::Tensor& w) { return cut_taps(w, rows, columns); }};
       const auto weights = pack_product(lowering, node, s, &part);
       std::string reason;
-      std::shared_ptr<const kernels::Conv> conv =
+      std::shared_ptr<kernels::Conv> conv =
           kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
       if (!conv) return lower_eval(lowering, node);
       if (name.empty()) name = conv->name() + ", " + kernels::describe(*weights);

@@ -174,6 +174,7 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
                 static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
                 static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
+  if (kernels::few_rows(shape)) full_key += " few";
   full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
   if (part) full_key += " part " + part->name;
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);
@@ -215,7 +216,10 @@ void add_run_time_halo(Lowering& lowering, const Node& node) {
 }  // namespace
 
 void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundConv> convs, const std::string& kernel) {
-  for (const BoundConv& bound : convs) lowering.need_workspace(bound.conv->workspace_bytes());
+  for (const BoundConv& bound : convs) {
+    lowering.need_workspace(bound.conv->workspace_bytes());
+    lowering.add_product(bound.conv);
+  }
   const Location x = lowering.location(node.input(kX)), y = lowering.location(node.output());
   const bool has_residual = node.input(kResidual) != nullptr, dynamic = is_dynamic(node);
   const Location residual = has_residual ? lowering.location(node.input(kResidual)) : Location{};
@@ -259,7 +263,7 @@ void lower_product(Lowering& lowering, const Node& node) {
 
   std::string reason;
   auto weights = pack_product(lowering, node, shape);
-  std::shared_ptr<const kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
+  std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
   if (!conv) return lower_eval(lowering, node);
   const std::string name = conv->name() + ", " + kernels::describe(*weights);
   add_product_step(lowering, node, {{std::move(conv)}}, name);

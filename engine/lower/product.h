@@ -34,7 +34,7 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
 
 // A convolution that writes its outputs from `y_offset` bytes after the node's first one; all of them read the node's x.
 struct BoundConv {
-  std::shared_ptr<const kernels::Conv> conv;
+  std::shared_ptr<kernels::Conv> conv;
   int64_t y_offset = 0, residual_offset = 0;
 };
 void add_product_step(Lowering& lowering, const graph::Node& node, std::vector<BoundConv> convs, const std::string& kernel);
