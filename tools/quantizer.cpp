@@ -20,9 +20,6 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     throw Error(ErrorCode::invalid_argument,
                 source.file + ": it computes with quantized activations already; expected a float model");
   Quantized result;
-  result.note = request.data
-                    ? request.data->hold_out_calibration()
-                    : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
   const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
 
   const auto prepared = source.graph->clone();
@@ -30,6 +27,9 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   graph::prepare_for_quantization(*prepared);
   const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
+  result.note = request.data ? request.data->hold_out_calibration()
+                             : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
+                                   describe_synthetic(model) + ")";
   const int64_t batch = fixed_batch(model.inputs());
   const auto feed = [&](size_t index, Session& session) {
     const size_t first = index * static_cast<size_t>(batch);
@@ -42,7 +42,7 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
       set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
     } else {
       set_inputs(session, model.inputs(),
-                 synthetic_inputs(model.inputs(), resolve_shapes(model.inputs(), batch, request.shapes, source.file),
+                 synthetic_inputs(model, resolve_shapes(model.inputs(), batch, request.shapes, source.file),
                                   kCalibrationSeed + index));
     }
     return true;

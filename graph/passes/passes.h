@@ -14,6 +14,7 @@ int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
 int fuse_activations(Graph& graph);
 int normalise_products(Graph& graph);
+int normalise_transposed(Graph& graph);
 int normalise_pools(Graph& graph);
 int fold_batch_norm(Graph& graph);
 int fold_scale_bias(Graph& graph);
@@ -28,6 +29,7 @@ int requantize(Graph& graph);
 int quantize_products(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);
+int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
 
