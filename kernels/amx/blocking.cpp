@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <optional>
+#include <utility>
 
 namespace octet::kernels::amx {
 namespace {
@@ -100,30 +101,62 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels) {
   return std::move(*best);
 }
 
-Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool copied) {
-  constexpr int64_t kL1Bytes = 32 * 1024, kL2Bytes = 1024 * 1024, kChunkBytes = 512 * 1024;
-  const int64_t panel_bytes = k_steps * kTileBytes;
-  Blocking b;
-  const bool few_steps = k_steps <= 8;
-  if (panels == 1)
-    b = {static_cast<int>(tiles >= 4 ? 4 : tiles >= 2 ? 2 : 1), 1, 1, true};
-  else if (panels == 2)
-    b = {tiles >= 2 ? 2 : 1, 2, 2, true};
-  else if (tiles == 1 || few_steps)
-    b = {1, static_cast<int>(std::min<int64_t>(panels, 4)), 4, true};
-  else
-    b = {2, 2, 2, true};
-  // A block's weights stay in L1 for all rows; or all weights pass by each row of blocks; or as many as leave L2 room.
-  if (b.n * panel_bytes <= kL1Bytes && tiles > b.m && !copied) {
-    b.chunk = b.n;
-    b.stream_x = true;
-  } else {
-    const int64_t all = (panels + b.n - 1) / b.n * b.n;
-    const bool once = copied || tiles <= b.m || panels * panel_bytes <= kL2Bytes;
-    b.chunk = once ? all : std::clamp<int64_t>(kChunkBytes / panel_bytes / b.n * b.n, b.n, all);
-    b.stream_x = false;
+double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
+  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 10;
+  const auto steps = static_cast<double>(problem.k_steps);
+  const double panel_bytes = steps * static_cast<double>(kTileBytes);
+  const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
+  const double block_rows = ceil_div(problem.tiles, b.m), blocks = block_rows * ceil_div(problem.panels, b.n);
+
+  // One side stays in L1 while the other passes: the weights of a chunk, or the rows of a block.
+  const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
+  const bool near = chunk_bytes <= kL1Bytes || b.m * panel_bytes <= kL1Bytes;
+  const int tiles = b.m * b.n;
+  const double step = tiles * 16.0 + (b.m == 1 || b.n == 1 ? 6.0 : 5.0) * tiles + (near ? 0 : 16);
+  // A unit of the epilogue is 64 outputs where the block is so wide; narrow stores cost more of them.
+  const double unit = problem.residual ? 16 : problem.offset_sum ? 7 : 10, spare = 6.0 * tiles * steps;
+  const double epilogue = tiles * 16.0 + (b.m == 1 ? 1.0 : 1.3) * unit * 4 * tiles;
+  double cycles = blocks * (step * steps + std::max(0.25 * epilogue, epilogue - spare));
+
+  const double weights = static_cast<double>(problem.panels) * panel_bytes;
+  const double passes = chunk_bytes > kL2Bytes ? block_rows : 1;
+  if (weights > kL2Bytes) cycles += passes * weights / kFarBytesPerCycle * 0.5;
+  if (problem.copied)
+    cycles += ceil_div(problem.panels, b.chunk) * static_cast<double>(problem.tiles) * steps * kTileRows * 4;
+  return cycles;
+}
+
+std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
+  struct Shape {
+    int m, n;
+  };
+  std::vector<std::pair<double, Blocking>> costed;
+  for (const Shape shape : {Shape{1, 4}, Shape{2, 2}, Shape{4, 1}}) {
+    Blocking b;
+    b.n = static_cast<int>(std::min<int64_t>(shape.n, problem.panels));
+    b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));
+    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp).
+    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 ? 2 : 1);
+    const int64_t all = (problem.panels + b.n - 1) / b.n * b.n;
+    for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {
+      b.chunk = std::min(all, (wanted + b.n - 1) / b.n * b.n);
+      if (problem.copied && b.chunk < all) continue;
+      for (const Stream stream : {Stream::x, Stream::weights, Stream::none}) {
+        b.stream = stream;
+        const bool known = std::any_of(costed.begin(), costed.end(), [&](const auto& c) { return c.second == b; });
+        if (known) continue;
+        // Streaming the side that is used again soonest only loses.
+        const bool weights_stay = b.chunk == b.n;
+        double cost = estimated_cycles(problem, b);
+        if (weights_stay == (stream == Stream::weights) || stream == Stream::none) cost *= 1.05;
+        costed.emplace_back(cost, b);
+      }
+    }
   }
-  return b;
+  std::stable_sort(costed.begin(), costed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Blocking> candidates;
+  for (const auto& [cost, blocking] : costed) candidates.push_back(blocking);
+  return candidates;
 }
 
 }  // namespace octet::kernels::amx

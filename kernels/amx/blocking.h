@@ -15,10 +15,13 @@
 // A block multiplies `m` tiles by `n` panels (16 output channels each), m * n <= 4 accumulators:
 //   1x4   one 64-byte epilogue row a pixel; right for few k steps (64 bytes of K each), where the epilogue costs more
 //   2x2   the fewest tile loads a product; right for many k steps
-//   4x1   one panel
+//   4x1   every weight tile is loaded once for 64 rows: right where few rows meet weights that come from far
 // Panels are taken in chunks: for each chunk, for each row of blocks, for each block of the chunk. A chunk as wide as a
 // block keeps its weights in L1 and streams x; a chunk of all panels keeps x in L1 and streams the weights. The streamed
-// side is loaded by TILELOADDT1, which spares the other side's place in L1.
+// side may be loaded by TILELOADDT1, which spares the other side's place in L1.
+//
+// Which blocking is best depends on caches more than a formula can say. So a cost model names a few, best first, and the
+// plan times them (tune.h).
 #pragma once
 
 #include <cstdint>
@@ -50,12 +53,26 @@ struct Tiling {
 // `panels` weighs copying, which is paid once for all of them.
 Tiling make_tiling(const ConvProblem& problem, int64_t panels);
 
+enum class Stream : uint8_t { none, x, weights };  // which side is loaded by TILELOADDT1
+
 struct Blocking {
   int m = 1, n = 4;
-  int64_t chunk = 4;     // panels
-  bool stream_x = true;  // TILELOADDT1 for x, else for the weights
+  int64_t chunk = 4;  // panels
+  Stream stream = Stream::x;
   bool operator==(const Blocking&) const = default;
 };
-Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool copied);
+
+// What there is to be cut.
+struct BlockingProblem {
+  int64_t tiles = 1, panels = 1, k_steps = 1;
+  bool copied = false;    // rows are copied once a chunk
+  bool residual = false;
+  bool offset_sum = false;
+};
+// Cycles of one thread, by the costs measured in shared/prototypes/amx/FINDINGS.md ("Choosing"): products at 16 a tile,
+// what loads and epilogues add, and bytes that come from beyond the second-level cache.
+double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
+// All that make sense, the cheapest first.
+std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);
 
 }  // namespace octet::kernels::amx

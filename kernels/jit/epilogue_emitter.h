@@ -11,7 +11,12 @@
 //   EpilogueForm                                                                    baked (part of the code's key)
 //
 // Integer products that can load their bias into the accumulators at the start do so (ChannelParams::int_bias) and leave
-// `add_int_bias` off; the AMX generator, whose tiles start at zero, turns it on.
+// `add_int_bias` off; AMX blocks whose tiles start at zero turn it on, and let the cells be read from the stored tiles (`sum`).
+//
+// Offset sums: where a sum starts at bias + 0x4b000000, its bits are the float 2^23 + sum, and fma(that, scale, -2^23 * scale)
+// is the product sum * scale, rounded once as the specification's: no conversion, no multiplication. offset_sum_is_exact()
+// says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits are no such float but
+// stay below it, comes out as the lowest value all the same.
 //
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
@@ -19,6 +24,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -40,6 +46,7 @@ struct ChannelParams {
 struct EpilogueForm {
   bool float_sum = false;
   bool add_int_bias = false;
+  bool offset_sum = false;
   bool bias = false;
   bool residual_zero_point = false;  // some subtraction needed
   bool clamp_first = false;
@@ -58,6 +65,10 @@ void add_to_key(CodeKey& key, const EpilogueForm& form);
 // the magnitude of every sum of channel n.
 bool must_clamp_first(const Epilogue& epilogue, std::span<const int64_t> bound);
 
+// Whether this epilogue gives the same bytes from offset sums (see above); `bound` as for must_clamp_first.
+bool offset_sum_is_exact(const Epilogue& epilogue, std::span<const int64_t> bound);
+inline constexpr uint32_t kSumOffset = 0x4b000000;  // the bits of 2^23
+
 // One 64-byte vector each, so that they are memory operands at any width.
 struct alignas(64) EpilogueConstants {
   float residual_scale[16];
@@ -69,6 +80,7 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
+  float minus_sum_offset[16];  // -2^23
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -83,11 +95,12 @@ struct RowAddress {
 };
 
 struct EpilogueCell {
-  int reg = 0;
+  int reg = 0;         // holds the sums, or receives them from `sum`
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
   int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
+  std::optional<RowAddress> sum = {};  // where the sums lie, when not in `reg`
 };
 
 struct EpilogueRegisters {
@@ -95,7 +108,14 @@ struct EpilogueRegisters {
   Xbyak::Reg32 scratch;    // clobbered
   std::vector<int> temps;  // at least two free vector registers; more give more overlap
   int opmask = 1;          // clobbered (AVX-512, tails only)
+  // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
+  std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
+  int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
+  int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
+
+// Fills the parameter registers that `regs` names.
+void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells);
 

@@ -81,6 +81,7 @@ class ProductConv final : public Conv {
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override { return scales_at_run() ? params_.bytes() : 0; }
   std::string name() const override { return name_; }
+  std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
 
  private:
   bool scales_at_run() const {
