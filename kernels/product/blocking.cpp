@@ -77,8 +77,11 @@ Blocking blocking(int64_t height, int64_t width, int max_rows) {
 }
 
 int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes) {
-  constexpr int64_t kFirstLevel = 40 << 10, kSecondLevel = 192 << 10, kWeightsInSecondLevel = 256 << 10;
-  const int64_t budget = weight_bytes <= kWeightsInSecondLevel ? kFirstLevel : kSecondLevel;
+  constexpr int64_t kFirstLevel = 40 << 10, kSecondLevel = 192 << 10, kMostOfSecondLevel = 768 << 10;
+  constexpr int64_t kSmallWeights = 256 << 10, kWeightsInSecondLevel = 768 << 10;
+  const int64_t budget = weight_bytes <= kSmallWeights           ? kFirstLevel
+                         : weight_bytes <= kWeightsInSecondLevel ? kSecondLevel
+                                                                 : kMostOfSecondLevel;
   return std::max<int64_t>(1, budget / std::max<int64_t>(1, block_bytes));
 }
 
