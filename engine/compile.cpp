@@ -74,6 +74,8 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
       lower_eval(lowering, *node);
   }
 
+  lowering.finish();
+
   const auto bind = [&](const Value* v, const std::string& name) {
     return Binding{name, v->dtype(), v->type().shape(), lowering.location(v)};
   };

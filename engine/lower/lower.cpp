@@ -52,6 +52,14 @@ void Lowering::need_workspace(size_t bytes) {
   plan_.workspace_bytes = std::max(plan_.workspace_bytes, (bytes + kPage - 1) / kPage * kPage);
 }
 
+void Lowering::finish() {
+  std::vector<std::vector<kernels::ByteRange>> weights;
+  for (const auto& product : products_) weights.push_back(product->weight_ranges());
+  const auto fetched = kernels::plan_prefetch(weights, kernels::kPrefetchAhead);
+  for (size_t i = 0; i < products_.size(); ++i)
+    if (!fetched[i].empty()) products_[i]->set_prefetch(fetched[i]);
+}
+
 namespace {
 
 // What fills the halo of an image: the quantum of zero, or 0.

@@ -16,6 +16,7 @@
 #include "engine/plan.h"
 #include "engine/weight_cache.h"
 #include "graph/ir.h"
+#include "kernels/conv.h"
 #include "kernels/isa.h"
 
 namespace octet {
@@ -36,6 +37,10 @@ class Lowering {
   // image outputs.
   StepInfo& add_step(const graph::Node& node, std::string kernel, Run run);
   void need_workspace(size_t bytes);
+  // A product of the plan, in order of execution: its weights are part of the stream that products fetch ahead.
+  void add_product(std::shared_ptr<kernels::Conv> conv) { products_.push_back(std::move(conv)); }
+  // Once, after the last node.
+  void finish();
 
  private:
   const kernels::Isa& isa_;
@@ -44,6 +49,7 @@ class Lowering {
   WeightCache& weights_;
   Plan& plan_;
   const graph::Node* last_node_ = nullptr;
+  std::vector<std::shared_ptr<kernels::Conv>> products_;
 };
 
 struct LowerDef {

@@ -166,6 +166,7 @@ std::shared_ptr<const kernels::PackedWeights> packed(Lowering& lowering, const N
                 static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
                 static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
+  if (kernels::few_rows(shape)) full_key += " few";
   full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);
   return lowering.weights().get(full_key, sources, [&] { return kernels::pack_weights(lowering.isa(), shape, weights); });
@@ -209,12 +210,13 @@ void lower_product(Lowering& lowering, const Node& node) {
 
   std::string reason;
   auto weights = packed(lowering, node, shape);
-  std::shared_ptr<const kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
+  std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
   if (!conv) {
     lower_eval(lowering, node);
     return;
   }
   lowering.need_workspace(conv->workspace_bytes());
+  lowering.add_product(conv);
   const Location x = lowering.location(node.input(kX)), y = lowering.location(node.output());
   const bool has_residual = node.input(kResidual) != nullptr, dynamic = is_dynamic(node);
   const Location residual = has_residual ? lowering.location(node.input(kResidual)) : Location{};

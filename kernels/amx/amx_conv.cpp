@@ -41,7 +41,8 @@ class AmxConv final : public Conv {
  public:
   AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
           Tiling tiling, const Blocking& blocking)
-      : problem_(problem),
+      : isa_(isa),
+        problem_(problem),
         weights_(std::move(weights)),
         form_(form),
         panels_(weights_->as<Packed>().panels),
@@ -53,7 +54,8 @@ class AmxConv final : public Conv {
     if (sums_are_offset())
       for (ChannelParams& record : params_.bound)
         for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumOffset);
-    list_blocks(isa);
+    list_blocks();
+    bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
     name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
@@ -67,6 +69,8 @@ class AmxConv final : public Conv {
            (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
   }
   std::string name() const override { return name_; }
+  std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
+  void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
   static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
@@ -76,10 +80,16 @@ class AmxConv final : public Conv {
   int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
   int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
   bool same_rows(const Block& a, const Block& b) const { return a.rows == b.rows && group_of(a) == group_of(b); }
-  void list_blocks(const Isa& isa);
+  void list_blocks();
+  void bind_kernels(int prefetch_lines);
   void copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept;
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
 
+  struct BlockShape {
+    int m, n, columns;
+  };
+
+  const Isa& isa_;
   const ConvProblem problem_;
   const std::shared_ptr<const PackedWeights> weights_;
   const Form& form_;
@@ -92,38 +102,21 @@ class AmxConv final : public Conv {
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
   Block idle_{};
   std::vector<Block> blocks_;
-  std::vector<BlockFunction> functions_;  // of each block
+  std::vector<BlockShape> shapes_;        // of each block
+  std::vector<BlockFunction> functions_;
   std::vector<Chunk> chunks_;
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
 };
 
-void AmxConv::list_blocks(const Isa& isa) {
+void AmxConv::list_blocks() {
   const ConvShape& s = problem_.shape;
   const Epilogue& e = problem_.epilogue;
-  EpilogueForm form = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
-  form.offset_sum = sums_are_offset();
   rows_ = tiling_.rows;
   idle_.rows = static_cast<int64_t>(rows_.size() * sizeof(TileRow));
   rows_.resize(rows_.size() + static_cast<size_t>(kMaxTiles) * kTileRows);
   const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
   const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
-
-  std::vector<int32_t> steps;
-  for (size_t k = 0; k < offsets_.size(); ++k)
-    steps.push_back(static_cast<int32_t>(copied() ? static_cast<int64_t>(k) * kTileBytes : offsets_[k]));
-
-  std::map<std::array<int, 3>, BlockFunction> functions;
-  const auto function_of = [&](int m, int n, int valid) {
-    BlockFunction& f = functions[{m, n, valid}];
-    if (f == nullptr) {
-      BlockSpec spec{m, n, valid, blocking_.stream, form, steps, tiling_.row_bytes};
-      spec.epilogue.add_int_bias = m > 1 || steps.size() > kBiasTileSteps;
-      code_.push_back(block_kernel(isa, spec));
-      f = code_.back()->entry<BlockFunction>();
-    }
-    return f;
-  };
   for (int64_t group = 0; group < s.groups; ++group)
     for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk) {
       const int64_t chunk_end = std::min(chunk + blocking_.chunk, panels_);
@@ -142,11 +135,54 @@ void AmxConv::list_blocks(const Isa& isa) {
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          functions_.push_back(function_of(m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))));
+          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))});
         }
       }
       chunks_.back().end = static_cast<int64_t>(blocks_.size());
     }
+}
+
+void AmxConv::bind_kernels(int prefetch_lines) {
+  const Epilogue& e = problem_.epilogue;
+  BlockSpec spec;
+  spec.stream = blocking_.stream;
+  spec.epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
+  spec.epilogue.offset_sum = sums_are_offset();
+  for (size_t k = 0; k < offsets_.size(); ++k)
+    spec.steps.push_back(static_cast<int32_t>(copied() ? static_cast<int64_t>(k) * kTileBytes : offsets_[k]));
+  spec.row_bytes = tiling_.row_bytes;
+  spec.prefetch_lines = prefetch_lines;
+
+  std::vector<std::shared_ptr<const Code>> code;
+  std::map<std::array<int, 3>, BlockFunction> functions;
+  functions_.clear();
+  for (const BlockShape& shape : shapes_) {
+    BlockFunction& f = functions[{shape.m, shape.n, shape.columns}];
+    if (f == nullptr) {
+      spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns;
+      spec.epilogue.add_int_bias = shape.m > 1 || spec.steps.size() > kBiasTileSteps;
+      code.push_back(block_kernel(isa_, spec));
+      f = code.back()->entry<BlockFunction>();
+    }
+    functions_.push_back(f);
+  }
+  code_ = std::move(code);
+}
+
+// Every block takes the same number of lines, rounded up to one of few numbers, so that layers share code.
+void AmxConv::set_prefetch(std::span<const ByteRange> ranges) {
+  constexpr size_t kLine = 64;
+  size_t lines = 0;
+  for (const ByteRange& range : ranges) lines += (range.bytes + kLine - 1) / kLine;
+  size_t per_block = (lines + blocks_.size() - 1) / std::max<size_t>(blocks_.size(), 1);
+  if (per_block > 8) per_block = (per_block + 7) / 8 * 8;
+  size_t block = 0;
+  for (const ByteRange& range : ranges)
+    for (size_t at = 0; at < range.bytes && block < blocks_.size(); at += per_block * kLine)
+      blocks_[block++].prefetch = range.data + at;
+  for (const std::byte* last = block > 0 ? blocks_[block - 1].prefetch : nullptr; block < blocks_.size(); ++block)
+    blocks_[block].prefetch = last;
+  bind_kernels(static_cast<int>(per_block));
 }
 
 // The rows of a block's tiles, k step by k step: [tile][k step][16][64].
@@ -223,6 +259,13 @@ std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingPro
   return key.text();
 }
 
+int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
+  const auto all = static_cast<int64_t>(form.steps.size()) * kTileBytes;
+  if (source == RowSource::copied) return all;
+  const ConvShape& s = p.shape;
+  return std::min(all, s.kh * (kTileRows * s.stride_w + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups));
+}
+
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
                                  const Form& form) {
   const int64_t panels = weights->as<Packed>().panels;
@@ -230,6 +273,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
   const BlockingProblem cut{.tiles = tiling.tiles(),
                             .panels = panels,
                             .k_steps = static_cast<int64_t>(form.steps.size()),
+                            .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
                             .copied = tiling.source == RowSource::copied,
                             .residual = problem.epilogue.residual != ResidualKind::none,
                             .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};

@@ -102,27 +102,26 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels) {
 }
 
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
-  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 10;
+  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
   const auto steps = static_cast<double>(problem.k_steps);
   const double panel_bytes = steps * static_cast<double>(kTileBytes);
   const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
   const double block_rows = ceil_div(problem.tiles, b.m), blocks = block_rows * ceil_div(problem.panels, b.n);
 
-  // One side stays in L1 while the other passes: the weights of a chunk, or the rows of a block.
+  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless a
+  // block's rows do.
   const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
-  const bool near = chunk_bytes <= kL1Bytes || b.m * panel_bytes <= kL1Bytes;
-  const int tiles = b.m * b.n;
-  const double step = tiles * 16.0 + (b.m == 1 || b.n == 1 ? 6.0 : 5.0) * tiles + (near ? 0 : 16);
-  // A unit of the epilogue is 64 outputs where the block is so wide; narrow stores cost more of them.
-  const double unit = problem.residual ? 16 : problem.offset_sum ? 7 : 10, spare = 6.0 * tiles * steps;
-  const double epilogue = tiles * 16.0 + (b.m == 1 ? 1.0 : 1.3) * unit * 4 * tiles;
-  double cycles = blocks * (step * steps + std::max(0.25 * epilogue, epilogue - spare));
+  const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
+  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : b.n) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
+  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + b.n) + 6.0 * far_tiles;
+
+  // What the epilogue of a full block takes, less what hides between the products.
+  const double epilogue = (problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0) * b.m * b.n / 4 * (b.m > 1 ? 1.3 : 1.0);
+  double cycles = blocks * (step * steps + std::max(20.0, epilogue - 10.0 * b.m * b.n * (steps - 1)));
 
   const double weights = static_cast<double>(problem.panels) * panel_bytes;
-  const double passes = chunk_bytes > kL2Bytes ? block_rows : 1;
-  if (weights > kL2Bytes) cycles += passes * weights / kFarBytesPerCycle * 0.5;
-  if (problem.copied)
-    cycles += ceil_div(problem.panels, b.chunk) * static_cast<double>(problem.tiles) * steps * kTileRows * 4;
+  if (weights > kL2Bytes) cycles += (chunk_bytes > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
+  if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes / kCopiedBytesPerCycle;
   return cycles;
 }
 

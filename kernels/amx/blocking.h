@@ -65,7 +65,8 @@ struct Blocking {
 // What there is to be cut.
 struct BlockingProblem {
   int64_t tiles = 1, panels = 1, k_steps = 1;
-  bool copied = false;    // rows are copied once a chunk
+  int64_t x_tile_bytes = 1024;  // of x under a tile: less than its k steps where kernel positions overlap
+  bool copied = false;          // rows are copied once a chunk
   bool residual = false;
   bool offset_sum = false;
 };

@@ -4,7 +4,7 @@
 //     for k step, i < m, j < n:                    one slot each (schedule.h); 16 rows or channels a tile, 64 bytes of K
 //       k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the channels' int32 biases
 //       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
-//       units due in this slot: epilogue of rows of the block before -> y + row.y, or the trash
+//       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or the trash
 //   the stages that remain, without products
 //
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
@@ -184,6 +184,7 @@ class Generator : public Assembler {
             tdpbusd(c, Tmm(first_kept + i), Tmm(other));
           else
             tdpbusd(c, Tmm(other), Tmm(first_kept + i));
+          prefetch(slot);
           epilogue_events(slot++, 1);
         }
       }
@@ -203,6 +204,16 @@ class Generator : public Assembler {
       tileloaddt1(Tmm(tile), from);
     else
       tileloadd(Tmm(tile), from);
+  }
+
+  void prefetch(int slot) {
+    const auto first_of = [&](int of_slot) {
+      return (static_cast<int64_t>(of_slot) * spec_.prefetch_lines + schedule_.slots - 1) / schedule_.slots;
+    };
+    const int64_t first = first_of(slot), end = first_of(slot + 1);
+    if (first == end) return;
+    mov(rdx, ptr[rsi + offsetof(Block, prefetch)]);
+    for (int64_t line = first; line < end; ++line) prefetcht1(at(rdx, line * 64));
   }
 
   void store(int tile) { tilestored(at(r12, r14, tile * kTileBytes), Tmm(tile)); }
@@ -278,7 +289,7 @@ class Generator : public Assembler {
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) {
   CodeKey key("amx");
-  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream).add(spec.row_bytes);
+  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream).add(spec.row_bytes).add(spec.prefetch_lines);
   for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });

@@ -14,13 +14,14 @@ namespace octet::kernels::amx {
 
 inline constexpr int kMaxTiles = 4;
 
-// All in bytes, from the bases in BlockArgs.
+// In bytes from the bases in BlockArgs, but for `prefetch`.
 struct Block {
   int64_t x[kMaxTiles];  // first row of each tile
   int64_t weights;       // first panel
   int64_t params;        // its record
   int64_t y, residual;   // its first channel in a pixel
   int64_t rows;          // the block's TileRows
+  const std::byte* prefetch;  // BlockSpec::prefetch_lines cache lines from here
 };
 
 struct BlockArgs {
@@ -47,6 +48,7 @@ struct BlockSpec {
   EpilogueForm epilogue;         // without add_int_bias (m = 1 only) tiles start at their biases
   std::vector<int32_t> steps;    // from the first row of a tile to each k step, bytes; not empty
   int64_t row_bytes = 64;        // distance of x rows
+  int prefetch_lines = 0;        // fetched into the second-level cache, spread over the products
 };
 // k steps up to which loading biases as tiles is cheaper than adding them in the epilogue.
 inline constexpr size_t kBiasTileSteps = 2;
