@@ -62,6 +62,33 @@ class Emitter {
     return t;
   }
 
+  bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
+    if (regs_.residual.empty() || cells.size() != 4 || form_.out != DType::u8) return false;
+    if (form_.residual != ResidualKind::u8_once && form_.residual != ResidualKind::u8_twice) return false;
+    for (size_t q = 0; q < 3; ++q)
+      if (!touch(cells, q, 16) || cells[q].residual.base != cells[q + 1].residual.base ||
+          cells[q].residual.displacement != cells[q + 1].residual.displacement)
+        return false;
+    return true;
+  }
+
+  // The same of four cells at once, in temps[slot] .. temps[slot + 3]; temps[slot + 4] is used.
+  void load_wide_residuals(std::span<const EpilogueCell> cells, size_t slot) {
+    const Zmm bytes(temp(slot + 4));
+    as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
+    for (size_t i = 0; i < 4; ++i) {
+      const Zmm r(temp(slot + i));
+      as_.vmovaps(r, Zmm(regs_.residual[4]));
+      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
+      if (form_.residual_zero_point) {
+        as_.vsubps(r, r, constant(offsetof(EpilogueConstants, offset_residual)));
+        as_.vmulps(r, r, Zmm(regs_.residual[5]));
+      } else {
+        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+      }
+    }
+  }
+
   void add_bias(const EpilogueCell& c) {
     if (!form_.bias) return;
     Xmm holder;
@@ -111,12 +138,15 @@ class Emitter {
 
     const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
     size_t slot = 0;
+    const bool wide = residuals_are_wide(cells);
+    if (wide) load_wide_residuals(cells, 0);
     for (const EpilogueCell& c : cells) {
       Xmm holder;
       const Address memory = param(offsetof(ChannelParams, scale), c.column);
       const Xbyak::Operand& scale = operand(regs_.scales, c.column, memory, holder);
       if (once) {
-        const int t = load_u8_residual(c, slot++);
+        const int t = wide ? temp(slot) : load_u8_residual(c, slot);
+        ++slot;
         as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
       } else if (!form_.float_sum) {
         as_.vmulps(v(c.reg), v(c.reg), scale);
@@ -124,17 +154,17 @@ class Emitter {
       add_bias(c);
     }
     if (!once && form_.residual != ResidualKind::none)
-      for (const EpilogueCell& c : cells) add_residual(c, slot++);
+      for (const EpilogueCell& c : cells) add_residual(c, slot++, wide);
     activate(cells);
   }
 
-  void add_residual(const EpilogueCell& c, size_t slot) {
+  void add_residual(const EpilogueCell& c, size_t slot, bool wide) {
     const Xmm r = v(c.reg);
     if (form_.residual == ResidualKind::f32) {
       as_.vaddps(r, r, at(c.residual, 4 * c.column));
       return;
     }
-    const int t = load_u8_residual(c, slot);
+    const int t = wide ? temp(slot) : load_u8_residual(c, slot);
     if (form_.residual == ResidualKind::u8_twice) {
       as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
       as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
@@ -401,7 +431,13 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.lo, static_cast<uint8_t>(e.lo));
   fill(k.hi, static_cast<uint8_t>(e.hi));
   fill(k.zero, 0.0f);
-  fill(k.minus_sum_offset, -8388608.0f);
+  constexpr float kOffset = 8388608.0f;
+  fill(k.sum_offset, kOffset);
+  fill(k.minus_sum_offset, -kOffset);
+  fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
+  fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
+  for (int cell = 0; cell < 4; ++cell)
+    for (int i = 0; i < 64; ++i) k.residual_shuffle[cell][i] = static_cast<uint8_t>(4 * cell + i % 16 / 4);
   const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
   for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
   return k;
@@ -417,6 +453,18 @@ void fill_channel_params(const Epilogue& e, std::span<const int32_t> int_bias, i
     if (!e.scale.empty()) record.scale[i % 16] = e.scale[n];
     if (!e.bias.empty()) record.bias[i % 16] = e.bias[n];
   }
+}
+
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
+  const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
+  if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
+  if (regs.residual.empty()) return;
+  for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
+  load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));
+  load(regs.residual[5], offsetof(EpilogueConstants, residual_scale));
+  // Every dword's lowest byte.
+  as.mov(regs.scratch.cvt64(), uint64_t{0x1111111111111111});
+  as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());
 }
 
 void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {

@@ -88,7 +88,10 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
-  float minus_sum_offset[16];  // -2^23
+  float sum_offset[16], minus_sum_offset[16];  // 2^23, -2^23
+  uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
+  float offset_residual[16];                   // 2^23 + residual_zero_point
+  float minus_offset_times_scale[16];          // -2^23 * residual_scale
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -119,9 +122,15 @@ struct EpilogueRegisters {
   // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
   std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
   int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
+  // Wide residuals (u8 to u8, 64-byte vectors): four cells whose residual bytes touch are spread by byte shuffles into floats
+  // 2^23 + r, which costs half of a conversion. Registers for four shuffles, 2^23 and the scale, a mask; or none.
+  std::vector<int> residual = {};
+  int residual_opmask = -1;
   int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
 
+// Fills the constant registers that `regs` names (pack_order, residual), once a kernel call.
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
 // Fills the parameter registers that `regs` names.
 void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 
