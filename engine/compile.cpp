@@ -24,6 +24,10 @@ void fix_shapes(Graph& graph, const std::vector<Shape>& shapes) {
 }
 
 void check_static(const Graph& graph) {
+  for (const Value* v : graph.inputs())
+    if (size_of(v->dtype()) == 0)
+      throw Error(ErrorCode::unsupported, graph.file + ": input '" + v->name() + "' is " + to_string(v->type()) +
+                                              "; expected numbers, which octet plans are made for");
   for (const auto& node : graph.nodes())
     for (const Value* v : node->outputs())
       if (!v->type().static_shape() || size_of(v->dtype()) == 0)

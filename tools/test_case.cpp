@@ -27,7 +27,13 @@ constexpr double kHalfFloat = 20;
 
 std::string typed(DType dtype, const Shape& shape) { return std::string(to_string(dtype)) + to_string(shape); }
 
-std::string float_difference(const graph::Tensor& want, const std::vector<float>& got, Tolerance t) {
+graph::Tensor copy_of(const TensorView& view) {
+  graph::Tensor copy(view.dtype, view.shape);
+  std::memcpy(copy.mutable_as<std::byte>(), view.data, view.bytes());
+  return copy;
+}
+
+std::string float_difference(const graph::Tensor& want, const graph::Tensor& got, Tolerance t) {
   if (want.dtype() == DType::f16 || want.dtype() == DType::bf16) t = {t.rtol * kHalfFloat, t.atol * kHalfFloat};
   double largest = 0;
   for (int64_t i = 0; i < want.size(); ++i)
@@ -35,7 +41,7 @@ std::string float_difference(const graph::Tensor& want, const std::vector<float>
   int64_t wrong = 0, worst = -1;
   double worst_excess = -1;
   for (int64_t i = 0; i < want.size(); ++i) {
-    const double w = want.at_f64(i), g = got[static_cast<size_t>(i)];
+    const double w = want.at_f64(i), g = got.at_f64(i);
     if ((std::isnan(w) && std::isnan(g)) || w == g) continue;
     const double allowed = t.rtol * std::abs(w) + t.atol * largest + 1e-7;
     const double off = std::abs(w - g);
@@ -46,19 +52,14 @@ std::string float_difference(const graph::Tensor& want, const std::vector<float>
   }
   if (wrong == 0) return "";
   return fmt::format("{} of {} elements are off; element {} is {:.6g}, expected {:.6g}", wrong, want.size(), worst,
-                     got[static_cast<size_t>(worst)], want.at_f64(worst));
+                     got.at_f64(worst), want.at_f64(worst));
 }
 
-std::string integer_difference(const graph::Tensor& want, const TensorView& got, int64_t allowed) {
-  const graph::Tensor copy(got.dtype, got.shape, [&] {
-    auto bytes = graph::allocate_bytes(got.bytes());
-    std::memcpy(bytes.get(), got.data, got.bytes());
-    return bytes;
-  }());
-  if (graph::is_narrow_float(want.dtype())) return float_difference(want, copy.to_f32(), {0, 0});
+std::string integer_difference(const graph::Tensor& want, const graph::Tensor& got, int64_t allowed) {
+  if (graph::is_narrow_float(want.dtype())) return float_difference(want, got, {0, 0});
   for (int64_t i = 0; i < want.size(); ++i)
-    if (std::abs(want.at_s64(i) - copy.at_s64(i)) > allowed)
-      return fmt::format("element {} is {}, expected {}{}", i, copy.at_s64(i), want.at_s64(i),
+    if (std::abs(want.at_s64(i) - got.at_s64(i)) > allowed)
+      return fmt::format("element {} is {}, expected {}{}", i, got.at_s64(i), want.at_s64(i),
                          allowed ? fmt::format(" within {} quanta", allowed) : "");
   return "";
 }
@@ -155,9 +156,9 @@ std::string difference(const graph::Tensor& want, const TensorView& got, Numbers
   if (want.size() == 0 || numbers == Numbers::random) return "";
   const bool quantized = numbers == Numbers::quantized;
   if (is_float(want.dtype()))
-    return quantized ? quantized_difference(want, to_floats(got)) : float_difference(want, to_floats(got), tolerance);
+    return quantized ? quantized_difference(want, to_floats(got)) : float_difference(want, copy_of(got), tolerance);
   const bool eight_bits = want.dtype() == DType::s8 || want.dtype() == DType::u8;
-  return integer_difference(want, got, quantized && eight_bits ? kMostQuanta : 0);
+  return integer_difference(want, copy_of(got), quantized && eight_bits ? kMostQuanta : 0);
 }
 
 std::vector<std::string> find_cases(const std::string& root) {
