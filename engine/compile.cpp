@@ -65,7 +65,7 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
   for (const auto& node : graph.nodes()) {
     std::string why;
     const LowerDef* def = kernels_run ? find_lowering(*node, &why) : nullptr;
-    if (kernels_run && !def && node->why.empty()) node->why = why;
+    if (kernels_run && !def) node->why += (node->why.empty() ? "" : "; ") + why;
     if (def)
       def->lower(lowering, *node);
     else

@@ -170,9 +170,10 @@ void lower_concat(Lowering& lowering, const Node& node) {
   });
 }
 
-// Any gather of a strided box of rank <= 4 out of a tensor into a tensor; strides in elements, from a place that may be an image.
-void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& from_strides, int64_t from_offset) {
-  const Shape s = y->type().shape();
+// Any gather of a strided box of shape `s`, rank <= 4, out of a tensor into a tensor; strides in elements, from a place that may be
+// an image.
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& s, const Shape& from_strides,
+                 int64_t from_offset) {
   const int64_t e = element_bytes(y);
   int64_t dims[4] = {1, 1, 1, 1}, from[4] = {0, 0, 0, 0};
   for (size_t i = 0; i < s.size(); ++i) dims[4 - s.size() + i] = s[i], from[4 - s.size() + i] = from_strides[i] * e;
@@ -204,6 +205,39 @@ Shape strides_of(const Lowering& lowering, const Value* v) {
   return {s.image / e, 1, s.row / e, s.pixel / e};
 }
 
+// A transposition with axes that stay neighbours taken as one: channel shuffles and attention heads need four axes or fewer.
+struct Transposition {
+  Shape shape;                // of the result
+  Shape strides;              // of the operand along them, in elements
+};
+
+Transposition transposition(const Node& node) {
+  const Shape from = node.input(0)->type().shape(), strides = dense_strides(from);
+  std::vector<int64_t> perm = node.ints("perm");
+  if (perm.empty())
+    for (size_t i = from.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
+  Transposition t;
+  int64_t previous = -2;
+  for (const int64_t p : perm) {
+    const auto at = static_cast<size_t>(p);
+    if (p == previous + 1) {
+      t.shape.back() *= from[at];
+      t.strides.back() = strides[at];
+    } else {
+      t.shape.push_back(from[at]);
+      t.strides.push_back(strides[at]);
+    }
+    previous = p;
+  }
+  return t;
+}
+
+bool takes_transpose(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (transposition(node).shape.size() > 4) return *why = "more than four axes change their order: no kernel", false;
+  return true;
+}
+
 bool takes_strided(const Node& node, std::string* why) {
   if (!takes_known(node, why)) return false;
   if (node.input(0)->type().rank() > 4) return *why = "more than four dimensions have no kernel", false;
@@ -220,14 +254,8 @@ bool plain_operands(const Lowering& lowering, const Node& node) {
 
 void lower_transpose(Lowering& lowering, const Node& node) {
   if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
-  const Value* x = node.input(0);
-  const Shape strides = dense_strides(x->type().shape());
-  std::vector<int64_t> perm = node.ints("perm");
-  if (perm.empty())
-    for (size_t i = strides.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
-  Shape permuted;
-  for (const int64_t p : perm) permuted.push_back(strides[static_cast<size_t>(p)]);
-  add_strided(lowering, node, x, node.output(), permuted, 0);
+  const Transposition t = transposition(node);
+  add_strided(lowering, node, node.input(0), node.output(), t.shape, t.strides, 0);
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
@@ -250,7 +278,7 @@ void lower_slice(Lowering& lowering, const Node& node) {
     offset += start * strides[axis];
     strides[axis] *= steps[i];
   }
-  add_strided(lowering, node, x, node.output(), strides, offset);
+  add_strided(lowering, node, x, node.output(), node.output()->type().shape(), strides, offset);
 }
 
 void lower_split(Lowering& lowering, const Node& node) {
@@ -261,7 +289,7 @@ void lower_split(Lowering& lowering, const Node& node) {
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
   int64_t offset = 0, channel = 0;
   for (const Value* y : node.outputs()) {
-    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, strides, offset);
+    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
     channel += y->type().shape()[axis];
     offset += y->type().shape()[axis] * strides[axis];
   }
@@ -275,7 +303,7 @@ std::span<const LowerDef> move_lowerings() {
     defs.push_back({"octet.Reorder", takes_known, lower_reorder});
     for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
-    defs.push_back({"Transpose", takes_strided, lower_transpose});
+    defs.push_back({"Transpose", takes_transpose, lower_transpose});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});
     defs.push_back({"octet.Interleave", takes_interleave, lower_interleave});

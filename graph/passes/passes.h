@@ -13,6 +13,7 @@ int merge_duplicates(Graph& graph);
 int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
 int fuse_activations(Graph& graph);
+int fuse_normalisations(Graph& graph);
 int normalise_products(Graph& graph);
 int normalise_transposed(Graph& graph);
 int normalise_pools(Graph& graph);
@@ -20,6 +21,7 @@ int fold_batch_norm(Graph& graph);
 int fold_scale_bias(Graph& graph);
 int fold_pad(Graph& graph);
 int expand_qlinear(Graph& graph);
+int expand_dynamic(Graph& graph);
 int canonical_quantization(Graph& graph);
 int normalise_dynamic(Graph& graph);
 int push_dequantize_weights(Graph& graph);
@@ -33,5 +35,6 @@ int flatten_depth(Graph& graph);
 int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
+int explain(Graph& graph);
 
 }  // namespace octet::graph

@@ -5,7 +5,6 @@
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/quantize/quantize.h"
-#include "graph/quantize/widen.h"
 
 namespace octet::graph {
 
@@ -92,7 +91,7 @@ void restore_products(Graph& graph) {
   }
 }
 
-constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_identity, merge_duplicates,
+constexpr int (*kPasses[])(Graph&) = {promote_half, fold_constants, fix_reshapes,    remove_identity, merge_duplicates,
                                       dead_code,      fold_dequantized, fold_constants, normalise_products, normalise_transposed,
                                       normalise_pools, fold_batch_norm, fold_scale_bias, fold_pad,
                                       remove_identity, merge_duplicates, dead_code};
@@ -101,7 +100,7 @@ constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_id
 
 void prepare_for_quantization(Graph& graph) {
   check_is_float(graph);
-  widen_to_float32(graph);
+  infer_types(graph);
   for (const auto pass : kPasses)
     if (pass(graph) > 0) infer_types(graph);
   restore_products(graph);

@@ -102,7 +102,11 @@ void find_ends(const Graph& graph, QuantStyle style, std::vector<QuantizedProduc
       absorbed.insert(n);
       v = n->output();
     };
-    if (Node* n = next(); n && is_bias_add(*p->node, *n)) take(n);
+    if (p->node->input(2)) p->bias = {p->node, 2};
+    if (Node* n = next(); n && is_bias_add(*p->node, *n)) {
+      p->bias = {n, n->input(0) == v ? 1 : 0};
+      take(n);
+    }
     if (Node* n = next(); n && style == QuantStyle::fused && is_residual_add(*n, v)) {
       p->residual = other_operand(*n, v);
       take(n);

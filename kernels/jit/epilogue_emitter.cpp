@@ -178,9 +178,13 @@ class Emitter {
 
   void activate(std::span<const EpilogueCell> cells) {
     if (form_.act == ActKind::clamp) {
+      // The bound is the first source: the second is what a NaN on either side gives.
+      const Xmm lo = v(temp(0)), hi = v(temp(1));
+      as_.vmovups(lo, constant(offsetof(EpilogueConstants, act_lo)));
+      as_.vmovups(hi, constant(offsetof(EpilogueConstants, act_hi)));
       for (const EpilogueCell& c : cells) {
-        as_.vmaxps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_lo)));
-        as_.vminps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_hi)));
+        as_.vmaxps(v(c.reg), lo, v(c.reg));
+        as_.vminps(v(c.reg), hi, v(c.reg));
       }
     } else if (form_.act == ActKind::leaky_relu) {
       constexpr uint8_t kLessThan = 1;

@@ -10,6 +10,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -45,7 +46,7 @@ class GuardedBytes {
 };
 
 enum class WeightFill { gauss, uniform, all_127, all_minus_128, alternating, sparse };
-enum class InputFill { random, all_255, extremes };
+enum class InputFill { random, all_255, extremes, some_nan };
 
 struct ConvCase {
   ConvShape shape;
@@ -235,7 +236,8 @@ class ConvRun {
 
   void set_x(uint8_t* element, bool inside) {
     if (case_.x == DType::f32) {
-      const float value = inside ? real(-2, 2) : 0.0f;
+      const bool nan = inside && case_.input == InputFill::some_nan && integer(0, 39) == 0;
+      const float value = nan ? std::numeric_limits<float>::quiet_NaN() : inside ? real(-2, 2) : 0.0f;
       std::memcpy(element, &value, 4);
       return;
     }

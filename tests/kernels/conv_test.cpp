@@ -157,6 +157,7 @@ TEST_P(ConvTest, FloatEpilogues) {
           c.residual = residual;
           c.act = act;
           c.float_bias = bias;
+          c.input = act == ActKind::clamp ? InputFill::some_nan : InputFill::random;
           c.y_before = 1, c.y_after = 1;
           ConvRun(c).check(isa());
         }
