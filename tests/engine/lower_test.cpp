@@ -204,7 +204,6 @@ TEST(LowerResize, NearestAndLinear) {
                         {"linear", "pytorch_half_pixel", {2, 12, 7, 11}}, {"linear", "half_pixel", {2, 12, 21, 5}}};
   for (const Case& c : cases)
     for (const bool quantized : {false, true}) {
-      if (quantized && std::string(c.mode) == "linear") continue;
       expect_kernels_with_equal_bits(
           [&](Builder& b) {
             Value* x = pointwise(b, b.input("x", {2, 4, 7, 5}), 12, 1);

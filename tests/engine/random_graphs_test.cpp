@@ -37,7 +37,7 @@ INSTANTIATE_TEST_SUITE_P(Isas, RandomGraphs, testing::ValuesIn([] {
                              if (isa.id != kernels::IsaId::reference) list.push_back(&isa);
                            return list;
                          }()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& tested) { return std::string(tested.param->name); });
 
 TEST_P(RandomGraphs, GiveTheReferencesBytes) {
   std::string reason;
