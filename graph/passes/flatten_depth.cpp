@@ -1,12 +1,14 @@
-// A convolution over depth, height and width becomes one over images: depth positions are samples, kernel slices are channels.
+// A convolution over depth, height and width becomes one over images: depth positions are samples, kernel slices are
+// channels.
 //
-//   x[N,C,D,H,W] → [N,D,C,HW], padded along D → for each kernel slice z: every stride-th D from z·dilation on → [N·OD,g,C/g,HW]
+//   x[N,C,D,H,W] → [N,D,C,HW], padded along D → for each kernel slice z: every stride-th D from z·dilation on →
+//   [N·OD,g,C/g,HW]
 //     Concat of the slices along the channels of a group → [N·OD, g·kd·C/g, H, W]
 //     → octet.Conv by w[O, kd·C/g, kh, kw] → [N,OD,O,OH·OW] → y[N,O,OD,OH,OW]
 //
 // On reals and on quanta (padding is the zero point); bias, residual and activation stay with the product. The sums run over
-// kernel row, kernel column, kernel slice, channel. After everything else, so that batch norms, activations and Q/DQ have met
-// the product as it was; only where all sizes are known.
+// kernel row, kernel column, kernel slice, channel. After everything else, so that batch norms, activations and Q/DQ have
+// met the product as it was; only where all sizes are known.
 #include <cstring>
 
 #include "graph/passes/conv_attributes.h"
@@ -33,7 +35,8 @@ class Flattener {
       const auto one = [&](int64_t v) { return graph_.add_constant(Tensor::of_s64({v})); };
       const int64_t first = z * dilations[0], end = first + (y[2] - 1) * strides[0] + 1;
       Value* slice = add("Slice", {deep, one(first), one(end), one(1), one(strides[0])}, "/slice" + std::to_string(z));
-      slices.push_back(reshape(slice, {samples, groups, x[1] / groups, x[3] * x[4]}, "/slice" + std::to_string(z) + "/groups"));
+      slices.push_back(
+          reshape(slice, {samples, groups, x[1] / groups, x[3] * x[4]}, "/slice" + std::to_string(z) + "/groups"));
     }
     Value* stacked = slices[0];
     if (slices.size() > 1) {
@@ -43,11 +46,12 @@ class Flattener {
     }
     Value* image = reshape(stacked, {samples, w[2] * x[1], x[3], x[4]}, "/image");
 
-    Node* conv = graph_.add_node("octet.Conv", node_->inputs(), 1, node_->name(), node_);
-    graph_.set_input(conv, kX, image);
-    graph_.set_input(conv, kW, stacked_weights());
-    if (node_->input(kResidual))
-      graph_.set_input(conv, kResidual, reshape(depth_first(node_->input(kResidual), "/residual"), {samples, y[1], y[3], y[4]}, "/residual/image"));
+    std::vector<Value*> inputs = node_->inputs();
+    inputs[kX] = image;
+    inputs[kW] = stacked_weights();
+    if (Value* r = node_->input(kResidual))
+      inputs[kResidual] = reshape(depth_first(r, "/residual"), {samples, y[1], y[3], y[4]}, "/residual/image");
+    Node* conv = graph_.add_node("octet.Conv", std::move(inputs), 1, node_->name(), node_);
     for (const auto& [key, value] : node_->attrs()) conv->set_attr(key, value);
     conv->set_attr("strides", std::vector<int64_t>{strides[1], strides[2]});
     conv->set_attr("dilations", std::vector<int64_t>{dilations[1], dilations[2]});
@@ -117,7 +121,8 @@ class Flattener {
         for (int64_t z = 0; z < s[2]; ++z)
           std::memcpy(out.mutable_as<std::byte>() + static_cast<size_t>((o * s[2] + z) * s[1] + c) * plane,
                       t.as<std::byte>() + static_cast<size_t>((o * s[1] + c) * s[2] + z) * plane, plane);
-    return w->quant() ? quantized_constant(graph_, std::move(out), *w->quant(), w->name()) : graph_.add_constant(std::move(out), w->name());
+    return w->quant() ? quantized_constant(graph_, std::move(out), *w->quant(), w->name())
+                      : graph_.add_constant(std::move(out), w->name());
   }
 
   Graph& graph_;

@@ -120,14 +120,16 @@ const Deep kDeep[] = {
 };
 
 Value* deep(Builder& b, Value* x, const Deep& d, Value* w, Value* bias) {
-  return b.op("Conv", {x, w, bias}, {{"group", d.group}, {"strides", d.strides}, {"pads", d.pads}, {"dilations", d.dilations}});
+  return b.op("Conv", {x, w, bias},
+              {{"group", d.group}, {"strides", d.strides}, {"pads", d.pads}, {"dilations", d.dilations}});
 }
 
 TEST(LowerConv, OverThreeAxes) {
   for (const Deep& d : kDeep)
     expect_kernels_with_equal_bits(
         [&](Builder& b) {
-          Value* w = b.graph.add_constant(graph::test::random_floats({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1));
+          Value* w = b.graph.add_constant(
+              graph::test::random_floats({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1));
           Value* bias = b.graph.add_constant(graph::test::random_floats({d.out}, 2));
           b.output(b.op("Relu", {deep(b, b.input("x", {2, d.in, 5, 6, 7}), d, w, bias)}));
         },
@@ -138,13 +140,15 @@ TEST(LowerConv, OverThreeAxesInIntegersWithAResidual) {
   for (const Deep& d : kDeep)
     expect_kernels_with_equal_bits(
         [&](Builder& b) {
-          Value* w = b.weights({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1, std::vector<float>(static_cast<size_t>(d.out), 0.01f));
+          Value* w = b.weights({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1,
+                               std::vector<float>(static_cast<size_t>(d.out), 0.01f));
           Value* x = b.qdq(b.input("x", {1, d.in, 5, 6, 7}), 0.01f, 117);
           Value* y = b.qdq(deep(b, x, d, w, nullptr), 0.05f, 121);
           if (d.in == d.out) y = b.qdq(b.op("Add", {y, x}), 0.05f, 119);
           b.output(y);
         },
-        graph::test::random_floats({1, d.in, 5, 6, 7}, 3), "u8 Conv over three axes of " + std::to_string(d.in) + " channels");
+        graph::test::random_floats({1, d.in, 5, 6, 7}, 3),
+        "u8 Conv over three axes of " + std::to_string(d.in) + " channels");
 }
 
 TEST(LowerMove, SplitsAndSlicesOfImagesStayChannelsLast) {

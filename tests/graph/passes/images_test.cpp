@@ -9,7 +9,9 @@ namespace {
 
 using Ints = std::vector<int64_t>;
 
-Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) { return b.graph.add_constant(random_floats(shape, seed)); }
+Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) {
+  return b.graph.add_constant(random_floats(shape, seed));
+}
 
 TEST(NormaliseTransposed, PutsOutputChannelsFirstAndChangesNoBit) {
   const Attrs cases[] = {
@@ -31,7 +33,8 @@ TEST(NormaliseTransposed, PutsOutputChannelsFirstAndChangesNoBit) {
 TEST(NormaliseTransposed, OneAxisIsAnImageOfOneRow) {
   Builder b;
   Value* x = b.input("x", {2, 4, 7});
-  b.output(b.op("ConvTranspose", {x, random_constant(b, {4, 3, 3}, 1), random_constant(b, {3}, 2)}, {{"strides", Ints{2}}, {"pads", Ints{1, 0}}}));
+  b.output(b.op("ConvTranspose", {x, random_constant(b, {4, 3, 3}, 1), random_constant(b, {3}, 2)},
+                {{"strides", Ints{2}}, {"pads", Ints{1, 0}}}));
   EXPECT_EQ(difference_after(b.graph, {normalise_transposed}), 0);
   EXPECT_EQ(op_names(b.graph), (Names{"Unsqueeze", "octet.ConvTranspose", "Squeeze"}));
 }
@@ -45,9 +48,11 @@ TEST(NormaliseTransposed, WeightsThatChangeAreDeclined) {
 
 TEST(FoldBatchNorm, IntoATransposedConvolution) {
   Builder b;
-  Value* y = b.op("ConvTranspose", {b.input("x", {1, 4, 3, 3}), random_constant(b, {4, 6, 2, 2}, 1)}, {{"strides", Ints{2, 2}}});
+  Value* y =
+      b.op("ConvTranspose", {b.input("x", {1, 4, 3, 3}), random_constant(b, {4, 6, 2, 2}, 1)}, {{"strides", Ints{2, 2}}});
   Value* variance = b.graph.add_constant(random_floats({6}, 14, 0.5f, 2.0f));
-  b.output(b.op("BatchNormalization", {y, random_constant(b, {6}, 11), random_constant(b, {6}, 12), random_constant(b, {6}, 13), variance}));
+  b.output(b.op("BatchNormalization",
+                {y, random_constant(b, {6}, 11), random_constant(b, {6}, 12), random_constant(b, {6}, 13), variance}));
   EXPECT_LE(difference_after(b.graph, {normalise_transposed, fold_batch_norm}), 1e-5);
   EXPECT_EQ(op_names(b.graph), Names{"octet.ConvTranspose"});
 }
@@ -56,8 +61,9 @@ TEST(FlattenDepth, MakesAConvolutionOverImages) {
   for (const int64_t group : {1, 2}) {
     Builder b;
     Value* x = b.input("x", {2, 4, 5, 6, 7});
-    b.output(b.op("Conv", {x, random_constant(b, {6, 4 / group, 3, 2, 3}, 1), random_constant(b, {6}, 2)},
-                  {{"group", group}, {"strides", Ints{2, 1, 2}}, {"pads", Ints{1, 0, 1, 2, 1, 0}}, {"dilations", Ints{1, 2, 1}}}));
+    b.output(b.op(
+        "Conv", {x, random_constant(b, {6, 4 / group, 3, 2, 3}, 1), random_constant(b, {6}, 2)},
+        {{"group", group}, {"strides", Ints{2, 1, 2}}, {"pads", Ints{1, 0, 1, 2, 1, 0}}, {"dilations", Ints{1, 2, 1}}}));
     EXPECT_LE(difference_after(b.graph, {normalise_products, flatten_depth}), 1e-5);
     const Node* conv = find_node(b.graph, "octet.Conv");
     ASSERT_NE(conv, nullptr);
