@@ -14,5 +14,6 @@ std::span<const LowerDef> elementwise_lowerings();
 std::span<const LowerDef> quantize_lowerings();
 std::span<const LowerDef> move_lowerings();
 std::span<const LowerDef> resize_lowerings();
+std::span<const LowerDef> matmul_lowerings();
 
 }  // namespace octet

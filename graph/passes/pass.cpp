@@ -67,6 +67,7 @@ constexpr Pass kPasses[] = {
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
+    {"flatten_depth", flatten_depth},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},
 

@@ -31,6 +31,7 @@ int requantize(Graph& graph);
 int quantize_products(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);
+int flatten_depth(Graph& graph);
 int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
