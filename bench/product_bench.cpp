@@ -9,7 +9,6 @@
 #include <xmmintrin.h>
 
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,11 +25,10 @@ namespace {
 
 using kernels::Isa;
 
-// Bandwidths are measured once a power of two.
 double read_gbs(double bytes) {
-  static std::map<size_t, double> measured;
-  const auto [it, is_new] = measured.try_emplace(std::bit_ceil(static_cast<size_t>(bytes)), 0.0);
-  if (is_new) it->second = kernels::measure_read_gbs(it->first);
+  static std::map<double, double> measured;
+  const auto [it, is_new] = measured.try_emplace(bytes, 0.0);
+  if (is_new) it->second = kernels::measure_read_gbs(static_cast<size_t>(bytes));
   return it->second;
 }
 

@@ -240,24 +240,7 @@ class WideGenerator : public Assembler {
     return at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) + static_cast<int64_t>(field));
   }
 
-  // Offset sums to values (epilogue_emitter.h), vector by vector, so that one load serves all pixels. Their offset of the
-  // product lies in the records' bias.
-  void scale_offset_sums() {
-    for (int q = 0; q < kVectors; ++q) {
-      const Xmm scale = v(kFirstData + 2 * q), offset = v(kFirstData + 2 * q + 1);
-      vmovups(scale, param(offsetof(ChannelParams, scale), q));
-      vmovups(offset, param(offsetof(ChannelParams, bias), q));
-      for (int a = q; a < spec_.rows * cols_ * kVectors; a += kVectors) vfmadd213ps(v(a), scale, offset);
-    }
-  }
-
   void store_interleaved() {
-    EpilogueForm form = spec_.epilogue;
-    if (form.offset_sum) {
-      scale_offset_sums();
-      form.offset_sum = false;
-      form.float_sum = true;
-    }
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < spec_.rows; ++r)
       for (int c = 0; c < cols_; ++c)
@@ -271,6 +254,8 @@ class WideGenerator : public Assembler {
                            .y = {r11, r * spec_.y_row + c * spec_.y_pixel + shift},
                            .residual = {r12, 0}});
         }
+    EpilogueForm form = spec_.epilogue;
+    if (form.offset_sum) form = emit_offset_values(*this, form, epilogue_registers(), cells);
     emit_epilogue(*this, form, epilogue_registers(), cells);
   }
 

@@ -73,6 +73,9 @@ class ProductConv final : public Conv {
                           params_.as<ChannelParams>() + group * records_per_group_);
     form_key_ = make_epilogue_form(problem_.epilogue, kind_ == ProductKind::fma, false,
                                    must_clamp_first(problem_.epilogue, packed_->facts.bound));
+    form_key_.offset_sum = kind_ != ProductKind::fma && offset_sum_is_exact(problem_.epilogue, packed_->facts.bound);
+    if (form_key_.offset_sum)
+      make_offset_params({params_.as<ChannelParams>(), params_.bytes() / sizeof(ChannelParams)});
   }
 
   // Empty when everything fits; otherwise why it does not.

@@ -51,14 +51,25 @@ void expect_tiling(const ConvProblem& p, const Tiling& tiling) {
   std::set<int64_t> stored;
   for (int64_t row = 0; row < tiling.tiles() * amx::kTileRows; ++row) {
     const auto i = static_cast<size_t>(row);
+    const int64_t y = tiling.rows[i].y;
+    if (y >= 0) {
+      EXPECT_TRUE(stored.insert(y).second) << "stored twice: " << y;
+    }
+    if (tiling.source == RowSource::phases) {
+      const amx::PhasePlanes planes = amx::make_phase_planes(s);
+      const int64_t position = tiling.x[i / amx::kTileRows] / planes.pixel + row % amx::kTileRows;
+      EXPECT_LT(position, (s.oh - 1) * planes.width + s.ow);
+      if (y >= 0) {
+        EXPECT_EQ(y, position / planes.width * p.y.row + position % planes.width * p.y.pixel);
+      }
+      continue;
+    }
     const int64_t x = tiling.source == RowSource::copied
                           ? tiling.copied[i]
                           : tiling.x[i / amx::kTileRows] + row % amx::kTileRows * tiling.row_bytes;
     EXPECT_GE(x, window(0, 0, 0));
     EXPECT_LE(x, window(s.n - 1, s.oh - 1, s.ow - 1));
-    const int64_t y = tiling.rows[i].y;
     if (y < 0) continue;
-    EXPECT_TRUE(stored.insert(y).second) << "stored twice: " << y;
     EXPECT_EQ(x, window(y / p.y.image, y % p.y.image / p.y.row, y % p.y.row / p.y.pixel));
   }
   EXPECT_EQ(static_cast<int64_t>(stored.size()), s.n * s.oh * s.ow);
@@ -83,15 +94,20 @@ TEST(AmxTiling, UnitStrideIsFlat) {
   EXPECT_EQ(tiling.row_bytes, 256);
 }
 
-TEST(AmxTiling, WideStridedImagesGoRowByRow) {
-  const Tiling tiling = make_tiling(image_problem(1, 56, 3, 2, 128, 1), 8);
-  EXPECT_EQ(tiling.source, RowSource::rows);
-  EXPECT_EQ(tiling.row_bytes, 256);
-  EXPECT_EQ(tiling.tiles(), 28 * 2);
+TEST(AmxTiling, StridedImagesBecomePlanesOfStrideOne) {
+  const ConvProblem p = image_problem(1, 28, 3, 2, 256, 1);
+  const Tiling tiling = make_tiling(p, 16);
+  EXPECT_EQ(tiling.source, RowSource::phases);
+  EXPECT_EQ(tiling.tiles(), (13 * 15 + 14 + 15) / 16);
+  const amx::PhasePlanes planes = amx::make_phase_planes(p.shape);
+  EXPECT_EQ(planes.phases.size(), 4u);
+  EXPECT_EQ(planes.height, 15);
+  EXPECT_EQ(planes.width, 15);
+  EXPECT_EQ(planes.at(p.shape, 2, 1), planes.plane + 15 * 256) << "kernel row 2, column 1: phase (0, 1), one row down";
 }
 
-TEST(AmxTiling, NarrowStridedImagesAndFewRowsAreCopied) {
-  EXPECT_EQ(make_tiling(image_problem(1, 14, 3, 2, 512, 1), 32).source, RowSource::copied);
+TEST(AmxTiling, ManyImagesGoRowByRowAndFewRowsAreCopied) {
+  EXPECT_EQ(make_tiling(image_problem(2, 56, 3, 2, 128, 1), 8).source, RowSource::rows);
   EXPECT_EQ(make_tiling(image_problem(1, 3, 1, 1, 512, 0), 32).source, RowSource::copied);
 }
 
