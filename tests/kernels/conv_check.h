@@ -47,7 +47,7 @@ class Random {
 };
 
 enum class WeightPattern { random, gauss, all_127, all_minus_128, alternating, one_value, sparse };
-enum class InputPattern { random, all_255, extremes, some_nan };  // some_nan: floats only
+enum class InputPattern { random, all_255, extremes, some_nan };  // some_nan: of float inputs
 enum class Stage {
   s32,
   f32,
@@ -368,8 +368,7 @@ class Checked {
           const bool inside = i >= 0 && i < c.h && j >= 0 && j < c.w;
           for (int64_t k = 0; k < c.ic; ++k) {
             if (is_float()) {
-              const bool nan = inside && c.input == InputPattern::some_nan && random_.in(0, 39) == 0;
-              const float v = nan ? std::numeric_limits<float>::quiet_NaN() : inside ? random_.real(-2.0f, 2.0f) : 0.0f;
+              const float v = inside ? float_input() : 0.0f;
               std::memcpy(x.at(n, i, j) + 4 * k, &v, 4);
             } else {
               x.at(n, i, j)[k] = inside ? input() : static_cast<uint8_t>(c.x_zero_point);
@@ -377,6 +376,11 @@ class Checked {
           }
         }
     return x;
+  }
+
+  float float_input() {
+    if (case_.input == InputPattern::some_nan && random_.in(0, 39) == 0) return std::numeric_limits<float>::quiet_NaN();
+    return random_.real(-2.0f, 2.0f);
   }
 
   uint8_t input() {
