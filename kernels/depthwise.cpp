@@ -133,6 +133,7 @@ class Depthwise final : public Conv {
             .tail_channels = static_cast<int>(s.oc % packed_.block_channels()),
             .spread = packed_.multiplier > 1,
             .wide = packed_.wide,
+            .planes = packed_.planes,
             .copies = static_cast<int>(copies_),
             .copy_step = static_cast<int>(s.ow - (copy_blocks_ - 1) * copies_ * cols_),
             .x_pixel = problem_.x.pixel,
