@@ -38,6 +38,26 @@ void check_arity(const Graph& graph, const Node& node) {
                   place(graph, node) + "input '" + std::string(op.inputs[i].name) + "' is missing; expected a value");
 }
 
+std::string describe(TypeSet types) {
+  if (types == kFloats) return "a float type";
+  if (types == kIntegers) return "an integer type";
+  if (types == kNumbers) return "a number type";
+  if (types == kSigned) return "a signed type";
+  std::string names;
+  for (auto t = static_cast<uint8_t>(DType::undefined); t <= static_cast<uint8_t>(DType::u2); ++t)
+    if (types.contains(static_cast<DType>(t)))
+      names += (names.empty() ? "" : " or ") + std::string(octet::to_string(static_cast<DType>(t)));
+  return names;
+}
+
+void check_types(const Graph& graph, const Node& node) {
+  const OpDef& op = node.op();
+  const Value* data = node.input(static_cast<size_t>(op.typed));
+  if (!data || data->dtype() == DType::undefined || data->type().quantized() || op.types.contains(data->dtype())) return;
+  throw Error(ErrorCode::unsupported, place(graph, node) + "input " + std::to_string(op.typed) + " has element type " +
+                                          std::string(octet::to_string(data->dtype())) + "; expected " + describe(op.types));
+}
+
 }  // namespace
 
 const Type& InferContext::type(size_t i) const {
@@ -66,6 +86,7 @@ void InferContext::fail(const std::string& message) const {
 
 void infer_types(Graph& graph, Node& node) {
   check_arity(graph, node);
+  check_types(graph, node);
   InferContext context(graph, node);
   if (node.op().infer) node.op().infer(context);
 }

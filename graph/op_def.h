@@ -5,6 +5,7 @@
 // Nothing outside asks an operator for its name to decide what may be done with it: passes read `quant` and `layout`.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,35 @@ struct InputSchema {
   bool optional = false;
   bool variadic = false;  // only the last
 };
+
+// A set of element types.
+class TypeSet {
+ public:
+  constexpr TypeSet(std::initializer_list<DType> types) {
+    for (const DType t : types) bits_ |= bit(t);
+  }
+  constexpr bool contains(DType type) const { return (bits_ & bit(type)) != 0; }
+  constexpr bool operator==(const TypeSet&) const = default;
+  constexpr TypeSet operator|(TypeSet other) const {
+    other.bits_ |= bits_;
+    return other;
+  }
+
+ private:
+  static constexpr uint32_t bit(DType type) { return uint32_t{1} << static_cast<unsigned>(type); }
+  uint32_t bits_ = 0;
+};
+inline constexpr TypeSet kFloats = {DType::f32, DType::f64, DType::f16, DType::bf16};
+inline constexpr TypeSet kIntegers = {DType::s8,  DType::u8,  DType::s16, DType::u16,
+                                      DType::s32, DType::u32, DType::s64, DType::u64};
+inline constexpr TypeSet kNumbers = kFloats | kIntegers;
+inline constexpr TypeSet kSigned = kFloats | TypeSet{DType::s8, DType::s16, DType::s32, DType::s64};
+inline constexpr TypeSet kBytes = {DType::s8, DType::u8};
+inline constexpr TypeSet kBool = {DType::boolean};
+// Only moved or converted, not computed with.
+inline constexpr TypeSet kNarrow = {DType::s4,         DType::u4,     DType::s2,         DType::u2,     DType::f8e4m3fn,
+                                    DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz, DType::f8e8m0, DType::f4e2m1};
+inline constexpr TypeSet kAnyType = kNumbers | kBool | kNarrow | TypeSet{DType::string};
 
 // What quantization may do with the operator.
 enum class QuantRole : uint8_t {
@@ -100,6 +130,9 @@ struct OpDef {
   void (*eval)(EvalContext&) = nullptr;  // null: no scalar form, the node must be rewritten before it can run
   QuantRole quant = QuantRole::none;
   LayoutRole layout = LayoutRole::plain_only;
+  // Element types that `eval` takes for operand `typed`, the one that holds the data; quantized values are passes' affair.
+  TypeSet types = kAnyType;
+  int typed = 0;
   bool random = false;  // what it gives is a matter of chance: only type, shape and distribution mean anything
 };
 

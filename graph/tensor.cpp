@@ -6,6 +6,8 @@
 #include <cstring>
 #include <new>
 
+#include "graph/narrow.h"
+
 namespace octet::graph {
 
 std::shared_ptr<std::byte[]> allocate_bytes(size_t bytes) {
@@ -81,6 +83,12 @@ double Tensor::at_f64(int64_t index) const {
     case DType::f16: return static_cast<double>(half_to_float(as<uint16_t>()[i]));
     case DType::bf16: return static_cast<double>(bfloat16_to_float(as<uint16_t>()[i]));
     case DType::u64: return static_cast<double>(as<uint64_t>()[i]);
+    case DType::f8e4m3fn:
+    case DType::f8e4m3fnuz:
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz:
+    case DType::f8e8m0:
+    case DType::f4e2m1: return static_cast<double>(narrow_to_float(dtype_, as<uint8_t>()[i]));
     default: return static_cast<double>(at_s64(index));
   }
 }
@@ -89,9 +97,11 @@ int64_t Tensor::at_s64(int64_t index) const {
   const auto i = static_cast<size_t>(index);
   switch (dtype_) {
     case DType::s8:
-    case DType::s4: return as<int8_t>()[i];
+    case DType::s4:
+    case DType::s2: return as<int8_t>()[i];
     case DType::u8:
     case DType::u4:
+    case DType::u2:
     case DType::boolean: return as<uint8_t>()[i];
     case DType::s16: return as<int16_t>()[i];
     case DType::u16: return as<uint16_t>()[i];
@@ -102,7 +112,13 @@ int64_t Tensor::at_s64(int64_t index) const {
     case DType::f32:
     case DType::f64:
     case DType::f16:
-    case DType::bf16: return static_cast<int64_t>(at_f64(index));
+    case DType::bf16:
+    case DType::f8e4m3fn:
+    case DType::f8e4m3fnuz:
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz:
+    case DType::f8e8m0:
+    case DType::f4e2m1: return static_cast<int64_t>(at_f64(index));
     default: return 0;
   }
 }

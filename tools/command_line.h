@@ -33,6 +33,7 @@ Action declare_inspect(CLI::App& command);
 Action declare_test(CLI::App& command);
 Action declare_zoo(CLI::App& command);
 Action declare_cpu(CLI::App& command);
+Action declare_operators(CLI::App& command);
 Action declare_cold_start(CLI::App& command);
 
 struct Common {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/model.h"
+#include "graph/narrow.h"
 
 namespace octet::tools {
 namespace {
@@ -264,9 +265,11 @@ std::vector<float> to_floats(const TensorView& view) {
       case DType::f16: values[i] = graph::half_to_float(view.as<const uint16_t>()[i]); break;
       case DType::bf16: values[i] = graph::bfloat16_to_float(view.as<const uint16_t>()[i]); break;
       case DType::s8:
-      case DType::s4: values[i] = view.as<const int8_t>()[i]; break;
+      case DType::s4:
+      case DType::s2: values[i] = view.as<const int8_t>()[i]; break;
       case DType::u8:
       case DType::u4:
+      case DType::u2:
       case DType::boolean: values[i] = view.as<const uint8_t>()[i]; break;
       case DType::s16: values[i] = view.as<const int16_t>()[i]; break;
       case DType::u16: values[i] = view.as<const uint16_t>()[i]; break;
@@ -274,6 +277,12 @@ std::vector<float> to_floats(const TensorView& view) {
       case DType::u32: values[i] = static_cast<float>(view.as<const uint32_t>()[i]); break;
       case DType::s64: values[i] = static_cast<float>(view.as<const int64_t>()[i]); break;
       case DType::u64: values[i] = static_cast<float>(view.as<const uint64_t>()[i]); break;
+      case DType::f8e4m3fn:
+      case DType::f8e4m3fnuz:
+      case DType::f8e5m2:
+      case DType::f8e5m2fnuz:
+      case DType::f8e8m0:
+      case DType::f4e2m1: values[i] = graph::narrow_to_float(view.dtype, view.as<const uint8_t>()[i]); break;
       default:
         throw Error(ErrorCode::unsupported,
                     "an output of type " + std::string(to_string(view.dtype)) + " cannot be compared");

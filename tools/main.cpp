@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
       {"inspect", "the graph at a stage, or the plan with its kernels", declare_inspect},
       {"test", "run ONNX test-case folders", declare_test},
       {"zoo", "built-in architectures with seeded random weights", declare_zoo},
+      {"operators", "the table of operators, their types and INT8 forms, in Markdown", declare_operators},
       {"cpu", "instruction sets, caches and peaks of this machine", declare_cpu},
   };
   const std::vector<Command> hidden = {

@@ -4,7 +4,7 @@
 set -eu
 
 packages="g++ cmake ninja-build git ca-certificates python3 libxbyak-dev libcpuinfo-dev libprotobuf-dev protobuf-compiler
-libonnx-dev libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libfmt-dev libstb-dev"
+libonnx-dev libonnx-testdata libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libfmt-dev libstb-dev"
 
 missing=""
 for package in $packages; do

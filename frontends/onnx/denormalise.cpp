@@ -1,8 +1,9 @@
 // Export: the opset that a node's newest meaning needs, and its spelling in an older one. The graph speaks the newest opset
-// (normalise.cpp); files are written for opset 17 unless the graph uses what came later, so that older programs can read them.
+// (normalise.cpp); files are written for opset 17 unless the graph uses what came later, so that older programs can read
+// them.
 //
-// Three kinds of difference matter from opset 13 on: operators that came later (kSince), attributes that came later and may be
-// left out when they say the default (kAttributesSince), and operands that were attributes (Reduce*'s axes before 18).
+// Three kinds of difference matter from opset 13 on: operators that came later (kSince), attributes that came later and may
+// be left out when they say the default (kAttributesSince), and operands that were attributes (Reduce*'s axes before 18).
 
 #include <algorithm>
 
@@ -22,15 +23,39 @@ struct OperatorSince {
 };
 
 constexpr OperatorSince kSince[] = {
-    {"Attention", 23},      {"BitwiseAnd", 18},         {"BitwiseNot", 18},
-    {"BitwiseOr", 18},      {"BitwiseXor", 18},         {"CastLike", 15},
-    {"CenterCropPad", 18},  {"Col2Im", 18},             {"DFT", 20},
-    {"DeformConv", 19},     {"Gelu", 20},               {"GridSample", 20},
-    {"HardSwish", 14},      {"GroupNormalization", 21}, {"LayerNormalization", 17},
-    {"Mish", 18},           {"RMSNormalization", 23},   {"RoiAlign", 16},
-    {"STFT", 17},           {"Swish", 24},              {"Trilu", 14},
-    {"BlackmanWindow", 17}, {"HannWindow", 17},         {"HammingWindow", 17},
-    {"MelWeightMatrix", 17}, {"RotaryEmbedding", 23},   {"AffineGrid", 20},
+    {"Attention", 23},
+    {"BitwiseAnd", 18},
+    {"BitwiseNot", 18},
+    {"BitwiseOr", 18},
+    {"BitwiseXor", 18},
+    {"CastLike", 15},
+    {"CenterCropPad", 18},
+    {"Col2Im", 18},
+    {"DFT", 20},
+    {"DeformConv", 19},
+    {"Gelu", 20},
+    {"GridSample", 20},
+    {"HardSwish", 14},
+    {"GroupNormalization", 21},
+    {"LayerNormalization", 17},
+    {"Mish", 18},
+    {"RMSNormalization", 23},
+    {"RoiAlign", 16},
+    {"STFT", 17},
+    {"Swish", 24},
+    {"Trilu", 14},
+    {"BlackmanWindow", 17},
+    {"HannWindow", 17},
+    {"HammingWindow", 17},
+    {"MelWeightMatrix", 17},
+    {"RotaryEmbedding", 23},
+    {"AffineGrid", 20},
+    {"TensorScatter", 24},
+    {"BitCast", 26},
+    {"CumProd", 26},
+    {"SwiGLU", 28},
+    {"LinearAttention", 27},
+    {"CausalConvWithState", 27},
 };
 
 struct AttributeSince {
@@ -43,7 +68,12 @@ struct AttributeSince {
 bool is_zero(const Attribute& a) { return std::holds_alternative<int64_t>(a) && std::get<int64_t>(a) == 0; }
 bool is_one(const Attribute& a) { return std::holds_alternative<int64_t>(a) && std::get<int64_t>(a) == 1; }
 bool is_none(const Attribute& a) { return std::holds_alternative<std::string>(a) && std::get<std::string>(a) == "none"; }
-bool is_stretch(const Attribute& a) { return std::holds_alternative<std::string>(a) && std::get<std::string>(a) == "stretch"; }
+bool is_stretch(const Attribute& a) {
+  return std::holds_alternative<std::string>(a) && std::get<std::string>(a) == "stretch";
+}
+bool is_depth_first(const Attribute& a) {
+  return std::holds_alternative<std::string>(a) && std::get<std::string>(a) == "DCR";
+}
 bool all_ones(const Attribute& a) {
   const auto* list = std::get_if<std::vector<int64_t>>(&a);
   return list && std::all_of(list->begin(), list->end(), [](int64_t v) { return v == 1; });
@@ -70,13 +100,16 @@ constexpr AttributeSince kAttributesSince[] = {
     {"ScatterND", "reduction", 18, is_none},
     {"Shape", "end", 15, never},
     {"Shape", "start", 15, is_zero},
+    {"SpaceToDepth", "mode", 28, is_depth_first},
     {"Split", "num_outputs", 18, never},
 };
 
 // Reductions whose axes became an operand in opset 18; ReduceSum's already was in 13.
 bool had_axes_attribute(std::string_view op) { return op.starts_with("Reduce") && op != "ReduceSum"; }
 
-std::string input_or_empty(const DraftNode& node, size_t i) { return i < node.inputs.size() ? node.inputs[i] : std::string(); }
+std::string input_or_empty(const DraftNode& node, size_t i) {
+  return i < node.inputs.size() ? node.inputs[i] : std::string();
+}
 
 bool reduce_fits_17(const DraftNode& node, const Surroundings& around) {
   const std::string axes = input_or_empty(node, 1);
@@ -100,6 +133,15 @@ bool split_fits_17(const DraftNode& node, const Surroundings& around) {
   return dim.known() && dim.value % static_cast<int64_t>(node.outputs.size()) == 0;
 }
 
+struct TypeSince {
+  DType dtype;
+  int opset;
+};
+constexpr TypeSince kTypesSince[] = {
+    {DType::f8e4m3fn, 19}, {DType::f8e4m3fnuz, 19}, {DType::f8e5m2, 19}, {DType::f8e5m2fnuz, 19}, {DType::s4, 21},
+    {DType::u4, 21},       {DType::f4e2m1, 23},     {DType::f8e8m0, 24}, {DType::s2, 25},         {DType::u2, 25},
+};
+
 bool is_linear(const DraftNode& node) { return node.op == "QuantizeLinear" || node.op == "DequantizeLinear"; }
 
 int opset_of_dtypes(const DraftNode& node, const Surroundings& around) {
@@ -109,7 +151,8 @@ int opset_of_dtypes(const DraftNode& node, const Surroundings& around) {
   for (const std::string& name : names) {
     const Type* type = name.empty() ? nullptr : around.type_of(name);
     if (!type) continue;
-    if (type->dtype == DType::s4 || type->dtype == DType::u4) opset = std::max(opset, 21);
+    for (const TypeSince& t : kTypesSince)
+      if (t.dtype == type->dtype) opset = std::max(opset, t.opset);
     if (!is_linear(node)) continue;
     if (type->dtype == DType::s16 || type->dtype == DType::u16) opset = std::max(opset, 21);
     if (type->dtype == DType::f16 || type->dtype == DType::bf16) opset = std::max(opset, 19);

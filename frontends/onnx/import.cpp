@@ -19,7 +19,7 @@ using graph::Value;
 
 namespace {
 
-constexpr int64_t kOldestOpset = 7;
+constexpr int64_t kOldestOpset = 1;
 
 class Importer {
  public:

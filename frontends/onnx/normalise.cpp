@@ -1,5 +1,6 @@
-// Import: what changed between opset 7 and the newest, operator by operator, from the ONNX operator change log. The table at
-// the end names every difference that matters; an operator not in it means today what it meant in opset 7.
+// Import: what changed between opset 7 and the newest (normalise_old.cpp: before opset 7), operator by operator, from the
+// ONNX operator change log. The table at the end names every difference that matters; an operator not in it means today what
+// it meant in opset 7.
 //
 //   attribute → input   Clip, DFT, Dropout, Pad, Reduce*, Slice, Split, Squeeze, Unsqueeze, TopK, Upsample
 //   renamed             Scatter → ScatterElements, Upsample → Resize, modes of GridSample
@@ -9,9 +10,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 
-#include "frontends/onnx/draft.h"
+#include "frontends/onnx/rewrite.h"
 
 namespace octet::onnx {
 
@@ -19,75 +19,6 @@ using graph::Tensor;
 using graph::Type;
 
 namespace {
-
-using Drafts = std::vector<DraftNode>;
-using Ints = std::vector<int64_t>;
-
-[[noreturn]] void fail(ErrorCode code, const DraftNode& node, const Surroundings& around, const std::string& message) {
-  throw Error(code, around.file + ": " + describe(node) + ": " + message);
-}
-
-// Removes an attribute that the newest schema no longer has.
-template <class T>
-std::optional<T> take(DraftNode& node, std::string_view name, const Surroundings& around) {
-  const auto it = node.attrs.find(name);
-  if (it == node.attrs.end()) return std::nullopt;
-  const T* value = std::get_if<T>(&it->second);
-  if (value == nullptr)
-    fail(ErrorCode::invalid_model, node, around, "attribute '" + std::string(name) + "' has the wrong kind");
-  T taken = *value;
-  node.attrs.erase(it);
-  return taken;
-}
-
-template <class T>
-T take_required(DraftNode& node, std::string_view name, const Surroundings& around) {
-  std::optional<T> value = take<T>(node, name, around);
-  if (!value) fail(ErrorCode::invalid_model, node, around, "attribute '" + std::string(name) + "' is missing");
-  return *value;
-}
-
-// Operand `i`, which the old form did not have, becomes `value`.
-void put_input(DraftNode& node, size_t i, std::string value, const Surroundings& around) {
-  if (node.inputs.size() > i)
-    fail(ErrorCode::invalid_model, node, around,
-         "has " + std::to_string(node.inputs.size()) + " inputs, expected at most " + std::to_string(i) + " in this opset");
-  node.inputs.resize(i);
-  node.inputs.push_back(std::move(value));
-}
-
-std::string stem(const DraftNode& node, const char* what) {
-  return (node.outputs.empty() ? node.name : node.outputs[0]) + "_" + what;
-}
-
-std::string constant_ints(const DraftNode& node, const char* what, const Ints& values, const Surroundings& around) {
-  return around.add_constant(stem(node, what), Tensor::of_s64(values));
-}
-
-// A scalar of the element type of the node's first input.
-std::string constant_like_input(const DraftNode& node, const char* what, float value, const Surroundings& around) {
-  const Type* type = node.inputs.empty() ? nullptr : around.type_of(node.inputs[0]);
-  const DType dtype = type ? type->dtype : DType::f32;
-  Tensor tensor;
-  switch (dtype) {
-    case DType::f16: tensor = Tensor::of<uint16_t>(dtype, {}, {graph::float_to_half(value)}); break;
-    case DType::bf16: tensor = Tensor::of<uint16_t>(dtype, {}, {graph::float_to_bfloat16(value)}); break;
-    case DType::f64: tensor = Tensor::of<double>(dtype, {}, {static_cast<double>(value)}); break;
-    default: tensor = Tensor::scalar(value); break;
-  }
-  return around.add_constant(stem(node, what), std::move(tensor));
-}
-
-DraftNode helper(const DraftNode& of, const char* op, const char* what, std::vector<std::string> inputs,
-                 std::string output) {
-  DraftNode node;
-  node.op = op;
-  node.name = of.name.empty() ? of.name : of.name + "_" + what;
-  node.inputs = std::move(inputs);
-  node.outputs = {std::move(output)};
-  node.index = of.index;
-  return node;
-}
 
 // Appends nodes that give `flat` the shape of `like` under the name `output`.
 void append_restore_shape(Drafts& nodes, const DraftNode& of, const std::string& flat, const std::string& like,
@@ -343,9 +274,17 @@ constexpr Difference kDifferences[] = {
 }  // namespace
 
 std::vector<DraftNode> normalise(DraftNode node, int64_t opset, const Surroundings& around) {
+  Drafts nodes = from_before_opset_7(std::move(node), opset, around);
+  DraftNode last = std::move(nodes.back());
+  nodes.pop_back();
   for (const Difference& d : kDifferences)
-    if (d.op == node.op && opset < d.below) return d.rewrite(std::move(node), opset, around);
-  return {std::move(node)};
+    if (d.op == last.op && opset < d.below) {
+      Drafts newest = d.rewrite(std::move(last), opset, around);
+      nodes.insert(nodes.end(), std::make_move_iterator(newest.begin()), std::make_move_iterator(newest.end()));
+      return nodes;
+    }
+  nodes.push_back(std::move(last));
+  return nodes;
 }
 
 }  // namespace octet::onnx

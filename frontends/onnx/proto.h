@@ -17,7 +17,7 @@ struct Origin {
   std::string what;    // "initializer 'w'"
 };
 
-// DType of a TensorProto.DataType; undefined for the types octet has none for (complex, float8).
+// DType of a TensorProto.DataType; undefined for the types octet has none for (complex).
 DType dtype_of(int data_type);
 int data_type_of(DType dtype);
 

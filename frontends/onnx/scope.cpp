@@ -20,7 +20,6 @@ constexpr std::pair<std::string_view, std::string_view> kOutOfScope[] = {
     {"ImageDecoder", kCodec},
     {"RegexFullMatch", kStrings},
     {"StringConcat", kStrings},
-    {"StringNormalizer", kStrings},
     {"StringSplit", kStrings},
     {"ai.onnx.ml.", kMachineLearning},
 };

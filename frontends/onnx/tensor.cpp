@@ -15,34 +15,32 @@ using graph::Tensor;
 
 namespace {
 
-// TensorProto.DataType, numbers of int4 and uint4 from ONNX 1.16 included.
-constexpr std::array<std::pair<int, DType>, 16> kDataTypes{{{1, DType::f32},
-                                                            {2, DType::u8},
-                                                            {3, DType::s8},
-                                                            {4, DType::u16},
-                                                            {5, DType::s16},
-                                                            {6, DType::s32},
-                                                            {7, DType::s64},
-                                                            {8, DType::string},
-                                                            {9, DType::boolean},
-                                                            {10, DType::f16},
-                                                            {11, DType::f64},
-                                                            {12, DType::u32},
-                                                            {13, DType::u64},
-                                                            {16, DType::bf16},
-                                                            {21, DType::u4},
-                                                            {22, DType::s4}}};
+// TensorProto.DataType, the narrow types of later ONNX included.
+constexpr std::array<std::pair<int, DType>, 24> kDataTypes{
+    {{1, DType::f32},     {2, DType::u8},        {3, DType::s8},          {4, DType::u16},     {5, DType::s16},
+     {6, DType::s32},     {7, DType::s64},       {8, DType::string},      {9, DType::boolean}, {10, DType::f16},
+     {11, DType::f64},    {12, DType::u32},      {13, DType::u64},        {16, DType::bf16},   {21, DType::u4},
+     {22, DType::s4},     {17, DType::f8e4m3fn}, {18, DType::f8e4m3fnuz}, {19, DType::f8e5m2}, {20, DType::f8e5m2fnuz},
+     {23, DType::f4e2m1}, {24, DType::f8e8m0},   {25, DType::u2},         {26, DType::s2}}};
 
 [[noreturn]] void fail(ErrorCode code, const Origin& origin, const std::string& message) {
   throw Error(code, origin.file + ": " + origin.what + ": " + message);
 }
 
-bool is_packed_4bit(DType dtype) { return dtype == DType::s4 || dtype == DType::u4; }
-
-// Bytes in a file; 4-bit elements go two to a byte.
-uint64_t stored_bytes(DType dtype, uint64_t count) {
-  return is_packed_4bit(dtype) ? (count + 1) / 2 : count * size_of(dtype);
+// Bits of an element in a file; those of 4 and 2 bits are packed into bytes, the first in the low bits.
+unsigned stored_bits(DType dtype) {
+  switch (dtype) {
+    case DType::s4:
+    case DType::u4:
+    case DType::f4e2m1: return 4;
+    case DType::s2:
+    case DType::u2: return 2;
+    default: return static_cast<unsigned>(8 * size_of(dtype));
+  }
 }
+bool is_packed(DType dtype) { return stored_bits(dtype) == 4 || stored_bits(dtype) == 2; }
+
+uint64_t stored_bytes(DType dtype, uint64_t count) { return (count * stored_bits(dtype) + 7) / 8; }
 
 struct Extent {
   Shape shape;
@@ -59,7 +57,8 @@ Extent checked_extent(const pb::TensorProto& proto, const Origin& origin) {
     extent.shape.push_back(d);
   }
   if (extent.shape.size() > 64)
-    fail(ErrorCode::invalid_model, origin, "has " + std::to_string(extent.shape.size()) + " dimensions, expected at most 64");
+    fail(ErrorCode::invalid_model, origin,
+         "has " + std::to_string(extent.shape.size()) + " dimensions, expected at most 64");
   if (empty) {
     extent.count = 0;
     return extent;
@@ -72,12 +71,14 @@ Extent checked_extent(const pb::TensorProto& proto, const Origin& origin) {
   return extent;
 }
 
-// Two's complement nibbles, the first in the low half of the byte, to one element a byte.
-void unpack_4bit(Tensor& tensor, const uint8_t* packed, uint64_t count) {
+// Two's complement where the type has a sign, to one element a byte.
+void unpack(Tensor& tensor, const uint8_t* packed, uint64_t count) {
+  const unsigned bits = stored_bits(tensor.dtype()), each = 8 / bits, range = 1u << bits;
+  const bool with_sign = tensor.dtype() == DType::s4 || tensor.dtype() == DType::s2;
   auto* out = tensor.mutable_as<uint8_t>();
   for (uint64_t i = 0; i < count; ++i) {
-    const int nibble = (packed[i / 2] >> (i % 2 * 4)) & 15;
-    out[i] = static_cast<uint8_t>(tensor.dtype() == DType::s4 && nibble >= 8 ? nibble - 16 : nibble);
+    const unsigned code = (packed[i / each] >> (i % each * bits)) & (range - 1);
+    out[i] = static_cast<uint8_t>(with_sign && code >= range / 2 ? code - range : code);
   }
 }
 
@@ -94,8 +95,8 @@ Tensor from_raw(const std::string& raw, DType dtype, const Extent& extent, const
          "raw data has " + std::to_string(raw.size()) + " bytes, expected " + std::to_string(expected) + " for " +
              std::string(to_string(dtype)) + to_string(extent.shape));
   Tensor tensor(dtype, extent.shape);
-  if (is_packed_4bit(dtype))
-    unpack_4bit(tensor, reinterpret_cast<const uint8_t*>(raw.data()), extent.count);
+  if (is_packed(dtype))
+    unpack(tensor, reinterpret_cast<const uint8_t*>(raw.data()), extent.count);
   else if (!raw.empty())
     std::memcpy(tensor.mutable_as<char>(), raw.data(), raw.size());
   normalise_booleans(tensor);
@@ -130,11 +131,11 @@ Tensor from_external(const pb::TensorProto& proto, DType dtype, const Extent& ex
     }
   }
   const ExternalFile file(origin.folder, slice, origin.file, origin.what);
-  if (is_packed_4bit(dtype)) {
+  if (is_packed(dtype)) {
     std::vector<std::byte> packed(slice.length);
     file.read(packed);
     Tensor tensor(dtype, extent.shape);
-    unpack_4bit(tensor, reinterpret_cast<const uint8_t*>(packed.data()), extent.count);
+    unpack(tensor, reinterpret_cast<const uint8_t*>(packed.data()), extent.count);
     return tensor;
   }
   Tensor tensor(dtype, extent.shape);
@@ -182,13 +183,21 @@ Tensor from_typed(const pb::TensorProto& proto, DType dtype, const Extent& exten
     case DType::u16:
     case DType::f16:
     case DType::bf16: return ints(uint16_t{});
+    case DType::f8e4m3fn:
+    case DType::f8e4m3fnuz:
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz:
+    case DType::f8e8m0: return ints(uint8_t{});
     case DType::boolean: {
       Tensor tensor = ints(uint8_t{});
       normalise_booleans(tensor);
       return tensor;
     }
     case DType::s4:
-    case DType::u4: {
+    case DType::u4:
+    case DType::s2:
+    case DType::u2:
+    case DType::f4e2m1: {
       expect_count(proto.int32_data_size(), stored_bytes(dtype, extent.count), "int32_data", dtype, extent, origin);
       std::string packed;
       for (int32_t byte : proto.int32_data()) packed.push_back(static_cast<char>(byte));
@@ -221,8 +230,7 @@ Tensor tensor_of(const pb::TensorProto& proto, const Origin& origin) {
   const DType dtype = dtype_of(proto.data_type());
   if (dtype == DType::undefined)
     fail(proto.data_type() <= 0 ? ErrorCode::invalid_model : ErrorCode::unsupported, origin,
-         "element type " + std::to_string(proto.data_type()) +
-             " is not supported; expected float, float16, bfloat16, int4 to int64, uint4 to uint64, bool or string");
+         "element type " + std::to_string(proto.data_type()) + " is not supported; expected a real number, bool or string");
   if (proto.has_segment()) fail(ErrorCode::unsupported, origin, "is stored in segments, which is not supported");
   const Extent extent = checked_extent(proto, origin);
   const bool external = proto.data_location() == pb::TensorProto::EXTERNAL;
@@ -241,11 +249,12 @@ void describe_tensor(const Tensor& tensor, const std::string& name, pb::TensorPr
 
 std::string raw_data(const Tensor& tensor) {
   const auto count = static_cast<size_t>(tensor.size());
-  if (!is_packed_4bit(tensor.dtype())) return std::string(tensor.as<char>(), tensor.bytes());
-  std::string packed((count + 1) / 2, '\0');
+  if (!is_packed(tensor.dtype())) return std::string(tensor.as<char>(), tensor.bytes());
+  const unsigned bits = stored_bits(tensor.dtype()), each = 8 / bits, mask = (1u << bits) - 1;
+  std::string packed(stored_bytes(tensor.dtype(), count), '\0');
   const auto* values = tensor.as<uint8_t>();
   for (size_t i = 0; i < count; ++i)
-    packed[i / 2] = static_cast<char>(packed[i / 2] | static_cast<char>((values[i] & 15) << (i % 2 * 4)));
+    packed[i / each] = static_cast<char>(packed[i / each] | static_cast<char>((values[i] & mask) << (i % each * bits)));
   return packed;
 }
 
@@ -260,8 +269,7 @@ void tensor_to_proto(const Tensor& tensor, const std::string& name, pb::TensorPr
 Tensor import_tensor(const std::string& path) {
   const std::string bytes = read_file(path, std::numeric_limits<int32_t>::max());
   pb::TensorProto proto;
-  if (bytes.empty() || !proto.ParseFromString(bytes))
-    throw Error(ErrorCode::invalid_model, path + ": is not a TensorProto");
+  if (bytes.empty() || !proto.ParseFromString(bytes)) throw Error(ErrorCode::invalid_model, path + ": is not a TensorProto");
   return tensor_of(proto, {path, {}, "tensor '" + printable(proto.name()) + "'"});
 }
 
@@ -269,7 +277,8 @@ void export_tensor(const Tensor& tensor, const std::string& name, const std::str
   pb::TensorProto proto;
   tensor_to_proto(tensor, name, proto);
   std::string bytes;
-  if (!proto.SerializeToString(&bytes)) throw Error(ErrorCode::unsupported, path + ": tensor does not fit into protobuf's 2 GB");
+  if (!proto.SerializeToString(&bytes))
+    throw Error(ErrorCode::unsupported, path + ": tensor does not fit into protobuf's 2 GB");
   AtomicFile file(path);
   file.write(bytes);
   file.commit();

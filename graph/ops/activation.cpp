@@ -123,7 +123,7 @@ struct Shrink {
 void infer_gelu(InferContext& ctx) {
   const std::string form = ctx.node().attr("approximate", "none");
   if (form != "none" && form != "tanh") fail(ctx, "approximate is '" + form + "'; expected none or tanh");
-  infer_real(ctx);
+  infer_like_input(ctx);
 }
 
 // --- Clip: bounds are scalar inputs; an absent one is the smallest or largest value of the type ---------------------------
@@ -212,10 +212,11 @@ OpDef activation(std::string name, std::vector<AttrSchema> attrs = {}) {
   return {.name = std::move(name),
           .inputs = {{"X"}},
           .attrs = std::move(attrs),
-          .infer = infer_real,
+          .infer = infer_like_input,
           .eval = eval_real<F>,
           .quant = QuantRole::unary,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = kFloats};
 }
 
 std::vector<OpDef> define() {
@@ -227,14 +228,16 @@ std::vector<OpDef> define() {
        .infer = infer_like_input,
        .eval = eval_number<Relu>,
        .quant = QuantRole::clamp,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kNumbers},
       {.name = "Clip",
        .inputs = {{"input"}, {"min", true}, {"max", true}},
        .attrs = {},
        .infer = infer_clip,
        .eval = eval_clip,
        .quant = QuantRole::clamp,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kNumbers},
       activation<LeakyRelu>("LeakyRelu", {{"alpha", f}}),
       activation<Sigmoid>("Sigmoid"),
       activation<Tanh>("Tanh"),
@@ -254,14 +257,16 @@ std::vector<OpDef> define() {
        .infer = infer_gelu,
        .eval = eval_real<InDouble<Gelu>>,
        .quant = QuantRole::unary,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kFloats},
       activation<Shrink>("Shrink", {{"bias", f}, {"lambd", f}}),
       {.name = "PRelu",
        .inputs = {{"X"}, {"slope"}},
        .attrs = {},
        .infer = infer_prelu,
        .eval = eval_prelu,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kNumbers},
   };
 }
 

@@ -90,7 +90,6 @@ std::optional<Form> form_of(const Ctx& ctx) {
 }
 
 void infer_attention(InferContext& ctx) {
-  expect_real(ctx, kQ);
   const DType dtype = dtype_of(ctx, kQ), value_dtype = dtype_of(ctx, kV);
   const size_t outputs = ctx.node().outputs().size();
   const auto form = form_of(ctx);
@@ -300,7 +299,8 @@ std::vector<OpDef> define() {
                  {"softmax_precision", i}},
        .max_outputs = 4,
        .infer = infer_attention,
-       .eval = eval_attention}};
+       .eval = eval_attention,
+       .types = kFloats}};
 }
 
 }  // namespace

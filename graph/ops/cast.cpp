@@ -2,20 +2,22 @@
 //
 // Cast to an integer truncates towards zero in 64 bits and keeps the low bits; NaN and what 64 bits cannot hold give
 // INT64_MIN first. To bool: anything but 0 is true. To the 16-bit floats: through float, rounded to nearest even.
+#include <charconv>
 #include <cmath>
 #include <cstring>
 
+#include "graph/narrow.h"
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
 
 namespace octet::graph::ops {
 namespace {
 
-// 4-bit integers lie one to a byte.
+// Integers of 4 and 2 bits lie one to a byte.
 template <class F>
 bool visit_stored(DType dtype, F&& f) {
-  if (dtype == DType::s4) return f(Tag<int8_t>{}), true;
-  if (dtype == DType::u4 || dtype == DType::boolean) return f(Tag<uint8_t>{}), true;
+  if (dtype == DType::s4 || dtype == DType::s2) return f(Tag<int8_t>{}), true;
+  if (dtype == DType::u4 || dtype == DType::u2 || dtype == DType::boolean) return f(Tag<uint8_t>{}), true;
   return visit_number(dtype, f);
 }
 
@@ -32,14 +34,97 @@ To converted(From v) {
   }
 }
 
+bool is_packed(DType dtype) { return dtype == DType::s4 || dtype == DType::u4 || dtype == DType::s2 || dtype == DType::u2; }
+// The low 4 or 2 bits.
 template <class T>
-T four_bits(T v, DType dtype) {
-  if (dtype == DType::u4) return static_cast<T>(v & 15);
-  return static_cast<T>((static_cast<int>(v) & 15) - ((static_cast<int>(v) & 8) << 1));
+T low_bits(T v, DType dtype) {
+  const QuantRange range = quant_range(dtype);
+  const int low = static_cast<int>(v) & (range.hi - range.lo);
+  return static_cast<T>(low > range.hi ? low - (range.hi - range.lo + 1) : low);
 }
 
+// --- strings
+// --------------------------------------------------------------------------------------------------------------------------
+// As ONNX writes numbers: the shortest digits that read back the same, a point or an exponent in floats, NaN, INF, -INF.
+template <class T>
+std::string written(T v) {
+  if constexpr (std::is_integral_v<T>) {
+    return std::to_string(v);
+  } else {
+    if (std::isnan(v)) return "NaN";
+    if (std::isinf(v)) return v > 0 ? "INF" : "-INF";
+    char text[64];
+    const double size = std::fabs(static_cast<double>(v));
+    const bool plain = size == 0 || (size >= 1e-4 && size < 1e16);
+    const char* end =
+        std::to_chars(text, text + sizeof text, v, plain ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+    std::string out(text, static_cast<size_t>(end - text));
+    if (plain && out.find('.') == std::string::npos) out += ".0";
+    return out;
+  }
+}
+Tensor to_strings(EvalContext& ctx, const Tensor& x) {
+  std::vector<std::string> texts;
+  const bool known = visit_stored(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (int64_t i = 0; i < x.size(); ++i) texts.push_back(written(static_cast<Compute<T>>(x.as<T>()[i])));
+  });
+  if (!known) fail_dtype(ctx, x.dtype());
+  return Tensor(x.shape(), std::move(texts));
+}
+
+// Integers keep all their digits; everything else is read as a double.
+Tensor from_strings(EvalContext& ctx, const Tensor& x, DType to) {
+  const bool integer = visit_integer(to, [](auto) {});
+  std::vector<int64_t> whole;
+  std::vector<double> real;
+  for (const std::string& text : x.strings()) {
+    const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+    const char* end = text.data() + text.size();
+    int64_t n = 0;
+    double d = 0;
+    const auto result = integer ? std::from_chars(begin, end, n) : std::from_chars(begin, end, d);
+    if (result.ec != std::errc() || result.ptr != end)
+      ctx.fail(ErrorCode::invalid_argument, "'" + text.substr(0, 80) + "' is no " + std::string(to_string(to)));
+    whole.push_back(n);
+    real.push_back(d);
+  }
+  if (!integer) return from_f64(ctx, real, to, x.shape());
+  Tensor y(to, x.shape());
+  visit_integer(to, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (size_t i = 0; i < whole.size(); ++i) y.mutable_as<T>()[i] = static_cast<T>(whole[i]);
+  });
+  return y;
+}
+
+struct CastForm {
+  bool saturate = true;
+  PowerRounding rounding = PowerRounding::up;
+};
+CastForm cast_form(const EvalContext& ctx) {
+  const std::string rounding = ctx.node().attr("round_mode", "up");
+  if (rounding != "up" && rounding != "down" && rounding != "nearest")
+    fail(ctx, "round_mode is '" + rounding + "'; expected up, down or nearest");
+  return {ctx.node().attr("saturate", int64_t{1}) != 0, rounding == "up"     ? PowerRounding::up
+                                                        : rounding == "down" ? PowerRounding::down
+                                                                             : PowerRounding::nearest};
+}
+
+// Narrow floats go through float, both ways.
 Tensor cast(EvalContext& ctx, const Tensor& x, DType to) {
   if (x.dtype() == to) return x;
+  if (is_narrow_float(x.dtype())) return cast(ctx, to_float32(x), to);
+  if (to == DType::string) return to_strings(ctx, x);
+  if (x.dtype() == DType::string) return from_strings(ctx, x, to);
+  if (is_narrow_float(to)) {
+    const CastForm form = cast_form(ctx);
+    const std::vector<float> values = cast(ctx, x, DType::f32).to_f32();
+    Tensor y(to, x.shape());
+    for (size_t i = 0; i < values.size(); ++i)
+      y.mutable_as<uint8_t>()[i] = float_to_narrow(to, values[i], form.saturate, form.rounding);
+    return y;
+  }
   if (size_of(to) == 0) fail_dtype(ctx, to);
   Tensor y(to, x.shape());
   const bool known = visit_stored(x.dtype(), [&](auto from_tag) {
@@ -54,8 +139,8 @@ Tensor cast(EvalContext& ctx, const Tensor& x, DType to) {
         if constexpr (std::is_integral_v<To>) {
           if (to == DType::boolean)
             out[i] = static_cast<To>(v != C{0});
-          else if (to == DType::s4 || to == DType::u4)
-            out[i] = four_bits(converted<To>(v), to);
+          else if (is_packed(to))
+            out[i] = low_bits(converted<To>(v), to);
           else
             out[i] = converted<To>(v);
         } else {

@@ -8,7 +8,6 @@ namespace octet::graph::ops {
 namespace {
 
 void infer_conv(InferContext& ctx) {
-  expect_real(ctx, 0);
   expect_same_dtype(ctx, 0, 1);
   const MaybeDims dims = conv_dims(ctx, 0, 1);
   if (ctx.has(2)) {
@@ -56,7 +55,8 @@ std::vector<OpDef> define() {
            .infer = infer_conv,
            .eval = widen_small_floats<eval_conv>,
            .quant = QuantRole::product,
-           .layout = LayoutRole::channels_last}};
+           .layout = LayoutRole::channels_last,
+           .types = kFloats}};
 }
 
 }  // namespace

@@ -77,7 +77,6 @@ std::optional<Transposed> transposed(const Ctx& ctx) {
 }
 
 void infer_conv_transpose(InferContext& ctx) {
-  expect_real(ctx, 0);
   expect_same_dtype(ctx, 0, 1);
   const auto t = transposed(ctx);
   set_dims(ctx, 0, dtype_of(ctx, 0), t ? MaybeDims(t->dims) : std::nullopt);
@@ -132,7 +131,8 @@ std::vector<OpDef> define() {
                      {"strides", AttrKind::ints}},
            .infer = infer_conv_transpose,
            .eval = widen_small_floats<eval_conv_transpose>,
-           .quant = QuantRole::product}};
+           .quant = QuantRole::product,
+           .types = kFloats}};
 }
 
 }  // namespace

@@ -46,7 +46,6 @@ void check_rotary(const Ctx& ctx) {
       same_dim(ctx, cache->back(), half, "the cache's last axis and half of what turns");
 }
 void infer_rotary(InferContext& ctx) {
-  expect_real(ctx, 0);
   check_rotary(ctx);
   set_dims(ctx, 0, dtype_of(ctx, 0), dims_of(ctx, 0));
 }
@@ -117,6 +116,7 @@ void eval_tensor_scatter(EvalContext& ctx) {
     fail(ctx, "update has shape " + octet::to_string(update.shape()) + "; expected that of the cache but for the sequence");
   const bool circular = ctx.node().attr("mode", "linear") == "circular";
   const int64_t most = shape[axis], length = wanted[axis], inner = product(shape, axis + 1, shape.size());
+  if (most == 0 && length > 0) fail(ctx, "the cache has no room; expected a sequence axis of at least 1");
   const int64_t outer = product(shape, 0, axis), per_batch = product(shape, 1, axis);
   if (ctx.has(2) && ctx.in(2).size() != shape[0]) fail(ctx, "write_indices does not have one element a batch");
   Tensor y = gather_strided(ctx, cache, shape, strides_of(shape));
@@ -124,12 +124,12 @@ void eval_tensor_scatter(EvalContext& ctx) {
     using T = typename decltype(tag)::type;
     for (int64_t o = 0; o < outer; ++o) {
       const int64_t start = ctx.has(2) ? ctx.in(2).at_s64(o / per_batch) : 0;
-      if (start < 0 || (!circular && start + length > most))
+      if (start < 0 || (!circular && start > most - length))
         ctx.fail(ErrorCode::invalid_argument, "write index " + std::to_string(start) + " is out of range; expected 0 to " +
                                                   std::to_string(most - length));
-      for (int64_t s = 0; s < length; ++s)
-        std::copy_n(update.as<T>() + (o * length + s) * inner, inner,
-                    y.mutable_as<T>() + (o * most + (start + s) % most) * inner);
+      for (int64_t i = 0; i < length; ++i)
+        std::copy_n(update.as<T>() + (o * length + i) * inner, inner,
+                    y.mutable_as<T>() + (o * most + (start % most + i) % most) * inner);
     }
   });
   ctx.out() = y;
@@ -141,7 +141,6 @@ void infer_causal_conv(InferContext& ctx) {
   const std::string activation = ctx.node().attr("activation", "none");
   if (activation != "none" && activation != "silu" && activation != "swish")
     fail(ctx, "activation is '" + activation + "'; expected none, silu or swish");
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0), w = dims_of(ctx, 1);
   expect_rank(ctx, 0, x, 3, 3);
   expect_rank(ctx, 1, w, 3, 3);
@@ -228,7 +227,6 @@ LinearForm linear_form(const Ctx& ctx) {
   return form;
 }
 void infer_linear_attention(InferContext& ctx) {
-  expect_real(ctx, 0);
   const LinearForm form = linear_form(ctx);
   set_dims(ctx, 0, dtype_of(ctx, 0),
            Dims{form.batch, form.tokens, form.d_v.known() ? Dim(form.q_heads * form.d_v.value) : Dim()});
@@ -291,7 +289,6 @@ void eval_linear_attention(EvalContext& ctx) {
 // --- SwiGLU
 // -------------------------------------------------------------------------------------------------------------------
 void infer_swiglu(InferContext& ctx) {
-  expect_real(ctx, 0);
   expect_same_dtype(ctx, 0, 1);
   const MaybeDims a = dims_of(ctx, 0), b = dims_of(ctx, 1);
   if (a && b && a->size() != b->size())
@@ -328,7 +325,8 @@ std::vector<OpDef> define() {
        .inputs = {{"X"}, {"cos_cache"}, {"sin_cache"}, {"position_ids", true}},
        .attrs = {{"interleaved", i}, {"num_heads", i}, {"rotary_embedding_dim", i}},
        .infer = infer_rotary,
-       .eval = eval_rotary},
+       .eval = eval_rotary,
+       .types = TypeSet{DType::f32, DType::f16, DType::bf16}},
       {.name = "TensorScatter",
        .inputs = {{"past_cache"}, {"update"}, {"write_indices", true}},
        .attrs = {{"axis", i}, {"mode", s}},
@@ -339,19 +337,22 @@ std::vector<OpDef> define() {
        .attrs = {{"activation", s}},
        .max_outputs = 2,
        .infer = infer_causal_conv,
-       .eval = eval_causal_conv},
+       .eval = eval_causal_conv,
+       .types = TypeSet{DType::f32, DType::f16, DType::bf16}},
       {.name = "LinearAttention",
        .inputs = {{"query"}, {"key"}, {"value"}, {"past_state", true}, {"decay", true}, {"beta", true}},
        .attrs = {{"chunk_size", i}, {"kv_num_heads", i, true}, {"q_num_heads", i, true}, {"scale", f}, {"update_rule", s}},
        .max_outputs = 2,
        .infer = infer_linear_attention,
-       .eval = eval_linear_attention},
+       .eval = eval_linear_attention,
+       .types = TypeSet{DType::f32, DType::f16, DType::bf16}},
       {.name = "SwiGLU",
        .inputs = {{"A"}, {"B"}},
        .attrs = {{"alpha", f}},
        .infer = infer_swiglu,
        .eval = eval_swiglu,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kFloats},
   };
 }
 

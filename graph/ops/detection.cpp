@@ -40,7 +40,6 @@ bool overlaps(const Box& a, const Box& b, float threshold) {
 }
 
 void infer_non_max_suppression(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::f32});
   expect_dtype(ctx, 1, {DType::f32});
   const MaybeDims boxes = dims_of(ctx, 0), scores = dims_of(ctx, 1);
   expect_rank(ctx, 0, boxes, 3, 3);
@@ -106,7 +105,6 @@ void infer_roi_align(InferContext& ctx) {
   const std::string coordinates = ctx.node().attr("coordinate_transformation_mode", "half_pixel");
   if (coordinates != "half_pixel" && coordinates != "output_half_pixel")
     fail(ctx, "coordinate_transformation_mode is '" + coordinates + "'; expected half_pixel or output_half_pixel");
-  expect_real(ctx, 0);
   const MaybeDims batch = dims_of(ctx, 2);
   expect_rank(ctx, 2, batch, 1, 1);
   MaybeDims out = roi_align_dims(ctx);
@@ -144,6 +142,7 @@ void eval_roi_align(EvalContext& ctx) {
   const bool mean = node.attr("mode", "avg") == "avg";
   const bool half_pixel = node.attr("coordinate_transformation_mode", "half_pixel") == "half_pixel";
   const int64_t ratio = node.attr("sampling_ratio", int64_t{0});
+  if (ratio > 4096) fail(ctx, "sampling_ratio is " + std::to_string(ratio) + "; expected 4096 at most");
   const auto scale = static_cast<double>(node.attr("spatial_scale", 1.0f));
   const std::vector<double> values = to_f64(x), rois = to_f64(ctx.in(1));
   std::vector<double> out(static_cast<size_t>(element_count(shape)), 0.0);
@@ -199,10 +198,7 @@ MaybeDims max_roi_dims(const Ctx& ctx) {
   if (pooled.size() != 2) fail(ctx, "pooled_shape has " + std::to_string(pooled.size()) + " entries; expected 2");
   return roi_dims(ctx, 5, pooled[0], pooled[1]);
 }
-void infer_max_roi_pool(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), max_roi_dims(ctx));
-}
+void infer_max_roi_pool(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), max_roi_dims(ctx)); }
 void eval_max_roi_pool(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const Shape shape = to_shape(*max_roi_dims(ctx));
@@ -216,6 +212,8 @@ void eval_max_roi_pool(EvalContext& ctx) {
       ctx.fail(ErrorCode::invalid_argument,
                "a region's batch index is out of range; expected 0 to " + std::to_string(x.shape()[0] - 1));
     const auto batch = static_cast<int64_t>(roi[0]);
+    for (size_t i = 1; i < 5; ++i)
+      if (!std::isfinite(roi[i])) fail(ctx, "a region has a coordinate that is no number; expected a finite one");
     // First and last pixel of bin `i` of `bins` along one axis of the image.
     const auto range = [&](double from, double to, int64_t i, int64_t bins, int64_t limit) {
       const double start = std::round(from * scale);
@@ -247,7 +245,8 @@ std::vector<OpDef> define() {
            {{"boxes"}, {"scores"}, {"max_output_boxes_per_class", true}, {"iou_threshold", true}, {"score_threshold", true}},
        .attrs = {{"center_point_box", i}},
        .infer = infer_non_max_suppression,
-       .eval = eval_non_max_suppression},
+       .eval = eval_non_max_suppression,
+       .types = TypeSet{DType::f32}},
       {.name = "RoiAlign",
        .inputs = {{"X"}, {"rois"}, {"batch_indices"}},
        .attrs = {{"coordinate_transformation_mode", s},
@@ -257,12 +256,14 @@ std::vector<OpDef> define() {
                  {"sampling_ratio", i},
                  {"spatial_scale", f}},
        .infer = infer_roi_align,
-       .eval = eval_roi_align},
+       .eval = eval_roi_align,
+       .types = kFloats},
       {.name = "MaxRoiPool",
        .inputs = {{"X"}, {"rois"}},
        .attrs = {{"pooled_shape", AttrKind::ints, true}, {"spatial_scale", f}},
        .infer = infer_max_roi_pool,
-       .eval = eval_max_roi_pool},
+       .eval = eval_max_roi_pool,
+       .types = kFloats},
   };
 }
 

@@ -151,7 +151,6 @@ void infer_many(InferContext& ctx) {
 void infer_shift(InferContext& ctx) {
   const std::string direction = ctx.node().attr("direction", "");
   if (direction != "LEFT" && direction != "RIGHT") fail(ctx, "direction is '" + direction + "'; expected LEFT or RIGHT");
-  expect_dtype(ctx, 0, {DType::u8, DType::u16, DType::u32, DType::u64});
   expect_same_dtype(ctx, 0, 1);
   set_dims(ctx, 0, dtype_of(ctx, 0), broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
 }
@@ -277,6 +276,7 @@ void eval_pow(EvalContext& ctx) {
   ctx.out() = y;
 }
 
+// By a negative amount, or by all bits and more: what is left of the sign. Right shifts keep the sign.
 struct ShiftLeft {
   template <class T>
   static T apply(T a, T b) {
@@ -286,7 +286,8 @@ struct ShiftLeft {
 struct ShiftRight {
   template <class T>
   static T apply(T a, T b) {
-    return wide(b) >= sizeof(T) * 8 ? T{0} : static_cast<T>(wide(a) >> wide(b));
+    if (wide(b) >= sizeof(T) * 8) return a < T{0} ? static_cast<T>(-1) : T{0};
+    return static_cast<T>(a >> b);
   }
 };
 template <class F>
@@ -329,12 +330,6 @@ struct BitXor {
     return static_cast<T>(a ^ b);
   }
 };
-void infer_bits(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::s8, DType::u8, DType::s16, DType::u16, DType::s32, DType::u32, DType::s64, DType::u64});
-  expect_same_dtype(ctx, 0, 1);
-  set_dims(ctx, 0, dtype_of(ctx, 0), broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
-}
-
 // --- definitions
 // -----------------------------------------------------------------------------------------------------------
 OpDef arithmetic(std::string name, void (*eval)(EvalContext&)) {
@@ -344,23 +339,27 @@ OpDef arithmetic(std::string name, void (*eval)(EvalContext&)) {
           .infer = infer_arithmetic,
           .eval = eval,
           .quant = QuantRole::binary,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = kNumbers};
 }
-OpDef pair(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&), std::vector<AttrSchema> attrs = {}) {
+OpDef pair(std::string name, TypeSet types, void (*infer)(InferContext&), void (*eval)(EvalContext&),
+           std::vector<AttrSchema> attrs = {}) {
   return {.name = std::move(name),
           .inputs = {{"A"}, {"B"}},
           .attrs = std::move(attrs),
           .infer = infer,
           .eval = eval,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = types};
 }
-OpDef many(std::string name, void (*eval)(EvalContext&)) {
+OpDef many(std::string name, TypeSet types, void (*eval)(EvalContext&)) {
   return {.name = std::move(name),
           .inputs = {{.name = "data", .optional = false, .variadic = true}},
           .attrs = {},
           .infer = infer_many,
           .eval = eval,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = types};
 }
 
 std::vector<OpDef> define() {
@@ -368,17 +367,17 @@ std::vector<OpDef> define() {
       arithmetic("Add", eval_arithmetic<Add>),
       arithmetic("Sub", eval_arithmetic<Sub>),
       arithmetic("Mul", eval_arithmetic<Mul>),
-      pair("Div", infer_many, eval_pair<Div>),
-      pair("Pow", infer_pow, eval_pow),
-      pair("Mod", infer_many, eval_mod, {{"fmod", AttrKind::i}}),
-      many("Max", eval_many<Max>),
-      many("Min", eval_many<Min>),
-      many("Sum", eval_many<Add>),
-      many("Mean", eval_mean),
-      pair("BitShift", infer_shift, eval_shift, {{"direction", AttrKind::s, true}}),
-      pair("BitwiseAnd", infer_bits, eval_integers<BitAnd>),
-      pair("BitwiseOr", infer_bits, eval_integers<BitOr>),
-      pair("BitwiseXor", infer_bits, eval_integers<BitXor>),
+      pair("Div", kNumbers, infer_many, eval_pair<Div>),
+      pair("Pow", kNumbers, infer_pow, eval_pow),
+      pair("Mod", kNumbers, infer_many, eval_mod, {{"fmod", AttrKind::i}}),
+      many("Max", kNumbers, eval_many<Max>),
+      many("Min", kNumbers, eval_many<Min>),
+      many("Sum", kNumbers, eval_many<Add>),
+      many("Mean", kFloats, eval_mean),
+      pair("BitShift", kIntegers, infer_shift, eval_shift, {{"direction", AttrKind::s, true}}),
+      pair("BitwiseAnd", kIntegers, infer_many, eval_integers<BitAnd>),
+      pair("BitwiseOr", kIntegers, infer_many, eval_integers<BitOr>),
+      pair("BitwiseXor", kIntegers, infer_many, eval_integers<BitXor>),
   };
 }
 

@@ -84,26 +84,19 @@ struct Library {
   double operator()(double x) const { return G(x); }
 };
 
-void infer_signed(InferContext& ctx) {
-  const DType dtype = ctx.type(0).dtype;
-  if (!ctx.type(0).quantized() &&
-      (dtype == DType::boolean || dtype == DType::u8 || dtype == DType::u16 || dtype == DType::u32 || dtype == DType::u64))
-    fail(ctx, "input 0 has element type " + std::string(to_string(dtype)) + "; expected a signed type");
-  infer_like_input(ctx);
-}
-
-OpDef function(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&)) {
+OpDef function(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&), TypeSet types) {
   return {.name = std::move(name),
           .inputs = {{"X"}},
           .attrs = {},
           .infer = infer,
           .eval = eval,
           .quant = QuantRole::unary,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = types};
 }
 template <class F>
 OpDef real(std::string name) {
-  return function(std::move(name), infer_real, eval_real<F>);
+  return function(std::move(name), infer_like_input, eval_real<F>, kFloats);
 }
 template <double (*G)(double)>
 OpDef library(std::string name) {
@@ -115,9 +108,9 @@ std::vector<OpDef> define() {
       real<Exp>("Exp"),
       real<Sqrt>("Sqrt"),
       real<Reciprocal>("Reciprocal"),
-      function("Neg", infer_signed, eval_number<Neg>),
-      function("Abs", infer_like_input, eval_number<Abs>),
-      function("Sign", infer_like_input, eval_number<Sign>),
+      function("Neg", infer_like_input, eval_number<Neg>, kSigned),
+      function("Abs", infer_like_input, eval_number<Abs>, kNumbers),
+      function("Sign", infer_like_input, eval_number<Sign>, kNumbers),
       real<Floor>("Floor"),
       real<Ceil>("Ceil"),
       real<Round>("Round"),

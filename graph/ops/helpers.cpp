@@ -21,8 +21,16 @@ DType dtype_from_onnx(int64_t code) {
     case 12: return DType::u32;
     case 13: return DType::u64;
     case 16: return DType::bf16;
+    case 17: return DType::f8e4m3fn;
+    case 18: return DType::f8e4m3fnuz;
+    case 19: return DType::f8e5m2;
+    case 20: return DType::f8e5m2fnuz;
     case 21: return DType::u4;
     case 22: return DType::s4;
+    case 23: return DType::f4e2m1;
+    case 24: return DType::f8e8m0;
+    case 25: return DType::u2;
+    case 26: return DType::s2;
     default: return DType::undefined;
   }
 }
@@ -35,6 +43,8 @@ QuantRange quant_range(DType dtype) {
     case DType::u16: return {0, 65535};
     case DType::s4: return {-8, 7};
     case DType::u4: return {0, 15};
+    case DType::s2: return {-2, 1};
+    case DType::u2: return {0, 3};
     default: assert(false && "not a quantized element type"); return {};
   }
 }
@@ -110,13 +120,6 @@ void expect_same_dtype(const InferContext& ctx, size_t a, size_t b) {
   if (da == db || da == DType::undefined || db == DType::undefined) return;
   fail(ctx, "inputs " + std::to_string(a) + " and " + std::to_string(b) + " have element types " +
                 std::string(to_string(da)) + " and " + std::string(to_string(db)) + "; expected one type");
-}
-
-void expect_real(const InferContext& ctx, size_t i) {
-  const Type& type = ctx.type(i);
-  if (type.dtype == DType::undefined || is_float(type.dtype) || type.quantized()) return;
-  fail(ctx,
-       "input " + std::to_string(i) + " has element type " + std::string(to_string(type.dtype)) + "; expected a float type");
 }
 
 void expect_dtype(const InferContext& ctx, size_t i, std::initializer_list<DType> allowed) {

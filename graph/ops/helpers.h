@@ -172,6 +172,12 @@ std::optional<std::vector<int64_t>> int_values(const Ctx& ctx, size_t i) {
   }
   return out;
 }
+// As the size of an output's axis: fails when it is negative.
+template <class Ctx>
+Dim size_dim(const Ctx& ctx, const ShapeValue& v) {
+  if (v.number && *v.number < 0) fail(ctx, "a size is " + std::to_string(*v.number) + "; expected 0 or more");
+  return v.dim();
+}
 // How many elements a rank-1 input has; -1 when not known.
 int64_t known_length(const InferContext& ctx, size_t i);
 
@@ -241,8 +247,6 @@ void set_keeping_quant(InferContext& ctx, size_t output, DType dtype, const Mayb
 void set_moved(InferContext& ctx, size_t output, size_t i, const MaybeDims& dims);
 // Fails when both element types are known and differ.
 void expect_same_dtype(const InferContext& ctx, size_t a, size_t b);
-// Fails when the element type is known and neither a float nor a quantized integer.
-void expect_real(const InferContext& ctx, size_t i);
 void expect_dtype(const InferContext& ctx, size_t i, std::initializer_list<DType> allowed);
 
 void infer_same_as_input(InferContext& ctx);  // output 0 is like input 0, quantization parameters included

@@ -52,11 +52,6 @@ void infer_comparison(InferContext& ctx) {
   expect_same_dtype(ctx, 0, 1);
   set_dims(ctx, 0, DType::boolean, broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
 }
-void infer_logic(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::boolean});
-  infer_comparison(ctx);
-}
-
 template <class F, class T>
 Tensor compare(const Tensor& a, const Tensor& b, const Shape& shape) {
   using C = Compute<T>;
@@ -72,9 +67,26 @@ Tensor compare(const Tensor& a, const Tensor& b, const Shape& shape) {
   return y;
 }
 
+Tensor equal_strings(const Tensor& a, const Tensor& b, const Shape& shape) {
+  Tensor y(DType::boolean, shape);
+  auto* py = y.mutable_as<uint8_t>();
+  for_each_run<2>(shape, {broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
+                  [&](const auto& at, int64_t length, const auto& step) {
+                    for (int64_t i = 0; i < length; ++i)
+                      *py++ = a.strings()[static_cast<size_t>(at[0] + i * step[0])] ==
+                              b.strings()[static_cast<size_t>(at[1] + i * step[1])];
+                  });
+  return y;
+}
+
 template <class F>
 void eval_comparison(EvalContext& ctx) {
   const Shape shape = to_shape(*broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
+  if constexpr (std::is_same_v<F, Equal>)
+    if (ctx.in(0).dtype() == DType::string && ctx.in(1).dtype() == DType::string) {
+      ctx.out() = equal_strings(ctx.in(0), ctx.in(1), shape);
+      return;
+    }
   if (ctx.in(0).dtype() == DType::boolean) {
     ctx.out() = compare<F, uint8_t>(ctx.in(0), ctx.in(1), shape);
     return;
@@ -91,10 +103,7 @@ void eval_logic(EvalContext& ctx) {
 
 // --- one operand
 // -----------------------------------------------------------------------------------------------------------
-void infer_not(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::boolean});
-  set_dims(ctx, 0, DType::boolean, dims_of(ctx, 0));
-}
+void infer_not(InferContext& ctx) { set_dims(ctx, 0, DType::boolean, dims_of(ctx, 0)); }
 void eval_not(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   Tensor y(DType::boolean, x.shape());
@@ -113,10 +122,7 @@ void eval_bitwise_not(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-void infer_predicate(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, DType::boolean, dims_of(ctx, 0));
-}
+void infer_predicate(InferContext& ctx) { set_dims(ctx, 0, DType::boolean, dims_of(ctx, 0)); }
 template <class F>
 void eval_predicate(EvalContext& ctx, F f) {
   const Tensor& x = ctx.in(0);
@@ -134,38 +140,41 @@ void eval_is_inf(EvalContext& ctx) {
   eval_predicate(ctx, [&](double v) { return std::isinf(v) && (v > 0 ? positive : negative); });
 }
 
-OpDef pair(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&)) {
+OpDef pair(std::string name, TypeSet types, void (*infer)(InferContext&), void (*eval)(EvalContext&)) {
   return {.name = std::move(name),
           .inputs = {{"A"}, {"B"}},
           .attrs = {},
           .infer = infer,
           .eval = eval,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = types};
 }
-OpDef single(std::string name, void (*infer)(InferContext&), void (*eval)(EvalContext&),
+OpDef single(std::string name, TypeSet types, void (*infer)(InferContext&), void (*eval)(EvalContext&),
              std::vector<AttrSchema> attrs = {}) {
   return {.name = std::move(name),
           .inputs = {{"X"}},
           .attrs = std::move(attrs),
           .infer = infer,
           .eval = eval,
-          .layout = LayoutRole::any};
+          .layout = LayoutRole::any,
+          .types = types};
 }
 
 std::vector<OpDef> define() {
   return {
-      pair("Equal", infer_comparison, eval_comparison<Equal>),
-      pair("Less", infer_comparison, eval_comparison<Less>),
-      pair("LessOrEqual", infer_comparison, eval_comparison<LessOrEqual>),
-      pair("Greater", infer_comparison, eval_comparison<Greater>),
-      pair("GreaterOrEqual", infer_comparison, eval_comparison<GreaterOrEqual>),
-      pair("And", infer_logic, eval_logic<And>),
-      pair("Or", infer_logic, eval_logic<Or>),
-      pair("Xor", infer_logic, eval_logic<Xor>),
-      single("Not", infer_not, eval_not),
-      single("BitwiseNot", infer_bitwise_not, eval_bitwise_not),
-      single("IsNaN", infer_predicate, eval_is_nan),
-      single("IsInf", infer_predicate, eval_is_inf, {{"detect_positive", AttrKind::i}, {"detect_negative", AttrKind::i}}),
+      pair("Equal", kNumbers | kBool | TypeSet{DType::string}, infer_comparison, eval_comparison<Equal>),
+      pair("Less", kNumbers, infer_comparison, eval_comparison<Less>),
+      pair("LessOrEqual", kNumbers, infer_comparison, eval_comparison<LessOrEqual>),
+      pair("Greater", kNumbers, infer_comparison, eval_comparison<Greater>),
+      pair("GreaterOrEqual", kNumbers, infer_comparison, eval_comparison<GreaterOrEqual>),
+      pair("And", kBool, infer_comparison, eval_logic<And>),
+      pair("Or", kBool, infer_comparison, eval_logic<Or>),
+      pair("Xor", kBool, infer_comparison, eval_logic<Xor>),
+      single("Not", kBool, infer_not, eval_not),
+      single("BitwiseNot", kIntegers, infer_bitwise_not, eval_bitwise_not),
+      single("IsNaN", kFloats, infer_predicate, eval_is_nan),
+      single("IsInf", kFloats, infer_predicate, eval_is_inf,
+             {{"detect_positive", AttrKind::i}, {"detect_negative", AttrKind::i}}),
   };
 }
 

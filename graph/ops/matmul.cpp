@@ -17,7 +17,8 @@ T multiply_add(T a, T b, T sum) {
     return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b) + static_cast<uint64_t>(sum));
 }
 
-// The types that products are defined for: floats (16-bit ones are widened before) and 32- and 64-bit integers.
+// The types that products are defined for; 16-bit floats are widened before.
+constexpr TypeSet kProductTypes = kFloats | TypeSet{DType::s32, DType::u32, DType::s64, DType::u64};
 template <class F>
 void with_product_type(EvalContext& ctx, DType dtype, F&& f) {
   switch (dtype) {
@@ -122,10 +123,7 @@ MaybeDims det_dims(const Ctx& ctx) {
   same_dim(ctx, x->back(), (*x)[x->size() - 2], "the last two dimensions");
   return Dims(x->begin(), x->end() - 2);
 }
-void infer_det(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), det_dims(ctx));
-}
+void infer_det(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), det_dims(ctx)); }
 double determinant(std::vector<double> m, size_t n) {
   double det = 1;
   for (size_t c = 0; c < n; ++c) {
@@ -160,19 +158,21 @@ void eval_det(EvalContext& ctx) {
 }
 
 std::vector<OpDef> define() {
-  return {{.name = "Det", .inputs = {{"X"}}, .attrs = {}, .infer = infer_det, .eval = eval_det},
+  return {{.name = "Det", .inputs = {{"X"}}, .attrs = {}, .infer = infer_det, .eval = eval_det, .types = kFloats},
           {.name = "MatMul",
            .inputs = {{"A"}, {"B"}},
            .attrs = {},
            .infer = infer_matmul,
            .eval = widen_small_floats<eval_matmul>,
-           .quant = QuantRole::product},
+           .quant = QuantRole::product,
+           .types = kProductTypes},
           {.name = "Gemm",
            .inputs = {{"A"}, {"B"}, {"C", true}},
            .attrs = {{"alpha", AttrKind::f}, {"beta", AttrKind::f}, {"transA", AttrKind::i}, {"transB", AttrKind::i}},
            .infer = infer_gemm,
            .eval = widen_small_floats<eval_gemm>,
-           .quant = QuantRole::product}};
+           .quant = QuantRole::product,
+           .types = kProductTypes}};
 }
 
 }  // namespace

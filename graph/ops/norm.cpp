@@ -34,7 +34,6 @@ void expect_per_channel(const Ctx& ctx, size_t i, const Dim& channels) {
 }
 
 void infer_per_channel(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 2, 8);
   if (x)
@@ -116,7 +115,6 @@ void infer_group_norm(InferContext& ctx) {
 // --- LayerNormalization, RMSNormalization: the axes from `axis` on
 // -----------------------------------------------------------
 void infer_layer_norm(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   set_dims(ctx, 0, dtype_of(ctx, 0), x);
   if (!x) {
@@ -189,7 +187,6 @@ void rms_norm(EvalContext& ctx, Tag<T>) {
 // --- LpNormalization, LRN
 // ------------------------------------------------------------------------------------------------------
 void infer_lp_norm(InferContext& ctx) {
-  expect_real(ctx, 0);
   const int64_t p = ctx.node().attr("p", int64_t{2});
   if (p != 1 && p != 2) fail(ctx, "p is " + std::to_string(p) + "; expected 1 or 2");
   const MaybeDims x = dims_of(ctx, 0);
@@ -218,7 +215,6 @@ void lp_norm(EvalContext& ctx, Tag<T>) {
 }
 
 void infer_lrn(InferContext& ctx) {
-  expect_real(ctx, 0);
   expect_rank(ctx, 0, dims_of(ctx, 0), 2, 8);
   const int64_t size = ctx.node().attr("size", int64_t{0});
   if (size < 1) fail(ctx, "size is " + std::to_string(size) + "; expected at least 1");
@@ -259,7 +255,6 @@ std::vector<int64_t> variance_axes(const Ctx& ctx, size_t rank) {
   return normalize_axes(ctx, axes, static_cast<int64_t>(rank));
 }
 void infer_mean_variance(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   if (x) variance_axes(ctx, x->size());
   set_dims(ctx, 0, dtype_of(ctx, 0), x);
@@ -291,7 +286,8 @@ OpDef norm(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSc
           .attrs = std::move(attrs),
           .max_outputs = max_outputs,
           .infer = infer,
-          .eval = eval};
+          .eval = eval,
+          .types = kFloats};
 }
 
 template <void (*F)(EvalContext&, Tag<float>), void (*D)(EvalContext&, Tag<double>)>

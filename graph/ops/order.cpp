@@ -161,7 +161,8 @@ OpDef cumulative(std::string name, void (*eval)(EvalContext&)) {
           .inputs = {{"x"}, {"axis"}},
           .attrs = {{"exclusive", AttrKind::i}, {"reverse", AttrKind::i}},
           .infer = infer_cumulative,
-          .eval = eval};
+          .eval = eval,
+          .types = kNumbers};
 }
 
 std::vector<OpDef> define() {
@@ -172,10 +173,16 @@ std::vector<OpDef> define() {
        .attrs = {{"axis", i}, {"largest", i}, {"sorted", i}},
        .max_outputs = 2,
        .infer = infer_top_k,
-       .eval = eval_top_k},
+       .eval = eval_top_k,
+       .types = kNumbers},
       cumulative("CumSum", eval_cumulative<true>),
       cumulative("CumProd", eval_cumulative<false>),
-      {.name = "NonZero", .inputs = {{"X"}}, .attrs = {}, .infer = infer_non_zero, .eval = eval_non_zero},
+      {.name = "NonZero",
+       .inputs = {{"X"}},
+       .attrs = {},
+       .infer = infer_non_zero,
+       .eval = eval_non_zero,
+       .types = kNumbers | kBool},
       {.name = "ReverseSequence",
        .inputs = {{"input"}, {"sequence_lens"}},
        .attrs = {{"batch_axis", i}, {"time_axis", i}},

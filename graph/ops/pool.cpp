@@ -94,10 +94,7 @@ void eval_max_pool(EvalContext& ctx) {
 
 // --- AveragePool, LpPool
 // ---------------------------------------------------------------------------------------------------
-void infer_average_pool(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_keeping_quant(ctx, 0, dtype_of(ctx, 0), pool_dims(ctx, dims_of(ctx, 0)));
-}
+void infer_average_pool(InferContext& ctx) { set_keeping_quant(ctx, 0, dtype_of(ctx, 0), pool_dims(ctx, dims_of(ctx, 0))); }
 
 std::optional<AverageQuant> average_quant(const EvalContext& ctx) {
   const QuantParams* x = ctx.in_quant(0);
@@ -144,10 +141,7 @@ double lp_term(double v, int64_t p) {
   return p == 1 ? std::fabs(v) : p == 2 ? v * v : std::pow(std::fabs(v), static_cast<double>(p));
 }
 
-void infer_lp_pool(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), pool_dims(ctx, dims_of(ctx, 0)));
-}
+void infer_lp_pool(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), pool_dims(ctx, dims_of(ctx, 0))); }
 void eval_lp_pool(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const MaybeDims dims = dims_of(ctx, 0);
@@ -175,15 +169,9 @@ MaybeDims global_dims(const InferContext& ctx) {
   if (dims) std::fill(dims->begin() + 2, dims->end(), Dim(1));
   return dims;
 }
-void infer_global_average(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_keeping_quant(ctx, 0, dtype_of(ctx, 0), global_dims(ctx));
-}
+void infer_global_average(InferContext& ctx) { set_keeping_quant(ctx, 0, dtype_of(ctx, 0), global_dims(ctx)); }
 void infer_global_max(InferContext& ctx) { set_moved(ctx, 0, 0, global_dims(ctx)); }
-void infer_global_lp(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), global_dims(ctx));
-}
+void infer_global_lp(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), global_dims(ctx)); }
 
 template <class T, class F>
 Tensor over_planes(const Tensor& x, F f) {
@@ -247,8 +235,8 @@ std::vector<AttrSchema> window_attrs(std::vector<AttrSchema> more) {
   return attrs;
 }
 
-OpDef pool(std::string name, std::vector<AttrSchema> attrs, void (*infer)(InferContext&), void (*eval)(EvalContext&),
-           QuantRole quant, LayoutRole layout, int max_outputs = 1) {
+OpDef pool(std::string name, TypeSet types, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
+           void (*eval)(EvalContext&), QuantRole quant, LayoutRole layout, int max_outputs = 1) {
   return {.name = std::move(name),
           .inputs = {{"X"}},
           .attrs = std::move(attrs),
@@ -256,21 +244,22 @@ OpDef pool(std::string name, std::vector<AttrSchema> attrs, void (*infer)(InferC
           .infer = infer,
           .eval = eval,
           .quant = quant,
-          .layout = layout};
+          .layout = layout,
+          .types = types};
 }
 
 std::vector<OpDef> define() {
   constexpr LayoutRole last = LayoutRole::channels_last;
   constexpr LayoutRole plain = LayoutRole::plain_only;
   return {
-      pool("MaxPool", window_attrs({{"storage_order", AttrKind::i}}), infer_max_pool, eval_max_pool, QuantRole::transparent,
-           last, 2),
-      pool("AveragePool", window_attrs({{"count_include_pad", AttrKind::i}}), infer_average_pool,
+      pool("MaxPool", kNumbers, window_attrs({{"storage_order", AttrKind::i}}), infer_max_pool, eval_max_pool,
+           QuantRole::transparent, last, 2),
+      pool("AveragePool", kFloats, window_attrs({{"count_include_pad", AttrKind::i}}), infer_average_pool,
            widen_small_floats<eval_average_pool>, QuantRole::average, last),
-      pool("LpPool", window_attrs({{"p", AttrKind::i}}), infer_lp_pool, eval_lp_pool, QuantRole::none, plain),
-      pool("GlobalAveragePool", {}, infer_global_average, eval_global_average, QuantRole::average, last),
-      pool("GlobalMaxPool", {}, infer_global_max, eval_global_max, QuantRole::transparent, last),
-      pool("GlobalLpPool", {{"p", AttrKind::i}}, infer_global_lp, eval_global_lp, QuantRole::none, plain),
+      pool("LpPool", kFloats, window_attrs({{"p", AttrKind::i}}), infer_lp_pool, eval_lp_pool, QuantRole::none, plain),
+      pool("GlobalAveragePool", kFloats, {}, infer_global_average, eval_global_average, QuantRole::average, last),
+      pool("GlobalMaxPool", kNumbers, {}, infer_global_max, eval_global_max, QuantRole::transparent, last),
+      pool("GlobalLpPool", kFloats, {{"p", AttrKind::i}}, infer_global_lp, eval_global_lp, QuantRole::none, plain),
   };
 }
 

@@ -7,6 +7,7 @@
 //                      zero_point = round(clamp(0 - lo / scale, 0, 255))
 #include <cmath>
 
+#include "graph/narrow.h"
 #include "graph/ops/activation_quanta.h"
 #include "graph/ops/dynamic_quantize.h"
 #include "graph/ops/families.h"
@@ -81,11 +82,13 @@ ScaleMap scale_map(const EvalContext& ctx) {
 // --- QuantizeLinear
 // ----------------------------------------------------------------------------------------------------------
 void infer_quantize(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::f32, DType::f16, DType::bf16, DType::s32});
   const DType dtype = quantized_type(ctx);
   const bool known = dtype == DType::u8 || dtype == DType::s8 || dtype == DType::u16 || dtype == DType::s16 ||
-                     dtype == DType::u4 || dtype == DType::s4 || dtype == DType::undefined;
-  if (!known) fail(ctx, "cannot quantize to " + std::string(to_string(dtype)) + "; expected an integer of at most 16 bits");
+                     dtype == DType::u4 || dtype == DType::s4 || dtype == DType::u2 || dtype == DType::s2 ||
+                     (is_narrow_float(dtype) && dtype != DType::f8e8m0) || dtype == DType::undefined;
+  if (!known)
+    fail(ctx, "cannot quantize to " + std::string(to_string(dtype)) +
+                  "; expected an integer of at most 16 bits or a float of at most 8");
   check_scale(ctx);
   set_keeping_quant(ctx, 0, dtype, dims_of(ctx, 0));
 }
@@ -93,10 +96,20 @@ void infer_quantize(InferContext& ctx) {
 void eval_quantize(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const DType dtype = quantized_type(ctx);
-  const QuantRange range = quant_range(dtype);
   const ScaleMap map = scale_map(ctx);
   const std::vector<float> scale = ctx.in(1).to_f32();
   Tensor y(dtype, x.shape());
+  if (is_narrow_float(dtype)) {
+    const bool saturate = ctx.node().attr("saturate", int64_t{1}) != 0;
+    for (int64_t i = 0; i < x.size(); ++i) {
+      const size_t at = map(i);
+      const auto zero = ctx.has(2) ? static_cast<float>(ctx.in(2).at_f64(static_cast<int64_t>(at))) : 0.0f;
+      y.mutable_as<uint8_t>()[i] = float_to_narrow(dtype, static_cast<float>(x.at_f64(i)) / scale[at] + zero, saturate);
+    }
+    ctx.out() = y;
+    return;
+  }
+  const QuantRange range = quant_range(dtype);
   const auto quantum_of = [&](int64_t i) {
     const size_t at = map(i);
     const auto zero = ctx.has(2) ? static_cast<int32_t>(ctx.in(2).at_s64(static_cast<int64_t>(at))) : 0;
@@ -113,7 +126,6 @@ void eval_quantize(EvalContext& ctx) {
 // --- DequantizeLinear
 // --------------------------------------------------------------------------------------------------------
 void infer_dequantize(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::u8, DType::s8, DType::u16, DType::s16, DType::s32, DType::u4, DType::s4});
   expect_dtype(ctx, 1, {DType::f32, DType::f16, DType::bf16});
   if (ctx.has(2)) expect_same_dtype(ctx, 0, 2);
   check_scale(ctx);
@@ -129,8 +141,10 @@ void eval_dequantize(EvalContext& ctx) {
     using T = typename decltype(tag)::type;
     for (int64_t i = 0; i < x.size(); ++i) {
       const size_t at = map(i);
-      const auto zero = ctx.has(2) ? static_cast<int32_t>(ctx.in(2).at_s64(static_cast<int64_t>(at))) : 0;
-      const float v = numerics::dequantize(static_cast<int32_t>(x.at_s64(i)), scale[at], zero);
+      const double zero = ctx.has(2) ? ctx.in(2).at_f64(static_cast<int64_t>(at)) : 0.0;
+      const float v = is_narrow_float(x.dtype())
+                          ? static_cast<float>(x.at_f64(i) - zero) * scale[at]
+                          : numerics::dequantize(static_cast<int32_t>(x.at_s64(i)), scale[at], static_cast<int32_t>(zero));
       y.mutable_as<T>()[i] = static_cast<T>(static_cast<Compute<T>>(v));
     }
   });
@@ -140,7 +154,6 @@ void eval_dequantize(EvalContext& ctx) {
 // --- DynamicQuantizeLinear
 // -----------------------------------------------------------------------------------------------------
 void infer_dynamic(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::f32});
   set_dims(ctx, 0, DType::u8, dims_of(ctx, 0));
   set_dims(ctx, 1, DType::f32, Dims{});
   set_dims(ctx, 2, DType::u8, Dims{});
@@ -152,6 +165,10 @@ void eval_dynamic(EvalContext& ctx) {
   if (ctx.output_count() > 1) ctx.out(1) = Tensor::scalar(q.scale);
   if (ctx.output_count() > 2) ctx.out(2) = Tensor::of<uint8_t>(DType::u8, {}, {static_cast<uint8_t>(q.zero_point)});
 }
+
+constexpr TypeSet kQuantized = {DType::u8,         DType::s8,     DType::u16,        DType::s16,   DType::s32,
+                                DType::u4,         DType::s4,     DType::u2,         DType::s2,    DType::f8e4m3fn,
+                                DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz, DType::f4e2m1};
 
 std::vector<OpDef> define() {
   return {
@@ -165,14 +182,16 @@ std::vector<OpDef> define() {
        .infer = infer_quantize,
        .eval = eval_quantize,
        .quant = QuantRole::quantize,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = TypeSet{DType::f32, DType::f16, DType::bf16, DType::s32}},
       {.name = "DequantizeLinear",
        .inputs = {{"x"}, {"x_scale"}, {"x_zero_point", true}},
        .attrs = {{"axis", AttrKind::i}, {"block_size", AttrKind::i}, {"output_dtype", AttrKind::i}},
        .infer = infer_dequantize,
        .eval = eval_dequantize,
        .quant = QuantRole::dequantize,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = kQuantized},
       {.name = "DynamicQuantizeLinear",
        .inputs = {{"x"}},
        .attrs = {},
@@ -181,7 +200,8 @@ std::vector<OpDef> define() {
        .infer = infer_dynamic,
        .eval = eval_dynamic,
        .quant = QuantRole::quantize,
-       .layout = LayoutRole::any},
+       .layout = LayoutRole::any,
+       .types = TypeSet{DType::f32}},
   };
 }
 

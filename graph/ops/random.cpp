@@ -76,7 +76,6 @@ void fill(EvalContext& ctx, DType dtype, const Shape& shape, F draw) {
 // --- Bernoulli, Multinomial
 // ---------------------------------------------------------------------------------------------------
 void infer_bernoulli(InferContext& ctx) {
-  expect_real(ctx, 0);
   set_dims(ctx, 0, dtype_attr(ctx, dtype_of(ctx, 0)), dims_of(ctx, 0));
 }
 void eval_bernoulli(EvalContext& ctx) {
@@ -92,7 +91,6 @@ int64_t sample_size(const Ctx& ctx) {
   return size;
 }
 void infer_multinomial(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 2, 2);
   const DType dtype = dtype_attr(ctx, DType::s32);
@@ -155,7 +153,7 @@ void eval_random_like(EvalContext& ctx) {
 }
 
 OpDef random(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
-             void (*eval)(EvalContext&)) {
+             void (*eval)(EvalContext&), TypeSet types = kNumbers | kBool) {
   attrs.push_back({"dtype", AttrKind::i});
   attrs.push_back({"seed", AttrKind::f});
   return {.name = std::move(name),
@@ -163,6 +161,7 @@ OpDef random(std::string name, std::vector<InputSchema> inputs, std::vector<Attr
           .attrs = std::move(attrs),
           .infer = infer,
           .eval = eval,
+          .types = types,
           .random = true};
 }
 
@@ -174,8 +173,8 @@ std::vector<OpDef> define() {
     return attrs;
   };
   return {
-      random("Bernoulli", {{"input"}}, {}, infer_bernoulli, eval_bernoulli),
-      random("Multinomial", {{"input"}}, {{"sample_size", AttrKind::i}}, infer_multinomial, eval_multinomial),
+      random("Bernoulli", {{"input"}}, {}, infer_bernoulli, eval_bernoulli, kFloats),
+      random("Multinomial", {{"input"}}, {{"sample_size", AttrKind::i}}, infer_multinomial, eval_multinomial, kFloats),
       random("RandomNormal", {}, shaped(normal), infer_random, eval_random<draw_normal>),
       random("RandomNormalLike", {{"input"}}, normal, infer_random_like, eval_random_like<draw_normal>),
       random("RandomUniform", {}, shaped(uniform), infer_random, eval_random<draw_uniform>),

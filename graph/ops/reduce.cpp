@@ -262,14 +262,16 @@ OpDef reduction(std::string name, void (*eval)(EvalContext&)) {
           .inputs = {{"data"}, {"axes", true}},
           .attrs = {{"keepdims", AttrKind::i}, {"noop_with_empty_axes", AttrKind::i}},
           .infer = infer_reduce,
-          .eval = eval};
+          .eval = eval,
+          .types = kNumbers | kBool};
 }
 OpDef arg(std::string name, void (*eval)(EvalContext&)) {
   return {.name = std::move(name),
           .inputs = {{"data"}},
           .attrs = {{"axis", AttrKind::i}, {"keepdims", AttrKind::i}, {"select_last_index", AttrKind::i}},
           .infer = infer_arg,
-          .eval = eval};
+          .eval = eval,
+          .types = kNumbers};
 }
 
 std::vector<OpDef> define() {

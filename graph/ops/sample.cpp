@@ -31,15 +31,13 @@ MaybeDims affine_grid_dims(const Ctx& ctx) {
     same_dim(ctx, (*theta)[1], Dim(spatial), "the rows of theta and the spatial axes");
     same_dim(ctx, (*theta)[2], Dim(spatial + 1), "the columns of theta and the spatial axes plus one");
   }
-  Dims out{theta ? same_dim(ctx, (*theta)[0], (*size)[0].dim(), "the batches of theta and size") : (*size)[0].dim()};
-  for (size_t i = 2; i < size->size(); ++i) out.push_back((*size)[i].dim());
+  Dims out{theta ? same_dim(ctx, (*theta)[0], size_dim(ctx, (*size)[0]), "the batches of theta and size")
+                 : size_dim(ctx, (*size)[0])};
+  for (size_t i = 2; i < size->size(); ++i) out.push_back(size_dim(ctx, (*size)[i]));
   out.emplace_back(spatial);
   return out;
 }
-void infer_affine_grid(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), affine_grid_dims(ctx));
-}
+void infer_affine_grid(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), affine_grid_dims(ctx)); }
 void eval_affine_grid(EvalContext& ctx) {
   const Shape shape = to_shape(*affine_grid_dims(ctx));
   const size_t axes = shape.size() - 2;
@@ -119,7 +117,6 @@ MaybeDims grid_sample_dims(const Ctx& ctx) {
 }
 void infer_grid_sample(InferContext& ctx) {
   sampling_of(ctx);
-  expect_real(ctx, 0);
   set_dims(ctx, 0, dtype_of(ctx, 0), grid_sample_dims(ctx));
 }
 
@@ -226,10 +223,7 @@ MaybeDims deform_conv_dims(const Ctx& ctx) {
   if (ctx.has(4)) check(4, taps, "the output's shape and that of mask");
   return out;
 }
-void infer_deform_conv(InferContext& ctx) {
-  expect_real(ctx, 0);
-  set_dims(ctx, 0, dtype_of(ctx, 0), deform_conv_dims(ctx));
-}
+void infer_deform_conv(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), deform_conv_dims(ctx)); }
 
 double bilinear(const double* plane, int64_t height, int64_t width, double y, double x) {
   if (!(y > -1 && y < static_cast<double>(height) && x > -1 && x < static_cast<double>(width))) return 0;
@@ -290,12 +284,14 @@ std::vector<OpDef> define() {
        .inputs = {{"theta"}, {"size"}},
        .attrs = {{"align_corners", i}},
        .infer = infer_affine_grid,
-       .eval = eval_affine_grid},
+       .eval = eval_affine_grid,
+       .types = kFloats},
       {.name = "GridSample",
        .inputs = {{"X"}, {"grid"}},
        .attrs = {{"align_corners", i}, {"mode", s}, {"padding_mode", s}},
        .infer = infer_grid_sample,
-       .eval = eval_grid_sample},
+       .eval = eval_grid_sample,
+       .types = kFloats},
       {.name = "DeformConv",
        .inputs = {{"X"}, {"W"}, {"offset"}, {"B", true}, {"mask", true}},
        .attrs = {{"dilations", ints},
@@ -305,7 +301,8 @@ std::vector<OpDef> define() {
                  {"pads", ints},
                  {"strides", ints}},
        .infer = infer_deform_conv,
-       .eval = eval_deform_conv},
+       .eval = eval_deform_conv,
+       .types = kFloats},
   };
 }
 

@@ -43,7 +43,6 @@ DType output_datatype(const Ctx& ctx) {
 // --- windows
 // ----------------------------------------------------------------------------------------------------------------
 void infer_window(InferContext& ctx) {
-  expect_dtype(ctx, 0, {DType::s32, DType::s64});
   const auto size = scalar_of(ctx, 0);
   if (size && *size < 0) fail(ctx, "size is " + std::to_string(*size) + "; expected a length");
   set_dims(ctx, 0, output_datatype(ctx), Dims{size ? Dim(*size) : Dim()});
@@ -149,7 +148,6 @@ Dims dft_dims(const DftForm& form, Dims x) {
 }
 
 void infer_dft(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 2, 64);
   if (!x) return set_dims(ctx, 0, dtype_of(ctx, 0), std::nullopt);
@@ -231,7 +229,6 @@ Dims stft_dims(const StftForm& form, const Dims& x) {
 }
 
 void infer_stft(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 3, 3);
   set_dims(ctx, 0, dtype_of(ctx, 0), x ? stft_dims(stft_form(ctx, *x), *x) : Dims(4));
@@ -309,7 +306,8 @@ OpDef window(std::string name, void (*eval)(EvalContext&)) {
           .inputs = {{"size"}},
           .attrs = {{"output_datatype", AttrKind::i}, {"periodic", AttrKind::i}},
           .infer = infer_window,
-          .eval = eval};
+          .eval = eval,
+          .types = TypeSet{DType::s32, DType::s64}};
 }
 
 std::vector<OpDef> define() {
@@ -321,17 +319,20 @@ std::vector<OpDef> define() {
        .inputs = {{"input"}, {"dft_length", true}, {"axis", true}},
        .attrs = {{"inverse", AttrKind::i}, {"onesided", AttrKind::i}},
        .infer = infer_dft,
-       .eval = eval_dft},
+       .eval = eval_dft,
+       .types = kFloats},
       {.name = "STFT",
        .inputs = {{"signal"}, {"frame_step"}, {"window", true}, {"frame_length", true}},
        .attrs = {{"onesided", AttrKind::i}},
        .infer = infer_stft,
-       .eval = eval_stft},
+       .eval = eval_stft,
+       .types = kFloats},
       {.name = "MelWeightMatrix",
        .inputs = {{"num_mel_bins"}, {"dft_length"}, {"sample_rate"}, {"lower_edge_hertz"}, {"upper_edge_hertz"}},
        .attrs = {{"output_datatype", AttrKind::i}},
        .infer = infer_mel,
-       .eval = eval_mel},
+       .eval = eval_mel,
+       .types = TypeSet{DType::s32, DType::s64}},
   };
 }
 

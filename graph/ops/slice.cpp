@@ -302,9 +302,7 @@ MaybeDims crop_dims(const Ctx& ctx) {
   if (sizes && sizes->size() != axes.size())
     fail(ctx, "shape has " + std::to_string(sizes->size()) + " entries; expected " + std::to_string(axes.size()));
   for (size_t i = 0; i < axes.size(); ++i) {
-    if (sizes && (*sizes)[i].number && *(*sizes)[i].number < 0)
-      fail(ctx, "shape holds " + std::to_string(*(*sizes)[i].number) + "; expected sizes");
-    (*out)[static_cast<size_t>(axes[i])] = sizes ? (*sizes)[i].dim() : Dim();
+    (*out)[static_cast<size_t>(axes[i])] = sizes ? size_dim(ctx, (*sizes)[i]) : Dim();
   }
   return out;
 }
@@ -337,9 +335,13 @@ Dim divided(const InferContext& ctx, const Dim& d, int64_t by) {
 }
 Dim times(const Dim& d, int64_t by) { return d.known() ? Dim(d.value * by) : by == 1 ? d : Dim(); }
 
-void infer_depth_to_space(InferContext& ctx) {
+void check_mode(const InferContext& ctx) {
   const std::string mode = ctx.node().attr("mode", "DCR");
   if (mode != "DCR" && mode != "CRD") fail(ctx, "mode is '" + mode + "'; expected DCR or CRD");
+}
+
+void infer_depth_to_space(InferContext& ctx) {
+  check_mode(ctx);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 4, 4);
   const int64_t b = block_of(ctx);
@@ -359,6 +361,7 @@ void eval_depth_to_space(EvalContext& ctx) {
                   .reshaped({s[0], c, h * b, w * b});
 }
 void infer_space_to_depth(InferContext& ctx) {
+  check_mode(ctx);
   const MaybeDims x = dims_of(ctx, 0);
   expect_rank(ctx, 0, x, 4, 4);
   const int64_t b = block_of(ctx);
@@ -370,6 +373,11 @@ void eval_space_to_depth(EvalContext& ctx) {
   const Shape& s = x.shape();
   const int64_t b = ctx.node().attr("blocksize", int64_t{1});
   const int64_t c = s[1], h = s[2] / b, w = s[3] / b;
+  if (ctx.node().attr("mode", "DCR") == "CRD") {
+    ctx.out() = gather_strided(ctx, x, {s[0], c, b, b, h, w}, {c * s[2] * s[3], s[2] * s[3], s[3], 1, b * s[3], b})
+                    .reshaped({s[0], c * b * b, h, w});
+    return;
+  }
   ctx.out() = gather_strided(ctx, x, {s[0], b, b, c, h, w}, {c * s[2] * s[3], s[3], 1, s[2] * s[3], b * s[3], b})
                   .reshaped({s[0], c * b * b, h, w});
 }
@@ -403,7 +411,8 @@ std::vector<OpDef> define() {
        .attrs = {{"axes", AttrKind::ints}},
        .infer = infer_crop,
        .eval = eval_crop},
-      mover("SpaceToDepth", {{"input"}}, {{"blocksize", AttrKind::i, true}}, infer_space_to_depth, eval_space_to_depth),
+      mover("SpaceToDepth", {{"input"}}, {{"blocksize", AttrKind::i, true}, {"mode", AttrKind::s}}, infer_space_to_depth,
+            eval_space_to_depth),
   };
 }
 

@@ -74,7 +74,6 @@ void eval(EvalContext& ctx) {
 }
 
 void infer(InferContext& ctx) {
-  expect_real(ctx, 0);
   const MaybeDims dims = dims_of(ctx, 0);
   if (dims && !dims->empty()) normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), static_cast<int64_t>(dims->size()));
   set_dims(ctx, 0, dtype_of(ctx, 0), dims);
@@ -86,7 +85,8 @@ OpDef op(std::string name) {
           .inputs = {{"input"}},
           .attrs = {{"axis", AttrKind::i}},
           .infer = infer,
-          .eval = widen_small_floats<eval<kind>>};
+          .eval = widen_small_floats<eval<kind>>,
+          .types = kFloats};
 }
 
 std::vector<OpDef> define() {

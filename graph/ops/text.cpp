@@ -1,8 +1,12 @@
+// StringNormalizer: strings without stop words, in lower or upper case (of the ASCII letters). All strings gone: one empty
+// one.
+//
 // TfIdfVectorizer: how often the n-grams of a pool occur in rows of tokens. With skip distance s an n-gram is n tokens s
 // apart; distances 1 to max_skip_count + 1 are all counted, single tokens once. TF: the count; IDF: the weight where it
 // occurs; TFIDF: the count times the weight.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
@@ -10,6 +14,44 @@
 namespace octet::graph::ops {
 namespace {
 
+// --- StringNormalizer: [C] or [1, C]
+// ------------------------------------------------------------------------------------------
+void infer_normalizer(InferContext& ctx) {
+  const std::string action = ctx.node().attr("case_change_action", "NONE");
+  if (action != "NONE" && action != "LOWER" && action != "UPPER")
+    fail(ctx, "case_change_action is '" + action + "'; expected NONE, LOWER or UPPER");
+  MaybeDims dims = dims_of(ctx, 0);
+  expect_rank(ctx, 0, dims, 1, 2);
+  if (dims && dims->size() == 2) same_dim(ctx, (*dims)[0], Dim(1), "axis 0 of a matrix of strings and 1");
+  if (dims) dims->back() = Dim();
+  set_dims(ctx, 0, DType::string, dims);
+}
+std::string cased(std::string text, const std::string& action) {
+  for (char& c : text) {
+    if (action == "LOWER" && c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+    if (action == "UPPER" && c >= 'a' && c <= 'z') c = static_cast<char>(c - ('a' - 'A'));
+  }
+  return text;
+}
+void eval_normalizer(EvalContext& ctx) {
+  const Node& node = ctx.node();
+  const std::string action = node.attr("case_change_action", "NONE");
+  const bool sensitive = node.attr("is_case_sensitive", int64_t{0}) != 0;
+  const auto folded = [&](const std::string& text) { return sensitive ? text : cased(text, "LOWER"); };
+  std::set<std::string> stop;
+  if (const Attribute* words = node.find_attr("stopwords"))
+    for (const std::string& word : std::get<std::vector<std::string>>(*words)) stop.insert(folded(word));
+  std::vector<std::string> kept;
+  for (const std::string& text : ctx.in(0).strings())
+    if (!stop.contains(folded(text))) kept.push_back(cased(text, action));
+  if (kept.empty()) kept.emplace_back();
+  Shape shape = ctx.in(0).shape();
+  shape.back() = static_cast<int64_t>(kept.size());
+  ctx.out() = Tensor(shape, std::move(kept));
+}
+
+// --- TfIdfVectorizer
+// --------------------------------------------------------------------------------------------------------
 using Gram = std::vector<int64_t>;
 
 struct Pool {
@@ -64,7 +106,6 @@ void infer_tf_idf(InferContext& ctx) {
   if (ctx.node().has_attr("pool_strings"))
     throw Error(ErrorCode::unsupported,
                 "node '" + ctx.node().name() + "' (TfIdfVectorizer): strings are only passed through, not computed with");
-  expect_dtype(ctx, 0, {DType::s32, DType::s64});
   set_dims(ctx, 0, DType::f32, tf_idf_dims(ctx, pool_of(ctx)));
 }
 
@@ -81,8 +122,8 @@ void eval_tf_idf(EvalContext& ctx) {
   Tensor y(DType::f32, shape);
   for (int64_t r = 0; r < rows; ++r) {
     std::vector<int64_t> counts(pool.coordinate.size(), 0);
-    for (int64_t distance = 1; distance <= skips + 1; ++distance)
-      for (int64_t n = least; n <= most; ++n) {
+    for (int64_t distance = 1; distance <= std::min(skips, length) + 1; ++distance)
+      for (int64_t n = least; n <= std::min(most, length); ++n) {
         if (n == 1 && distance > 1) continue;
         for (int64_t start = 0; start + (n - 1) * distance < length; ++start) {
           Gram gram;
@@ -102,7 +143,16 @@ void eval_tf_idf(EvalContext& ctx) {
 
 std::vector<OpDef> define() {
   constexpr AttrKind i = AttrKind::i, ints = AttrKind::ints;
-  return {{.name = "TfIdfVectorizer",
+  return {{.name = "StringNormalizer",
+           .inputs = {{"X"}},
+           .attrs = {{"case_change_action", AttrKind::s},
+                     {"is_case_sensitive", i},
+                     {"locale", AttrKind::s},
+                     {"stopwords", AttrKind::strings}},
+           .infer = infer_normalizer,
+           .eval = eval_normalizer,
+           .types = TypeSet{DType::string}},
+          {.name = "TfIdfVectorizer",
            .inputs = {{"X"}},
            .attrs = {{"max_gram_length", i, true},
                      {"max_skip_count", i, true},
@@ -114,7 +164,8 @@ std::vector<OpDef> define() {
                      {"pool_strings", AttrKind::strings},
                      {"weights", AttrKind::floats}},
            .infer = infer_tf_idf,
-           .eval = eval_tf_idf}};
+           .eval = eval_tf_idf,
+           .types = TypeSet{DType::s32, DType::s64}}};
 }
 
 }  // namespace

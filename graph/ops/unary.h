@@ -77,9 +77,4 @@ void eval_number(EvalContext& ctx) {
               [&](auto tag) { ctx.out() = map_elements<typename decltype(tag)::type>(ctx.in(0), f); });
 }
 
-inline void infer_real(InferContext& ctx) {
-  expect_real(ctx, 0);
-  infer_like_input(ctx);
-}
-
 }  // namespace octet::graph::ops

@@ -117,7 +117,8 @@ std::vector<OpDef> define() {
            .attrs = {{"axis", AttrKind::i}, {"sorted", AttrKind::i}},
            .max_outputs = 4,
            .infer = infer_unique,
-           .eval = eval_unique}};
+           .eval = eval_unique,
+           .types = kNumbers | kBool}};
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ MaybeDims max_unpool_dims(const Ctx& ctx) {
   const MaybeValues given = shape_values(ctx, 2);
   if (!given) return implied ? MaybeDims(Dims(implied->size())) : std::nullopt;
   Dims out;
-  for (const ShapeValue& v : *given) out.push_back(v.dim());
+  for (const ShapeValue& v : *given) out.push_back(size_dim(ctx, v));
   if (!implied) return out;
   if (out.size() != implied->size())
     fail(ctx, "output_shape has " + std::to_string(out.size()) + " entries; expected " + std::to_string(implied->size()));
@@ -84,7 +84,7 @@ MaybeDims col2im_dims(const Ctx& ctx) {
   const MaybeValues image = shape_values(ctx, 1);
   if (!image) return std::nullopt;
   Dims out(2);
-  for (const ShapeValue& v : *image) out.push_back(v.dim());
+  for (const ShapeValue& v : *image) out.push_back(size_dim(ctx, v));
   if (!x) return out;
   out[0] = (*x)[0];
   const auto block = int_values(ctx, 2);
@@ -151,12 +151,14 @@ std::vector<OpDef> define() {
        .inputs = {{"X"}, {"I"}, {"output_shape", true}},
        .attrs = {{"kernel_shape", ints, true}, {"pads", ints}, {"strides", ints}},
        .infer = infer_max_unpool,
-       .eval = eval_max_unpool},
+       .eval = eval_max_unpool,
+       .types = kNumbers},
       {.name = "Col2Im",
        .inputs = {{"input"}, {"image_shape"}, {"block_shape"}},
        .attrs = {{"dilations", ints}, {"pads", ints}, {"strides", ints}},
        .infer = infer_col2im,
-       .eval = eval_col2im},
+       .eval = eval_col2im,
+       .types = kNumbers},
   };
 }
 

@@ -329,7 +329,10 @@ int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
                                  const Form& form) {
   const int64_t panels = weights->as<Packed>().panels;
-  const Tiling tiling = make_tiling(problem, panels, form.stacked_stride > 0);
+  const Tiling tiling = make_tiling(problem, panels,
+                                    form.stacked_stride > 0          ? PackedK::stacked
+                                    : form.needs_touching_pixels ? PackedK::across_pixels
+                                                                 : PackedK::positions);
   const BlockingProblem cut{.tiles = tiling.tiles(),
                             .panels = panels,
                             .k_steps = static_cast<int64_t>(form.steps.size()),

@@ -139,9 +139,9 @@ Stacks make_stacks(const ConvShape& s) {
   return stacks;
 }
 
-Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked) {
+Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   const ConvShape& s = problem.shape;
-  if (stacked) {
+  if (k == PackedK::stacked) {
     const Stacks stacks = make_stacks(s);
     Tiling tiling{RowSource::stacked, stacks.element, {}, {}, {}};
     for (int64_t image = 0; image < s.n; ++image)
@@ -162,7 +162,7 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked) {
   // In products of a k step, of which a tile has kh * kw * ic / 64: copying one of a tile takes about as long as three.
   const int64_t outputs = s.n * s.oh * s.ow, tiles = (outputs + kTileRows - 1) / kTileRows;
   const auto phases = static_cast<double>(make_phase_planes(s).phases.size());
-  consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
+  if (k == PackedK::positions) consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
   if (static_cast<double>(tiles * (panels + 3)) < best_cost) return copied_tiling(problem);
   return std::move(*best);
 }

@@ -76,8 +76,10 @@ struct Tiling {
   std::vector<TileRow> rows;    // 16 a tile
   int64_t tiles() const { return static_cast<int64_t>(rows.size()) / kTileRows; }
 };
-// `panels` weighs copying, which is paid once for all of them. `stacked`: K is packed for stacks (pack.h).
-Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked = false);
+// `panels` weighs copying, which is paid once for all of them. How K is packed (pack.h) decides what
+// it can be multiplied with: stacks need one form and give no choice, and runs across pixels have no place in phase planes.
+enum class PackedK : uint8_t { positions, across_pixels, stacked };
+Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k = PackedK::positions);
 
 enum class Stream : uint8_t { none, x, weights };  // which side is loaded by TILELOADDT1
 

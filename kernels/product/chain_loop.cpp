@@ -18,8 +18,6 @@ namespace {
 
 using namespace product_registers;
 
-constexpr int kUnroll = 4;
-
 // Sets of accumulators: as many chains as two vpdpbusd a cycle of latency 5 need, where registers allow.
 int chain_sets(const Isa& isa, const ProductKernelSpec& spec) {
   if (spec.kind == ProductKind::fma) return 1;
@@ -72,11 +70,15 @@ void emit_chain(Assembler& as, const ProductKernelSpec& spec) {
   };
   Xbyak::Label four, tail, one, end;
   as.mov(kLeft.cvt32(), as.at(kRuns, offsetof(BinRun, count)));
+  const auto prefetch = static_cast<int64_t>(offsetof(ProductArgs, prefetch));
+  if (spec.prefetch_lines > 0) as.mov(kPrefetch, as.at(kArgs, prefetch));
   as.sub(kLeft.cvt32(), kUnroll);
   as.jl(tail, Xbyak::CodeGenerator::T_NEAR);
   as.align(32);
   as.L(four);
   for (int u = 0; u < kUnroll; ++u) emit_group(as, spec, u);
+  for (int line = 0; line < spec.prefetch_lines; ++line) as.prefetcht1(as.at(kPrefetch, 64 * line));
+  if (spec.prefetch_lines > 0) as.add(kPrefetch, static_cast<uint32_t>(64 * spec.prefetch_lines));
   advance(kUnroll);
   as.sub(kLeft.cvt32(), kUnroll);
   as.jge(four, Xbyak::CodeGenerator::T_NEAR);
@@ -89,6 +91,7 @@ void emit_chain(Assembler& as, const ProductKernelSpec& spec) {
   as.dec(kLeft.cvt32());
   as.jnz(one, Xbyak::CodeGenerator::T_NEAR);
   as.L(end);
+  if (spec.prefetch_lines > 0) as.mov(as.at(kArgs, prefetch), kPrefetch);
   for (; sets > 1; sets /= 2)
     for (int i = 0; i < sets / 2 * block; ++i) as.vpaddd(as.v(i), as.v(i), as.v(i + sets / 2 * block));
 }

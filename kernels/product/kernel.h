@@ -4,6 +4,7 @@
 //     acc[row][vector] = int32 bias or 0
 //     for k-group in the panel's program:      offset list and weight vectors, in order of use (weights.h)
 //       for row: acc[row] += x[row + offset] . b
+//       every kUnroll groups: fetch lines of weights that are used later
 //     epilogue(acc) -> y + block.y
 #pragma once
 
@@ -32,8 +33,9 @@ struct ProductArgs {
   const BinRun* runs;
   const ChannelParams* params;
   const EpilogueConstants* constants;
+  const std::byte* prefetch;  // the kernel moves it on
 };
-using ProductFunction = void (*)(const ProductArgs*);
+using ProductFunction = void (*)(ProductArgs*);
 
 struct ProductKernelSpec {
   ProductKind kind = ProductKind::fma;
@@ -41,7 +43,9 @@ struct ProductKernelSpec {
   int columns = 0;             // valid columns
   std::vector<RowBlock> rows;  // displacements within a block
   EpilogueForm epilogue;
+  int prefetch_lines = 0;      // fetched into the second-level cache every kUnroll groups; not for bins
 };
+inline constexpr int kUnroll = 4;
 
 std::shared_ptr<const Code> product_kernel(const Isa& isa, const ProductKernelSpec& spec);
 

@@ -50,6 +50,7 @@ struct PanelCall {
   const BinRun* runs;
   size_t params;                 // byte offset into the channel records
   const ProductFunction* code;   // a function a shape
+  const ProductFunction* fetching = nullptr;  // the same, fetching later weights
 };
 
 // Panels of one width and the rows they walk.
@@ -85,15 +86,19 @@ class ProductConv final : public Conv {
   size_t workspace_bytes() const override { return scales_at_run() ? params_.bytes() : 0; }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
+  void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
   bool scales_at_run() const {
     return kind_ != ProductKind::fma && (packed_->x_zero_point_at_run || problem_.epilogue.out == DType::f32);
   }
+  int64_t rounds_of(const Panel& panel) const {
+    return static_cast<int64_t>(form_.programs[panel.program].groups.size()) / kUnroll;
+  }
   int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
   std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
   std::string plan_offsets();
-  const ProductFunction* code_for(const Panel& panel, const RowPlan& plan);
+  const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
   const ChannelParams* params_at_run(const ConvArgs& args) const;
 
   const Isa& isa_;
@@ -106,9 +111,38 @@ class ProductConv final : public Conv {
   AlignedBuffer params_, constants_;
   std::vector<std::vector<int32_t>> offsets_;  // a program
   std::vector<PanelClass> classes_;
-  std::map<std::pair<int, int>, std::vector<ProductFunction>> functions_;  // by vectors and valid columns
+  std::map<std::array<int, 3>, std::vector<ProductFunction>> functions_;  // by vectors, valid columns, lines fetched
   std::vector<std::shared_ptr<const Code>> code_;
+  std::vector<ByteRange> fetched_;
+  size_t fetched_bytes_ = 0;
+  int prefetch_lines_ = 0;
   std::string name_;
+};
+
+// Where a run stands in the weights it fetches; a part fetches its share of them.
+class FetchCursor {
+ public:
+  FetchCursor(std::span<const ByteRange> ranges, size_t all, int part, int parts) : ranges_(ranges) {
+    left_ = all * static_cast<size_t>(part + 1) / static_cast<size_t>(parts) - all * static_cast<size_t>(part) / static_cast<size_t>(parts);
+    skip(all * static_cast<size_t>(part) / static_cast<size_t>(parts));
+  }
+  bool done() const { return left_ == 0 || ranges_.empty(); }
+  const std::byte* at() const { return ranges_.front().data + inside_; }
+  void advance(size_t bytes) {
+    left_ -= std::min(left_, bytes);
+    skip(bytes);
+  }
+
+ private:
+  void skip(size_t bytes) {
+    inside_ += bytes;
+    while (!ranges_.empty() && inside_ >= ranges_.front().bytes) {
+      inside_ -= ranges_.front().bytes;
+      ranges_ = ranges_.subspan(1);
+    }
+  }
+  std::span<const ByteRange> ranges_;
+  size_t inside_ = 0, left_ = 0;
 };
 
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
@@ -167,11 +201,11 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   return {};
 }
 
-const ProductFunction* ProductConv::code_for(const Panel& panel, const RowPlan& plan) {
-  std::vector<ProductFunction>& functions = functions_[{panel.vectors, panel.columns}];
+const ProductFunction* ProductConv::code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines) {
+  std::vector<ProductFunction>& functions = functions_[{panel.vectors, panel.columns, prefetch_lines}];
   if (functions.empty())
     for (const std::vector<RowBlock>& rows : plan.rows) {
-      code_.push_back(product_kernel(isa_, {kind_, panel.vectors, panel.columns, rows, form_key_}));
+      code_.push_back(product_kernel(isa_, {kind_, panel.vectors, panel.columns, rows, form_key_, prefetch_lines}));
       functions.push_back(code_.back()->entry<ProductFunction>());
     }
   return functions.data();
@@ -222,6 +256,21 @@ const ChannelParams* ProductConv::params_at_run(const ConvArgs& args) const {
   return params;
 }
 
+void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
+  if (kind_ == ProductKind::bins) return;
+  fetched_.assign(ranges.begin(), ranges.end());
+  for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
+  int64_t rounds = 0;  // of kUnroll groups
+  for (const PanelClass& cls : classes_)
+    for (const PanelCall& call : cls.calls) rounds += static_cast<int64_t>(cls.rows.blocks.size()) * rounds_of(*call.panel);
+  if (rounds == 0) return;
+  constexpr int64_t kMostLines = 16;
+  const int64_t lines = static_cast<int64_t>(fetched_bytes_) / 64;
+  prefetch_lines_ = static_cast<int>(std::min(kMostLines, (lines + rounds - 1) / rounds));
+  for (PanelClass& cls : classes_)
+    for (PanelCall& call : cls.calls) call.fetching = code_for(*call.panel, cls.rows, prefetch_lines_);
+}
+
 void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   const uint8_t* params = reinterpret_cast<const uint8_t*>(params_at_run(args));
   const ConvShape& s = problem_.shape;
@@ -229,6 +278,7 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
                 r_element = element_bytes(problem_.epilogue.residual);
   ProductArgs call{};
   call.constants = constants_.as<EpilogueConstants>();
+  FetchCursor cursor(fetched_, fetched_bytes_, part, parts);
   for (const PanelClass& cls : classes_) {
     const RowPlan& rows = cls.rows;
     const GridPart mine = grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
@@ -247,7 +297,14 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
           const int64_t run = std::min(end, rows.run_end[static_cast<size_t>(block)]);
           call.block = rows.blocks.data() + block;
           call.block_end = rows.blocks.data() + run;
-          panel.code[rows.shape[static_cast<size_t>(block)]](&call);
+          const auto shape = static_cast<size_t>(rows.shape[static_cast<size_t>(block)]);
+          if (!panel.fetching || cursor.done()) {
+            panel.code[shape](&call);
+          } else {
+            call.prefetch = cursor.at();
+            panel.fetching[shape](&call);
+            cursor.advance(static_cast<size_t>((run - block) * rounds_of(*panel.panel) * prefetch_lines_) * 64);
+          }
           block = run;
         }
       }

@@ -60,6 +60,21 @@ TEST(Infer, QuantizationParametersStayWithTheElementType) {
   EXPECT_EQ(to_string(g.node->output()->type()), "float32[2,3]");
 }
 
+TEST(Infer, OperandsOfATypeThatTheOperatorDoesNotTakeAreRefused) {
+  OpDef op = simple(infer_nothing);
+  op.types = kIntegers;
+  OneNode g(op);
+  try {
+    infer_types(g.graph);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::unsupported);
+    EXPECT_STREQ(e.what(), "model.onnx: node 'n' (Simple): input 0 has element type float32; expected an integer type");
+  }
+  g.graph.inputs()[0]->set_type(Type::known(DType::s16, {2, 3}));
+  EXPECT_NO_THROW(infer_types(g.graph));
+}
+
 TEST(Infer, ErrorsNameFileNodeAndOperator) {
   const OpDef op = simple(infer_refuses);
   OneNode g(op);

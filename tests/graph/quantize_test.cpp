@@ -37,10 +37,13 @@ struct Net {
   }
   Value* conv(Value* x, int64_t out, int64_t kernel, const std::string& name, int64_t group = 1) {
     const int64_t in = x->type().shape()[1] / group;
-    Value* w = graph->add_constant(noise({out, in, kernel, kernel}, 1.4f / std::sqrt(static_cast<float>(in * kernel * kernel))), name + ".w");
+    Value* w = graph->add_constant(
+        noise({out, in, kernel, kernel}, 1.4f / std::sqrt(static_cast<float>(in * kernel * kernel))), name + ".w");
     Value* b = graph->add_constant(noise({out}, 0.1f), name + ".b");
     return node("Conv", {x, w, b}, name,
-                {{"kernel_shape", std::vector<int64_t>{kernel, kernel}}, {"pads", std::vector<int64_t>(4, kernel / 2)}, {"group", group}});
+                {{"kernel_shape", std::vector<int64_t>{kernel, kernel}},
+                 {"pads", std::vector<int64_t>(4, kernel / 2)},
+                 {"group", group}});
   }
   Value* scalar(float v, const std::string& name) { return graph->add_constant(Tensor::scalar(v), name); }
   std::unique_ptr<Graph> finish(Value* y) {
@@ -81,7 +84,8 @@ std::unique_ptr<Graph> quantized(const Graph& graph, QuantStyle style = QuantSty
 // Signal to quantization noise, in dB.
 double sqnr(const Graph& reference, const Graph& quantized_graph) {
   const std::vector<Tensor> inputs = sample(reference);
-  const std::vector<float> a = run_reference(reference, inputs)[0].to_f32(), b = run_reference(quantized_graph, inputs)[0].to_f32();
+  const std::vector<float> a = run_reference(reference, inputs)[0].to_f32(),
+                           b = run_reference(quantized_graph, inputs)[0].to_f32();
   EXPECT_EQ(a.size(), b.size());
   double signal = 0, noise = 1e-30;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -97,7 +101,9 @@ size_t count(const Graph& graph, std::string_view op) {
   return n;
 }
 bool has_quantize(const Graph& g, const std::string& value) { return g.find_value(value + "_quantized") != nullptr; }
-float scale_of(const Graph& g, const std::string& value) { return g.find_value(value + "_scale")->constant().as<float>()[0]; }
+float scale_of(const Graph& g, const std::string& value) {
+  return g.find_value(value + "_scale")->constant().as<float>()[0];
+}
 
 std::string sole_consumer_op(const Graph& g, const std::string& value) {
   const Value* v = g.find_value(value);
@@ -226,14 +232,16 @@ TEST(Quantize, joined_values_share_one_range) {
   EXPECT_FALSE(ranges.contains("pooled"));
   const auto q = quantized(*g);
   const float top = std::max(ranges.at("a.relu").max, ranges.at("b.relu").max);
-  for (const char* name : {"a.relu", "b.relu", "joined", "pooled"}) EXPECT_EQ(scale_of(*q, name), activation_params({0, top}).scale);
+  for (const char* name : {"a.relu", "b.relu", "joined", "pooled"})
+    EXPECT_EQ(scale_of(*q, name), activation_params({0, top}).scale);
   EXPECT_GT(sqnr(*g, *q), 25);
 }
 
 TEST(Quantize, constants_that_are_joined_are_quantized_on_the_same_grid) {
   Net net;
   Value* x = net.node("Relu", {net.conv(net.input({1, 3, 4, 4}), 2, 1, "a")}, "a.relu");
-  Value* token = net.graph->add_constant(Tensor::of<float>(DType::f32, {1, 1, 4, 4}, std::vector<float>(16, 50.0f)), "token");
+  Value* token =
+      net.graph->add_constant(Tensor::of<float>(DType::f32, {1, 1, 4, 4}, std::vector<float>(16, 50.0f)), "token");
   const auto g = net.finish(net.conv(net.node("Concat", {x, token}, "joined", {{"axis", int64_t{1}}}), 4, 1, "tail"));
   const auto q = quantized(*g);
   EXPECT_EQ(scale_of(*q, "joined"), activation_params({0, 50}).scale);
@@ -270,7 +278,8 @@ TEST(Quantize, an_element_wise_function_of_one_value_is_rounded_once) {
   Value* a = net.conv(net.input({1, 3, 8, 8}), 8, 3, "a");
   Value* silu = net.node("Mul", {a, net.node("Sigmoid", {a}, "gate")}, "silu");
   Value* b = net.conv(silu, 8, 1, "b");
-  Value* shifted = net.node("Clip", {net.node("Add", {b, net.scalar(3, "three")}, "shift"), net.scalar(0, "low"), net.scalar(6, "six")}, "clip");
+  Value* shifted = net.node(
+      "Clip", {net.node("Add", {b, net.scalar(3, "three")}, "shift"), net.scalar(0, "low"), net.scalar(6, "six")}, "clip");
   Value* swish = net.node("Div", {net.node("Mul", {b, shifted}, "product"), net.scalar(6, "sixth")}, "swish");
   const auto g = net.finish(net.conv(swish, 4, 1, "tail"));
   const auto q = quantized(*g);
@@ -300,7 +309,8 @@ TEST(Quantize, a_clamp_of_its_own_narrows_the_grid_before_it) {
   EXPECT_TRUE(has_quantize(*q, "joined"));
   EXPECT_TRUE(has_quantize(*q, "relu"));
   Net alone;
-  Value* sum = alone.node("LayerNormalization", {alone.input({1, 4, 6}), alone.graph->add_constant(alone.noise({6}, 1), "g")}, "norm");
+  Value* sum = alone.node("LayerNormalization",
+                          {alone.input({1, 4, 6}), alone.graph->add_constant(alone.noise({6}, 1), "g")}, "norm");
   Value* w = alone.graph->add_constant(alone.noise({6, 5}, 0.5f), "w");
   const auto h = alone.finish(alone.node("MatMul", {alone.node("Relu", {sum}, "relu"), w}, "fc"));
   const auto r = quantized(*h);
@@ -336,14 +346,16 @@ TEST(Quantize, products_that_stay_float_say_why) {
 TEST(Quantize, a_graph_whose_products_all_stay_float_is_refused) {
   Net net;
   Value* x = net.input({2, 4, 4});
-  const auto g = net.finish(net.node("MatMul", {x, net.node("Transpose", {x}, "t", {{"perm", std::vector<int64_t>{0, 2, 1}}})}, "gram"));
+  const auto g = net.finish(
+      net.node("MatMul", {x, net.node("Transpose", {x}, "t", {{"perm", std::vector<int64_t>{0, 2, 1}}})}, "gram"));
   try {
     quantize_static(*g, {});
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::unsupported);
     EXPECT_EQ(std::string(e.what()),
-              ": node 'gram' (MatMul): cannot be quantized, like every product of the graph: it multiplies two values that change at "
+              ": node 'gram' (MatMul): cannot be quantized, like every product of the graph: it multiplies two values that "
+              "change at "
               "run time; only constant weights are quantized");
   }
 }

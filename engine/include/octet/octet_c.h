@@ -51,7 +51,15 @@ typedef enum octet_dtype {
   OCTET_BOOL = 13,
   OCTET_INT4 = 14, /* one to a byte */
   OCTET_UINT4 = 15,
-  OCTET_STRING = 16
+  OCTET_STRING = 16,
+  OCTET_FLOAT8E4M3FN = 17,
+  OCTET_FLOAT8E4M3FNUZ = 18,
+  OCTET_FLOAT8E5M2 = 19,
+  OCTET_FLOAT8E5M2FNUZ = 20,
+  OCTET_FLOAT8E8M0 = 21,
+  OCTET_FLOAT4E2M1 = 22, /* one to a byte, as the next two */
+  OCTET_INT2 = 23,
+  OCTET_UINT2 = 24
 } octet_dtype;
 
 /* Dense, row-major, not owned. */

@@ -1,7 +1,8 @@
 // The vocabulary shared by every layer: element types, shapes, quantization parameters, views of memory, errors.
 //
 // A quantized tensor holds integers q that stand for real numbers r = (q - zero_point) * scale. Scale and zero point are
-// per tensor (size 1) or per slice along `axis`. Inside octet activations are u8 per tensor and weights s8 per output channel.
+// per tensor (size 1) or per slice along `axis`. Inside octet activations are u8 per tensor and weights s8 per output
+// channel.
 //
 // Shapes are row-major, outermost dimension first, in elements. A TensorView is dense and does not own its memory.
 #pragma once
@@ -34,22 +35,33 @@ enum class DType : uint8_t {
   s4,
   u4,
   string,
+  f8e4m3fn,
+  f8e4m3fnuz,
+  f8e5m2,
+  f8e5m2fnuz,
+  f8e8m0,
+  f4e2m1,
+  s2,
+  u2,
 };
 
 // "float32", "uint8", ... as numpy and ONNX spell them.
 constexpr std::string_view to_string(DType type) {
-  constexpr std::string_view kNames[] = {"undefined", "float32", "float64", "float16", "bfloat16", "int8",
-                                         "uint8",     "int16",   "uint16",  "int32",   "uint32",   "int64",
-                                         "uint64",    "bool",    "int4",    "uint4",   "string"};
+  constexpr std::string_view kNames[] = {"undefined",      "float32",    "float64",      "float16",        "bfloat16",
+                                         "int8",           "uint8",      "int16",        "uint16",         "int32",
+                                         "uint32",         "int64",      "uint64",       "bool",           "int4",
+                                         "uint4",          "string",     "float8e4m3fn", "float8e4m3fnuz", "float8e5m2",
+                                         "float8e5m2fnuz", "float8e8m0", "float4e2m1",   "int2",           "uint2"};
   return kNames[static_cast<size_t>(type)];
 }
 
-// Bytes of one element in memory; int4 and uint4 are held one to a byte; 0 for undefined and string.
+// Bytes of one element in memory; what is narrower than a byte is held one to a byte; 0 for undefined and string.
 constexpr size_t size_of(DType type) {
-  constexpr size_t kBytes[] = {0, 4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1, 1, 1, 0};
+  constexpr size_t kBytes[] = {0, 4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1};
   return kBytes[static_cast<size_t>(type)];
 }
 
+// The floats that octet computes with; those of 8 bits and less are only converted.
 constexpr bool is_float(DType type) {
   return type == DType::f32 || type == DType::f64 || type == DType::f16 || type == DType::bf16;
 }

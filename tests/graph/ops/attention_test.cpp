@@ -20,7 +20,7 @@ TEST(Attention, IsAMeanOfTheValuesWeightedBySoftmax) {
 
 TEST(Attention, CausalQueriesSeeNoLaterKey) {
   Attrs causal = kUnscaled;
-  causal["is_causal"] = number(1);
+  causal.emplace_back("is_causal", number(1));
   expect_near(eval("Attention", {rows({0, 0}), rows({0, 0}), rows({10, 20})}, causal), {10, 15}, 1e-5f);
   // With a past of one key the queries stand one place further.
   const auto out =

@@ -48,7 +48,7 @@ TEST(RoiAlign, AveragesSamplesOfEachBin) {
               {3.75f, 5.25f, 9.75f, 11.25f});
   // half_pixel: half a pixel less.
   Attrs half = attrs;
-  half["coordinate_transformation_mode"] = text("half_pixel");
+  half.emplace_back("coordinate_transformation_mode", text("half_pixel"));
   expect_near(eval("RoiAlign", {kRamp, floats({1, 4}, {0.5f, 0.5f, 3.5f, 3.5f}), longs({1}, {0})}, half),
               {3.75f, 5.25f, 9.75f, 11.25f});
 }

@@ -151,5 +151,19 @@ TEST(Logic, NaNAndInfinity) {
   EXPECT_EQ(eval("IsInf", {x}, {{"detect_negative", number(0)}}).to_s64(), (Ints{0, 1, 0, 0}));
 }
 
+TEST(Bits, RightShiftsKeepTheSign) {
+  const auto shift = [](const char* direction, const std::vector<int8_t>& by) {
+    return eval("BitShift", {signed_bytes({4}, {-8, -8, 64, 64}), signed_bytes({4}, by)}, {{"direction", text(direction)}})
+        .to_s64();
+  };
+  EXPECT_EQ(shift("RIGHT", {1, 9, 1, -1}), (Ints{-4, -1, 32, 0}));
+  EXPECT_EQ(shift("LEFT", {1, 9, 1, -1}), (Ints{-16, 0, -128, 0}));
+}
+
+TEST(Logic, StringsMayBeEqual) {
+  const Tensor words({2}, std::vector<std::string>{"a", "b"}), b({}, std::vector<std::string>{"b"});
+  EXPECT_EQ(eval("Equal", {words, b}).to_s64(), (Ints{0, 1}));
+}
+
 }  // namespace
 }  // namespace octet::graph::test

@@ -72,5 +72,14 @@ TEST(Einsum, NamesItsAxes) {
             "test.onnx: node 'n' (Einsum): equation 'ij,jk->ik' has 2 operands; expected 1");
 }
 
+TEST(Det, OfEachMatrix) {
+  const Tensor y = eval("Det", {floats({2, 2, 2}, {1, 2, 3, 4, 0, 1, 1, 0})});
+  EXPECT_EQ(y.shape(), (Shape{2}));
+  expect_near(y, {-2, -1});
+  EXPECT_EQ(eval("Det", {floats({2, 2}, {1, 2, 2, 4})}).to_f32(), Floats{0});
+  EXPECT_EQ(inferred("Det", {dims(DType::f32, {"N", "3", "3"})}), "float32[N]");
+  EXPECT_NE(refusal("Det", {floats({1, 2}, {1, 2})}), "");
+}
+
 }  // namespace
 }  // namespace octet::graph::test

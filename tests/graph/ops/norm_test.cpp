@@ -88,5 +88,11 @@ TEST(Lrn, LooksAtNeighbouringChannels) {
   expect_near(y, {1.0f / 6, 2.0f / 15, 3.0f / 14});
 }
 
+TEST(MeanVarianceNormalization, SharesStatisticsAlongItsAxes) {
+  const Tensor x = floats({1, 2, 1, 2}, {1, 3, 10, 10});
+  expect_near(eval("MeanVarianceNormalization", {x}), {-1, 1, 0, 0}, 1e-5f);
+  expect_near(eval("MeanVarianceNormalization", {floats({1, 2}, {1, 3})}, {{"axes", ints({-1})}}), {-1, 1}, 1e-5f);
+}
+
 }  // namespace
 }  // namespace octet::graph::test

@@ -180,5 +180,26 @@ TEST(Constant, HasOneOfManyAttributes) {
   EXPECT_EQ(eval("ConstantOfShape", {longs({0}, {})}).to_f32(), (Floats{0}));
 }
 
+TEST(SpaceToDepth, OrdersBlocksInTwoWays) {
+  const Tensor x = floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
+  EXPECT_EQ(eval("SpaceToDepth", {x}, {{"blocksize", number(2)}}).to_f32(), (Floats{1, 5, 2, 6, 3, 7, 4, 8}));
+  EXPECT_EQ(eval("SpaceToDepth", {x}, {{"blocksize", number(2)}, {"mode", text("CRD")}}).to_f32(), x.to_f32());
+}
+
+TEST(CenterCropPad, CutsAndFillsEvenly) {
+  const Tensor x = floats({5}, {1, 2, 3, 4, 5});
+  EXPECT_EQ(eval("CenterCropPad", {x, longs({1}, {2})}).to_f32(), (Floats{2, 3}));
+  EXPECT_EQ(eval("CenterCropPad", {x, longs({1}, {8})}).to_f32(), (Floats{0, 1, 2, 3, 4, 5, 0, 0}));
+  EXPECT_EQ(inferred("CenterCropPad", {dims(DType::f32, {"N", "8", "?"}), longs({1}, {4})}, {{"axes", ints({-1})}}),
+            "float32[N,8,4]");
+  EXPECT_NE(refusal("CenterCropPad", {x, longs({1}, {-1})}), "");
+}
+
+TEST(CumProd, MultipliesAlongTheAxis) {
+  const Tensor x = floats({3}, {2, 3, 4}), axis = longs({}, {0});
+  EXPECT_EQ(eval("CumProd", {x, axis}).to_f32(), (Floats{2, 6, 24}));
+  EXPECT_EQ(eval("CumProd", {x, axis}, {{"exclusive", number(1)}, {"reverse", number(1)}}).to_f32(), (Floats{12, 4, 1}));
+}
+
 }  // namespace
 }  // namespace octet::graph::test

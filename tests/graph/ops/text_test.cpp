@@ -28,16 +28,28 @@ TEST(TfIdfVectorizer, SkipsTokensButCountsSingleOnesOnce) {
 
 TEST(TfIdfVectorizer, WeighsOccurrencesOrCounts) {
   Attrs attrs = pool("IDF", 1, 1, 0);
-  attrs["weights"] = Floats{3, 1, 1, 1};
+  attrs.emplace_back("weights", Floats{3, 1, 1, 1});
   EXPECT_EQ(eval("TfIdfVectorizer", {longs({2}, {2, 2})}, attrs).to_f32(), (Floats{3, 0, 0, 0}));
-  attrs["mode"] = text("TFIDF");
+  attrs.emplace_back("mode", text("TFIDF"));
   EXPECT_EQ(eval("TfIdfVectorizer", {longs({2}, {2, 2})}, attrs).to_f32(), (Floats{6, 0, 0, 0}));
 }
 
 TEST(TfIdfVectorizer, RefusesAPoolThatDoesNotDivide) {
   Attrs attrs = pool("TF", 1, 2, 0);
-  attrs["ngram_counts"] = ints({0, 3});
+  attrs.emplace_back("ngram_counts", ints({0, 3}));
   EXPECT_NE(refusal("TfIdfVectorizer", {longs({2}, {2, 2})}, attrs), "");
+}
+
+TEST(StringNormalizer, DropsStopWordsAndChangesCase) {
+  const Tensor days({3}, std::vector<std::string>{"Monday", "tuesday", "MONDAY"});
+  const Attribute stop = std::vector<std::string>{"monday"};
+  EXPECT_EQ(eval("StringNormalizer", {days}, {{"stopwords", stop}, {"case_change_action", text("UPPER")}}).strings(),
+            std::vector<std::string>{"TUESDAY"});
+  EXPECT_EQ(eval("StringNormalizer", {days}, {{"stopwords", stop}, {"is_case_sensitive", number(1)}}).shape(), (Shape{3}));
+  const Tensor one({1, 1}, std::vector<std::string>{"monday"});
+  const Tensor none = eval("StringNormalizer", {one}, {{"stopwords", stop}});
+  EXPECT_EQ(none.shape(), (Shape{1, 1}));
+  EXPECT_EQ(none.strings(), std::vector<std::string>{""});
 }
 
 }  // namespace
