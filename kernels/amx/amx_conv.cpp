@@ -360,10 +360,6 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
     if (form.needs_touching_pixels && problem.x.pixel != problem.shape.ic) continue;
     const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;
     if (form.stacked_stride > 0 && !stacks_fit) continue;
-    // Runs across pixels of x are no runs in the planes.
-    if (form.needs_touching_pixels && form.stacked_stride == 0 &&
-        amx::make_tiling(problem, weights->as<amx::Packed>().panels, false).source == amx::RowSource::phases)
-      continue;
     if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
     return amx::make_tuned(isa, problem, std::move(weights), form);
   }
