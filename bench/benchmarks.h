@@ -3,8 +3,7 @@
 
 namespace octet::bench {
 
-void register_products();   // product_bench.cpp: convolutions and matrix products
-void register_depthwise();  // depthwise_bench.cpp
-void register_ops();        // ops_bench.cpp: kernels/ops.h
+void register_products();  // product_bench.cpp: convolutions, depthwise ones too, and matrix products
+void register_ops();       // ops_bench.cpp: kernels/ops.h
 
 }  // namespace octet::bench

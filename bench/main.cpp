@@ -31,7 +31,6 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   octet::bench::register_products();
-  octet::bench::register_depthwise();
   octet::bench::register_ops();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

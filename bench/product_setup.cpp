@@ -81,6 +81,8 @@ ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool
   args_.y = y_.as<uint8_t>();
   args_.residual = residual ? residual_.as<uint8_t>() : nullptr;
   args_.workspace = workspace_.as<uint8_t>();
+  const int64_t pixels = shape.n * shape.ih * shape.iw * shape.ic, outputs = shape.n * shape.oh * shape.ow * shape.oc;
+  bytes_ = static_cast<double>(element * (pixels + shape.oc * k + outputs * (residual ? 2 : 1)));
   operations_ = 2.0 * static_cast<double>(shape.n * shape.oh * shape.ow * shape.oc * k);
 }
 

@@ -20,6 +20,8 @@ class ProductSetup {
   void run() const { conv_->run(args_, 0, 1); }
   const kernels::Conv& conv() const { return *conv_; }
   double operations() const { return operations_; }  // 2 a multiply-add
+  // Input, weights as given, residual and output, once each.
+  double bytes() const { return bytes_; }
   const kernels::PackedWeights& packed() const { return *packed_; }
 
  private:
@@ -27,7 +29,7 @@ class ProductSetup {
   std::unique_ptr<kernels::Conv> conv_;
   kernels::AlignedBuffer x_, y_, residual_, workspace_;
   kernels::ConvArgs args_;
-  double operations_ = 0;
+  double operations_ = 0, bytes_ = 0;
 };
 
 }  // namespace octet::bench

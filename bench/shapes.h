@@ -1,4 +1,4 @@
-// Named convolution and matrix shapes of well-known networks.
+// Named convolution and matrix shapes of well-known networks. Matrices are rows x K x N.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@ struct NamedShape {
   int count = 1;     // times in the network
   bool residual = false;
   int rows = 0;      // matrix: rows instead of an image
+  bool depthwise = false;
 };
 
 // ResNet-50 v1.5, 224 x 224, batch 1: every convolution and the classifier (25.5 M weights, 4.1 G multiply-adds).
@@ -44,11 +45,55 @@ inline constexpr std::array<NamedShape, 24> kResNet50 = {{
     {"resnet50", "3x3 512@7", 512, 512, 7, 3, 1, 2},
 }};
 
-inline constexpr std::array<NamedShape, 8> kMatrices = {{
+// MobileNetV2 1.0, 224 x 224, batch 1.
+inline constexpr std::array<NamedShape, 31> kMobileNetV2 = {{
+    {"mobilenet_v2", "stem 3x3/2", 3, 32, 224, 3, 2},
+    {"mobilenet_v2", "dw 32@112", 32, 32, 112, 3, 1, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 32-16@112", 32, 16, 112, 1, 1},
+    {"mobilenet_v2", "1x1 16-96@112", 16, 96, 112, 1, 1},
+    {"mobilenet_v2", "dw/2 96@112", 96, 96, 112, 3, 2, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 96-24@56", 96, 24, 56, 1, 1},
+    {"mobilenet_v2", "1x1 24-144@56", 24, 144, 56, 1, 1, 2},
+    {"mobilenet_v2", "dw 144@56", 144, 144, 56, 3, 1, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 144-24@56+", 144, 24, 56, 1, 1, 1, true},
+    {"mobilenet_v2", "dw/2 144@56", 144, 144, 56, 3, 2, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 144-32@28", 144, 32, 28, 1, 1},
+    {"mobilenet_v2", "1x1 32-192@28", 32, 192, 28, 1, 1, 3},
+    {"mobilenet_v2", "dw 192@28", 192, 192, 28, 3, 1, 2, false, 0, true},
+    {"mobilenet_v2", "1x1 192-32@28+", 192, 32, 28, 1, 1, 2, true},
+    {"mobilenet_v2", "dw/2 192@28", 192, 192, 28, 3, 2, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 192-64@14", 192, 64, 14, 1, 1},
+    {"mobilenet_v2", "1x1 64-384@14", 64, 384, 14, 1, 1, 4},
+    {"mobilenet_v2", "dw 384@14", 384, 384, 14, 3, 1, 4, false, 0, true},
+    {"mobilenet_v2", "1x1 384-64@14+", 384, 64, 14, 1, 1, 3, true},
+    {"mobilenet_v2", "1x1 384-96@14", 384, 96, 14, 1, 1},
+    {"mobilenet_v2", "1x1 96-576@14", 96, 576, 14, 1, 1, 3},
+    {"mobilenet_v2", "dw 576@14", 576, 576, 14, 3, 1, 2, false, 0, true},
+    {"mobilenet_v2", "1x1 576-96@14+", 576, 96, 14, 1, 1, 2, true},
+    {"mobilenet_v2", "dw/2 576@14", 576, 576, 14, 3, 2, 1, false, 0, true},
+    {"mobilenet_v2", "1x1 576-160@7", 576, 160, 7, 1, 1},
+    {"mobilenet_v2", "1x1 160-960@7", 160, 960, 7, 1, 1, 3},
+    {"mobilenet_v2", "dw 960@7", 960, 960, 7, 3, 1, 3, false, 0, true},
+    {"mobilenet_v2", "1x1 960-160@7+", 960, 160, 7, 1, 1, 2, true},
+    {"mobilenet_v2", "1x1 960-320@7", 960, 320, 7, 1, 1},
+    {"mobilenet_v2", "1x1 320-1280@7", 320, 1280, 7, 1, 1},
+    {"mobilenet_v2", "classifier 1x1280x1000", 1280, 1000, 0, 1, 1, 1, false, 1},
+}};
+
+// Depthwise convolutions with larger kernels, as in MobileNetV3, EfficientNet and ConvNeXt.
+inline constexpr std::array<NamedShape, 4> kDepthwise = {{
+    {"depthwise", "5x5 240@28", 240, 240, 28, 5, 1, 1, false, 0, true},
+    {"depthwise", "5x5 672@14", 672, 672, 14, 5, 1, 1, false, 0, true},
+    {"depthwise", "5x5/2 72@56", 72, 72, 56, 5, 2, 1, false, 0, true},
+    {"depthwise", "7x7 96@56", 96, 96, 56, 7, 1, 1, false, 0, true},
+}};
+
+inline constexpr std::array<NamedShape, 9> kMatrices = {{
     {"resnet50", "classifier 1x2048x1000", 2048, 1000, 0, 1, 1, 1, false, 1},
-    {"bert-base", "128x768x768", 768, 768, 0, 1, 1, 48, false, 128},
-    {"bert-base", "128x768x3072", 768, 3072, 0, 1, 1, 12, false, 128},
-    {"bert-base", "128x3072x768", 3072, 768, 0, 1, 1, 12, false, 128},
+    {"bert", "128x768x768", 768, 768, 0, 1, 1, 12, false, 128},
+    {"bert", "128x768x2304", 768, 2304, 0, 1, 1, 12, false, 128},
+    {"bert", "128x768x3072", 768, 3072, 0, 1, 1, 12, false, 128},
+    {"bert", "128x3072x768", 3072, 768, 0, 1, 1, 12, false, 128},
     {"gemm", "1024^3", 1024, 1024, 0, 1, 1, 1, false, 1024},
     {"gemv", "1x4096x4096", 4096, 4096, 0, 1, 1, 1, false, 1},
     {"gemm", "16x1024x1024", 1024, 1024, 0, 1, 1, 1, false, 16},
@@ -59,6 +104,7 @@ inline kernels::ConvShape conv_shape(const NamedShape& named) {
   kernels::ConvShape s;
   s.ic = named.channels_in;
   s.oc = named.channels_out;
+  if (named.depthwise) s.groups = s.ic;
   if (named.rows > 0) {
     s.iw = s.ow = named.rows;
     return s;

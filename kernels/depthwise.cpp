@@ -91,12 +91,7 @@ class Depthwise final : public Conv {
     if (!interleaved) return;
     epilogue_.offset_sum = offset_sum_is_exact(e, weights_->facts.bound);
     params_.bound = interleave(params_.bound, problem_.shape.oc);
-    if (!epilogue_.offset_sum) return;
-    for (ChannelParams& record : params_.bound)
-      for (size_t i = 0; i < kBlockChannels; ++i) {
-        record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
-        record.bias[i] = -0x1p23f * record.scale[i];
-      }
+    if (epilogue_.offset_sum) make_offset_params(params_.bound);
   }
 
   static std::vector<ChannelParams> interleave(const std::vector<ChannelParams>& records, int64_t channels) {
@@ -138,6 +133,7 @@ class Depthwise final : public Conv {
             .tail_channels = static_cast<int>(s.oc % packed_.block_channels()),
             .spread = packed_.multiplier > 1,
             .wide = packed_.wide,
+            .planes = packed_.planes,
             .copies = static_cast<int>(copies_),
             .copy_step = static_cast<int>(s.ow - (copy_blocks_ - 1) * copies_ * cols_),
             .x_pixel = problem_.x.pixel,

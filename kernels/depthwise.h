@@ -7,7 +7,9 @@
 //   f32    one FMA a tap, in (kernel row, kernel column) order
 //   int16  two taps an instruction (vpmaddwd). Exact for every u8 x and every weight, since w - zero_point fits 16 bits and
 //          two products fit 32: u8 weights need no second form, s8 weights of -128 no exception
-//   int8   four taps an instruction (vpdpbusd), where the ISA has it and every w - zero_point fits s8
+//   int8   four taps an instruction (vpdpbusd), where the ISA has it and every w - zero_point fits s8; with 64-byte vectors
+//   and
+//          one output channel an input channel, two planes of s8 do for weights up to 254
 //
 // Packed weights do not depend on image sizes, but the way taps are paired depends on the strides: the shape given to
 // pack_depthwise must have those of the problem.

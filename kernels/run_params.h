@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/jit/epilogue_emitter.h"
@@ -17,7 +18,9 @@ struct RunParams {
 
   RunParams() = default;
   // The records of `epilogue` over weights that hold int_bias in facts.bias; float weights have none.
-  RunParams(const Epilogue& epilogue, const PackedWeights& weights);
+  RunParams(const Epilogue& epilogue, const PackedWeights& weights) : RunParams(epilogue, weights, weights.facts.bias) {}
+  // … over weights whose packing owes more to the bias.
+  RunParams(const Epilogue& epilogue, const PackedWeights& weights, std::span<const int32_t> int_bias);
 
   int64_t records_per_group() const { return static_cast<int64_t>(bound.size()) / groups; }
   // Workspace that of() needs.

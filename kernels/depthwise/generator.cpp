@@ -322,6 +322,7 @@ CodeKey key_of(const Spec& s, const Plan& plan) {
       .add(s.copies)
       .add(s.copy_step);
   key.add(s.x_pixel).add(s.x_row).add(s.y_pixel).add(s.y_row).add(s.r_pixel).add(s.r_row);
+  for (int planes : s.planes) key.add(planes);
   key.add(plan.window.kh).add(plan.window.kw).add(plan.window.stride_h).add(plan.window.stride_w);
   key.add(plan.window.dilation_h).add(plan.window.dilation_w);
   add_to_key(key, s.epilogue);

@@ -1,5 +1,6 @@
 #include "kernels/depthwise/pack.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -11,17 +12,57 @@ namespace octet::kernels {
 namespace depthwise {
 namespace {
 
-bool fits_s8(const IntegerWeightReader& reader, const ConvShape& shape) {
-  for (int64_t n = 0; n < shape.oc; ++n)
-    for (int64_t p = 0; p < reader.per_channel(); ++p)
-      if (const int32_t w = reader.at(n, p); w < -128 || w > 127) return false;
-  return true;
+struct Range {
+  int32_t low = 0, high = 0;
+  bool within(int32_t lowest, int32_t highest) const { return low >= lowest && high <= highest; }
+};
+
+Range range_of(const IntegerWeightReader& reader, int64_t channels) {
+  Range range;
+  for (int64_t n = 0; n < channels; ++n)
+    for (int64_t p = 0; p < reader.per_channel(); ++p) {
+      range.low = std::min(range.low, reader.at(n, p));
+      range.high = std::max(range.high, reader.at(n, p));
+    }
+  return range;
 }
 
-Form choose_form(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
-  if (weights.dtype == DType::f32) return Form::f32;
-  const bool dot = isa.dot == DotKind::vpdpbusd || isa.dot == DotKind::tile;
-  return dot && fits_s8(IntegerWeightReader(shape, weights), shape) ? Form::int8 : Form::int16;
+int32_t first_plane(int32_t w) { return std::clamp(w, -128, 127); }
+
+std::vector<int> count_planes(const Plan& plan, const IntegerWeightReader& reader, int64_t channels) {
+  std::vector<int> planes;
+  for (const Tuple& tuple : plan.tuples) {
+    bool beyond = false;
+    for (int position : tuple)
+      for (int64_t n = 0; n < channels && position != kHole; ++n)
+        beyond |= reader.at(n, position) != first_plane(reader.at(n, position));
+    planes.push_back(beyond ? 2 : 1);
+  }
+  return planes;
+}
+
+// Form, layout and plan.
+void choose(Packed& packed, const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
+  const Window window{static_cast<int>(shape.kh),         static_cast<int>(shape.kw),
+                      static_cast<int>(shape.stride_h),   static_cast<int>(shape.stride_w),
+                      static_cast<int>(shape.dilation_h), static_cast<int>(shape.dilation_w)};
+  const auto plan = [&](Form form, bool wide) { return make_plan(window, taps(form), costs(isa, form, wide)); };
+  if (weights.dtype != DType::f32) {
+    const IntegerWeightReader reader(shape, weights);
+    const Range range = range_of(reader, shape.oc);
+    const bool dot = isa.dot == DotKind::vpdpbusd || isa.dot == DotKind::tile;
+    if (dot && isa.zmm() && packed.multiplier == 1 && range.within(2 * -128, 2 * 127)) {
+      packed.plan = plan(Form::int8, true);
+      packed.form = Form::int8;
+      packed.wide = !packed.plan.looped;
+      if (packed.wide) {
+        packed.planes = count_planes(packed.plan, reader, shape.oc);
+        return;
+      }
+    }
+    packed.form = dot && range.within(-128, 127) ? Form::int8 : Form::int16;
+  }
+  packed.plan = plan(packed.form, false);
 }
 
 template <class T, class V>
@@ -49,32 +90,25 @@ void put_wide(Packed& packed, const IntegerWeightReader& reader, int64_t channel
   for (int64_t base = 0; base < channels; base += kWideBlockChannels) {
     std::byte* at = packed.data.as<std::byte>() + base / kWideBlockChannels * packed.block_bytes();
     const int period = wide_period(channels - base);
-    for (const Tuple& tuple : packed.plan.tuples)
-      for (int q = 0; q < 4; ++q)
-        for (int i = 0; i < 16; ++i, at += 4) {
-          const int64_t n = base + interleaved_channel(q, i) % period;
-          if (n >= channels) continue;
-          for (int tap = 0; tap < kMaxTaps; ++tap)
-            if (const int position = tuple[static_cast<size_t>(tap)]; position != kHole)
-              put<int8_t>(at + tap, reader.at(n, position));
-        }
+    for (size_t t = 0; t < packed.planes.size(); ++t)
+      for (int plane = 0; plane < packed.planes[t]; ++plane)
+        for (int q = 0; q < 4; ++q)
+          for (int i = 0; i < 16; ++i, at += 4) {
+            const int64_t n = base + interleaved_channel(q, i) % period;
+            for (size_t tap = 0; tap < kMaxTaps && n < channels; ++tap) {
+              const int position = packed.plan.tuples[t][tap];
+              if (position == kHole) continue;
+              const int32_t w = reader.at(n, position);
+              put<int8_t>(at + tap, plane == 0 ? first_plane(w) : w - first_plane(w));
+            }
+          }
   }
 }
 
 Packed pack(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
   Packed packed;
   packed.multiplier = shape.oc / shape.ic;
-  packed.form = choose_form(isa, shape, weights);
-  const Window window{static_cast<int>(shape.kh),         static_cast<int>(shape.kw),
-                      static_cast<int>(shape.stride_h),   static_cast<int>(shape.stride_w),
-                      static_cast<int>(shape.dilation_h), static_cast<int>(shape.dilation_w)};
-  packed.wide = packed.form == Form::int8 && isa.zmm() && packed.multiplier == 1;
-  packed.plan = make_plan(window, taps(packed.form), costs(isa, packed.form, packed.wide));
-  if (packed.wide && packed.plan.looped) {
-    packed.wide = false;
-    packed.plan = make_plan(window, taps(packed.form), costs(isa, packed.form, false));
-  }
-
+  choose(packed, isa, shape, weights);
   const int64_t blocks = (shape.oc + packed.block_channels() - 1) / packed.block_channels();
   packed.data = AlignedBuffer(static_cast<size_t>(blocks * packed.block_bytes()));
   const bool is_float = packed.form == Form::f32;
@@ -110,9 +144,10 @@ Packed pack(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) 
 std::string describe(const Packed& packed) {
   constexpr const char* kForms[] = {"f32", "int16 pairs", "int8 quads"};
   const Plan& plan = packed.plan;
-  return std::string(kForms[static_cast<size_t>(packed.form)]) + (packed.wide ? " of 64 channels, " : ", ") +
-         std::to_string(plan.tuples.size()) + " tuples, " + (plan.looped ? "looped, " : "") + std::to_string(plan.rows) +
-         "x" + std::to_string(plan.cols) + " pixels";
+  const bool two_planes = std::find(packed.planes.begin(), packed.planes.end(), 2) != packed.planes.end();
+  return std::string(kForms[static_cast<size_t>(packed.form)]) + (packed.wide ? " of 64 channels" : "") +
+         (two_planes ? " in two planes, " : ", ") + std::to_string(plan.tuples.size()) + " tuples, " +
+         (plan.looped ? "looped, " : "") + std::to_string(plan.rows) + "x" + std::to_string(plan.cols) + " pixels";
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 //
 // Wide weights (bytes, 64-byte vectors, one output channel an input channel) have blocks of 64 channels and tuples of four
 // vectors in the interleaved order of kernels/jit/epilogue_emitter.h. The last block repeats itself with a period of 16 or
-// 32 channels when it has no more, so that one vector may hold the same channels of four or two output columns.
+// 32 channels when it has no more, so that one vector may hold the same channels of four or two output columns. Weights
+// beyond s8 (u8 less a zero point) are sums of two: a tuple in which some channel has such a weight is followed by a second
+// plane, of what the first one lacks.
 //
 // The header holds the shuffle that spreads input channels over the 16 outputs (16 bytes, or 16
 // dwords for float) and at kHeaderOffset two int32: the first input channel read for lane 0 and, float only, for the second
@@ -17,6 +19,8 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
+#include <vector>
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/depthwise/schedule.h"
@@ -38,14 +42,15 @@ constexpr int wide_period(int64_t channels) { return channels <= 16 ? 16 : chann
 struct Packed {
   Form form = Form::f32;
   bool wide = false;
+  std::vector<int> planes;  // wide: 1 or 2 a tuple
   Plan plan;
   int64_t multiplier = 1;  // output channels an input channel
   AlignedBuffer data;
 
   int block_channels() const { return wide ? kWideBlockChannels : kBlockChannels; }
-  int tuple_bytes() const { return block_channels() / kBlockChannels * kTupleBytes; }
   int block_bytes() const {
-    return (multiplier > 1 ? kHeaderBytes : 0) + static_cast<int>(plan.tuples.size()) * tuple_bytes();
+    const int tuples = wide ? std::accumulate(planes.begin(), planes.end(), 0) : static_cast<int>(plan.tuples.size());
+    return (multiplier > 1 ? kHeaderBytes : 0) + tuples * (block_channels() / kBlockChannels) * kTupleBytes;
   }
 };
 

@@ -5,7 +5,7 @@
 //     for 64 channels:
 //       for group in schedule:                                4 pixels a b c d, 64 bytes each
 //         vpunpck{l,h}bw (a, b), (c, d); vpunpck{l,h}wd       4 vectors whose dwords are (a, b, c, d) of one channel
-//         for use in group: accumulators[use][q] += vector q * weights[use.tuple][q]
+//         for use in group, plane: accumulators[use][q] += vector q * weights[use.tuple][plane][q]
 //       epilogue of every pixel
 //
 // Unpacking and the two saturating packs of a u8 epilogue are each other's inverse, so accumulators stay in interleaved
@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <numeric>
 
 #include "kernels/depthwise/generator.h"
 #include "kernels/jit/assembler.h"
@@ -49,7 +50,11 @@ class WideGenerator : public Assembler {
     const ResidualKind kind = spec_.epilogue.residual;
     return kind == ResidualKind::none ? 0 : kind == ResidualKind::f32 ? 4 : 1;
   }
-  int64_t block_bytes() const { return static_cast<int64_t>(plan_.tuples.size()) * kVectors * kTupleBytes; }
+  // Vectors before tuple t, planes included.
+  int64_t vectors_before(size_t t) const {
+    return kVectors * std::accumulate(spec_.planes.begin(), spec_.planes.begin() + static_cast<int64_t>(t), int64_t{0});
+  }
+  int64_t block_bytes() const { return vectors_before(spec_.planes.size()) * kTupleBytes; }
   static constexpr int64_t kParamBytes = kVectors * static_cast<int64_t>(sizeof(ChannelParams));
 
   Address arg(size_t offset) { return ptr[rdi + offset]; }
@@ -169,9 +174,13 @@ class WideGenerator : public Assembler {
     start_all();
     for (const Group& group : plan_.schedule(spec_.rows, cols).groups) {
       load_group(group);
-      for (const Use& use : group.uses)
-        for (int q = 0; q < kVectors; ++q)
-          dot_u8s8(v(accumulator(use.row, use.col, q)), v(data_[q]), at(r9, (use.tuple * kVectors + q) * kTupleBytes));
+      for (const Use& use : group.uses) {
+        const auto tuple = static_cast<size_t>(use.tuple);
+        const int64_t first = vectors_before(tuple);
+        for (int i = 0; i < spec_.planes[tuple] * kVectors; ++i)
+          dot_u8s8(v(accumulator(use.row, use.col, i % kVectors)), v(data_[i % kVectors]),
+                   at(r9, (first + i) * kTupleBytes));
+      }
     }
     lea(r11, ptr[rbx + rcx * y_bytes()]);
     if (residual_bytes() > 0) lea(r12, ptr[rbp + rcx * residual_bytes()]);
@@ -240,24 +249,7 @@ class WideGenerator : public Assembler {
     return at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) + static_cast<int64_t>(field));
   }
 
-  // Offset sums to values (epilogue_emitter.h), vector by vector, so that one load serves all pixels. Their offset of the
-  // product lies in the records' bias.
-  void scale_offset_sums() {
-    for (int q = 0; q < kVectors; ++q) {
-      const Xmm scale = v(kFirstData + 2 * q), offset = v(kFirstData + 2 * q + 1);
-      vmovups(scale, param(offsetof(ChannelParams, scale), q));
-      vmovups(offset, param(offsetof(ChannelParams, bias), q));
-      for (int a = q; a < spec_.rows * cols_ * kVectors; a += kVectors) vfmadd213ps(v(a), scale, offset);
-    }
-  }
-
   void store_interleaved() {
-    EpilogueForm form = spec_.epilogue;
-    if (form.offset_sum) {
-      scale_offset_sums();
-      form.offset_sum = false;
-      form.float_sum = true;
-    }
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < spec_.rows; ++r)
       for (int c = 0; c < cols_; ++c)
@@ -271,6 +263,8 @@ class WideGenerator : public Assembler {
                            .y = {r11, r * spec_.y_row + c * spec_.y_pixel + shift},
                            .residual = {r12, 0}});
         }
+    EpilogueForm form = spec_.epilogue;
+    if (form.offset_sum) form = emit_offset_values(*this, form, epilogue_registers(), cells);
     emit_epilogue(*this, form, epilogue_registers(), cells);
   }
 

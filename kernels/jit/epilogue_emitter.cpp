@@ -485,6 +485,37 @@ void load_epilogue_params(Assembler& as, const EpilogueForm& form, const Epilogu
                 as.at(regs.constants, static_cast<int64_t>(offsetof(EpilogueConstants, minus_sum_offset))));
 }
 
+EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
+                                std::span<const EpilogueCell> cells) {
+  std::vector<int> columns;
+  for (const EpilogueCell& c : cells)
+    if (std::find(columns.begin(), columns.end(), c.column) == columns.end()) columns.push_back(c.column);
+  size_t slot = 0;
+  const auto load = [&](size_t field, int column) {
+    const Xmm t = as.v(regs.temps[slot++ % regs.temps.size()]);
+    const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams), lane = static_cast<size_t>(column % 16) * 4;
+    as.vmovups(t, as.at(regs.params, static_cast<int64_t>(record + field + lane)));
+    return t;
+  };
+  for (int column : columns) {
+    const Xmm scale = load(offsetof(ChannelParams, scale), column), offset = load(offsetof(ChannelParams, bias), column);
+    for (const EpilogueCell& c : cells)
+      if (c.column == column) as.vfmadd213ps(as.v(c.reg), scale, offset);
+  }
+  EpilogueForm rest = form;
+  rest.offset_sum = false;
+  rest.float_sum = true;
+  return rest;
+}
+
+void make_offset_params(std::span<ChannelParams> records) {
+  for (ChannelParams& record : records)
+    for (size_t i = 0; i < 16; ++i) {
+      record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
+      record.bias[i] = -0x1p23f * record.scale[i];
+    }
+}
+
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells) {
   Emitter(as, form, regs).emit(cells);
 }

@@ -134,6 +134,14 @@ void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
 // Fills the parameter registers that `regs` names.
 void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 
+// Offset sums that lie in the cells' registers become values, vector of channels by vector of channels, so that one load of scale
+// and offset serves all rows; the temps take them in turn. The records' bias holds the offset of the product, -2^23 * scale
+// (make_offset_params). Returns the form of what is left to do: that of a float sum.
+EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
+                                std::span<const EpilogueCell> cells);
+// Of records as fill_channel_params makes them.
+void make_offset_params(std::span<ChannelParams> records);
+
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells);
 
 }  // namespace octet::kernels

@@ -62,7 +62,9 @@ void emit_finish(Assembler& as, const ProductKernelSpec& spec) {
     }
   EpilogueRegisters regs{as.rdx, as.r11, as.ebx, {}, 1};
   for (int i = static_cast<int>(spec.rows.size()) * spec.vectors; i < as.isa().vector_count; ++i) regs.temps.push_back(i);
-  emit_epilogue(as, spec.epilogue, regs, cells);
+  EpilogueForm form = spec.epilogue;
+  if (form.offset_sum) form = emit_offset_values(as, form, regs, cells);
+  emit_epilogue(as, form, regs, cells);
 }
 
 std::unique_ptr<Assembler> generate(const Isa& isa, const ProductKernelSpec& spec) {

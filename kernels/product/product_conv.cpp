@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <cstring>
 #include <map>
 
 #include "kernels/product/blocking.h"
 #include "kernels/product/kernel.h"
 #include "kernels/product/weights.h"
+#include "kernels/run_params.h"
 
 namespace octet::kernels {
 namespace {
@@ -63,49 +63,46 @@ class ProductConv final : public Conv {
  public:
   ProductConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
               const ProductForm& form)
-      : isa_(isa), problem_(problem), packed_(std::move(weights)), form_(form), kind_(packed_->as<ProductWeights>().kind) {
-    const ConvShape& s = problem_.shape;
-    records_per_group_ = (s.oc / s.groups + 15) / 16;
-    params_ = AlignedBuffer(static_cast<size_t>(s.groups * records_per_group_) * sizeof(ChannelParams));
+      : isa_(isa),
+        problem_(problem),
+        packed_(std::move(weights)),
+        form_(form),
+        kind_(packed_->as<ProductWeights>().kind),
+        params_(problem_.epilogue, *packed_, form_.bias) {
     constants_ = AlignedBuffer(sizeof(EpilogueConstants));
     *constants_.as<EpilogueConstants>() = make_epilogue_constants(isa, problem_.epilogue);
-    for (int64_t group = 0; group < s.groups; ++group)
-      fill_channel_params(problem_.epilogue, form_.bias, group * (s.oc / s.groups), s.oc / s.groups,
-                          params_.as<ChannelParams>() + group * records_per_group_);
     form_key_ = make_epilogue_form(problem_.epilogue, kind_ == ProductKind::fma, false,
                                    must_clamp_first(problem_.epilogue, packed_->facts.bound));
+    form_key_.offset_sum = kind_ != ProductKind::fma && offset_sum_is_exact(problem_.epilogue, packed_->facts.bound);
+    if (form_key_.offset_sum) make_offset_params(params_.bound);
   }
 
   // Empty when everything fits; otherwise why it does not.
   std::string bind();
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
-  size_t workspace_bytes() const override { return scales_at_run() ? params_.bytes() : 0; }
+  size_t workspace_bytes() const override { return params_.bytes(); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
-  bool scales_at_run() const {
-    return kind_ != ProductKind::fma && (packed_->x_zero_point_at_run || problem_.epilogue.out == DType::f32);
-  }
+  int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
   int64_t rounds_of(const Panel& panel) const {
     return static_cast<int64_t>(form_.programs[panel.program].groups.size()) / kUnroll;
   }
-  int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
   std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
   std::string plan_offsets();
   const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
-  const ChannelParams* params_at_run(const ConvArgs& args) const;
 
   const Isa& isa_;
   const ConvProblem problem_;
   const std::shared_ptr<const PackedWeights> packed_;
   const ProductForm& form_;
   const ProductKind kind_;
+  RunParams params_;
   EpilogueForm form_key_;
-  int64_t records_per_group_ = 0;
-  AlignedBuffer params_, constants_;
+  AlignedBuffer constants_;
   std::vector<std::vector<int32_t>> offsets_;  // a program
   std::vector<PanelClass> classes_;
   std::map<std::array<int, 3>, std::vector<ProductFunction>> functions_;  // by vectors, valid columns, lines fetched
@@ -220,8 +217,9 @@ std::string ProductConv::bind() {
   for (const Panel& panel : form_.panels) {
     PanelClass& cls = classes_[class_of[panel.vectors]];
     const int64_t local = panel.channel - panel.group * (s.oc / s.groups);
-    const size_t params = static_cast<size_t>(panel.group * records_per_group_ + local / 16) * sizeof(ChannelParams) +
-                          static_cast<size_t>(local % 16) * 4;
+    const size_t params =
+        static_cast<size_t>(panel.group * params_.records_per_group() + local / 16) * sizeof(ChannelParams) +
+        static_cast<size_t>(local % 16) * 4;
     cls.calls.push_back({&panel, form_.b.as<int8_t>() + panel.b_offset, offsets_[panel.program].data(),
                          form_.programs[panel.program].runs.data(), params, code_for(panel, cls.rows)});
   }
@@ -232,25 +230,6 @@ std::string ProductConv::bind() {
   name_ = "conv " + std::string(kKinds[static_cast<size_t>(kind_)]) + " " + std::string(isa_.name) + " " +
           std::to_string(rows) + "x" + std::to_string(main.calls.front().panel->vectors * isa_.lanes());
   return {};
-}
-
-const ChannelParams* ProductConv::params_at_run(const ConvArgs& args) const {
-  if (!scales_at_run() || (args.x_scale == 1.0f && !packed_->x_zero_point_at_run)) return params_.as<ChannelParams>();
-  assert(args.workspace);
-  ChannelParams* params = static_cast<ChannelParams*>(args.workspace);
-  std::memcpy(params, params_.as<ChannelParams>(), params_.bytes());
-  const ConvShape& s = problem_.shape;
-  const int64_t columns = s.oc / s.groups;
-  for (int64_t n = 0; n < s.oc; ++n) {
-    const int64_t group = n / columns, local = n % columns;
-    ChannelParams& record = params[group * records_per_group_ + local / 16];
-    record.scale[local % 16] *= args.x_scale;
-    if (!packed_->x_zero_point_at_run) continue;
-    const uint32_t shift = static_cast<uint32_t>(args.x_zero_point) *
-                           static_cast<uint32_t>(packed_->facts.column_sum[static_cast<size_t>(n)]);
-    record.int_bias[local % 16] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[local % 16]) - shift);
-  }
-  return params;
 }
 
 void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
@@ -269,7 +248,7 @@ void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
 }
 
 void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
-  const uint8_t* params = reinterpret_cast<const uint8_t*>(params_at_run(args));
+  const uint8_t* params = reinterpret_cast<const uint8_t*>(params_.of(args, *packed_, args.workspace));
   const ConvShape& s = problem_.shape;
   const int64_t x_group = s.ic / s.groups * x_bytes(), y_element = static_cast<int64_t>(size_of(problem_.epilogue.out)),
                 r_element = element_bytes(problem_.epilogue.residual);
