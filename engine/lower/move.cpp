@@ -89,7 +89,9 @@ void lower_concat(Lowering& lowering, const Node& node) {
     int64_t channel = 0;
     for (const Value* v : node.inputs()) {
       const Shape s = v->type().shape();
-      if (!lowering.place(v).in_group || lowering.place(v).group != lowering.place(y).group) {
+      // A part given twice, or already part of a part, lies in one of its places only.
+      const Place &from = lowering.place(v), &to = lowering.place(y);
+      if (from.group != to.group || from.offset != to.offset + static_cast<size_t>(channel * e)) {
         const kernels::CopyProblem p{.element = e, .n = s[0], .c = s[1], .h = s[2], .w = s[3], .from = lowering.place(v).strides,
                                      .to = lowering.place(y).strides, .from_channel = e, .to_channel = e};
         add_copy(lowering, node, p, lowering.location(v), 0, lowering.location(y), channel * e);

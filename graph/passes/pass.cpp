@@ -20,7 +20,8 @@ namespace {
 //      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
 //   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
 //   5. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
-//      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own. Tables merge
+//      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
+//      Q stood before a product goes into it now. Tables merge
 //      before the last residuals, which wait for quantized Adds to exist.
 //   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
 constexpr Pass kPasses[] = {
@@ -57,6 +58,7 @@ constexpr Pass kPasses[] = {
     {"dead_code", dead_code},
 
     {"quantize_products", quantize_products},
+    {"fold_pad", fold_pad},
     {"fuse_epilogue", fuse_epilogue},
     {"quantize_elementwise", quantize_elementwise},
     {"merge_tables", merge_tables},

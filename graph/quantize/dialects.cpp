@@ -253,13 +253,13 @@ void make_dynamic(Graph& graph, Node* node, std::map<const Value*, RunTime>& don
   if (!conv && axis == 0) weights = transposed(weights);
   const RunTime x = quantize_at_run_time(graph, node->input(0), node, done);
   Value* w8 = graph.add_constant(weights.values, weights.name);
-  Value* sum =
-      append(graph, conv ? "ConvInteger" : "MatMulInteger", {x.integers, w8, x.zero_point}, name + "_integer", node);
+  Node* integer =
+      graph.add_node(conv ? "ConvInteger" : "MatMulInteger", {x.integers, w8, x.zero_point}, 1, name + "_integer", node);
   if (conv)
-    for (const auto& [key, value] : node->attrs()) sum->producer()->set_attr(key, value);
-  infer_types(graph, *sum->producer());
+    for (const auto& [key, value] : node->attrs()) integer->set_attr(key, value);
+  infer_types(graph, *integer);
   const size_t rank = w->constant().shape().size();
-  Node* cast = graph.add_node("Cast", {sum}, 1, name + "_cast", node);
+  Node* cast = graph.add_node("Cast", {integer->output()}, 1, name + "_cast", node);
   cast->set_attr("to", int64_t{1});  // TensorProto.FLOAT
   infer_types(graph, *cast);
   Value* scale = append(graph, "Mul", {x.scale, along_channels(graph, params.scale, conv, rank, w->name() + "_scale")},
