@@ -57,9 +57,7 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
 
   const bool kernels_run = isa.id != kernels::IsaId::reference;
   if (kernels_run)
-    graph::assign_layouts(graph, [](const Node& node) {
-      return node.op().layout == graph::LayoutRole::channels_last && find_lowering(node) != nullptr;
-    });
+    graph::assign_layouts(graph, takes_channels_last);
   const Placement placement = place_values(graph, isa);
   plan->threads = threads;
   plan->arena_bytes = placement.arena_bytes;

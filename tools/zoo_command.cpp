@@ -21,7 +21,7 @@ struct Options {
 
 int list_zoo() {
   for (const zoo::ZooEntry& entry : zoo::list())
-    fmt::print("{:<16} {:>8.3f} GMAC  {}\n", entry.name, entry.gmacs, entry.description);
+    fmt::print("{:<18} {:>8.3f} GMAC  {}\n", entry.name, entry.gmacs, entry.description);
   return kDone;
 }
 
@@ -46,7 +46,8 @@ int export_zoo(const Options& options) {
   if (options.style != "fused" && options.style != "portable")
     throw Error(ErrorCode::invalid_argument, "--style: '" + options.style + "' is unknown; expected portable or fused");
   check_writable(options.out);
-  ModelSource source = open_model("zoo:" + options.name, options.batch);
+  ModelSource source = open_model(
+      "zoo:" + options.name, {.batch = options.batch, .sequence = options.common.sequence, .past = options.common.past});
   if (!options.int8) {
     onnx::export_model(*source.graph, options.out);
     fmt::print("{}: {}, FP32\n", options.out, options.name);
@@ -70,7 +71,7 @@ int export_zoo(const Options& options) {
 Action declare_zoo(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.require_subcommand(1);
-  command.add_subcommand("list", "the architectures and their multiply-accumulates an image");
+  command.add_subcommand("list", "the architectures and their multiply-accumulates a sample");
   CLI::App* out = command.add_subcommand("export", "write one as standard ONNX with seeded random weights");
   out->add_option("name", o->name, "as listed")->required()->type_name("NAME");
   out->add_option("output", o->out, "the ONNX file to write")->required()->type_name("OUT.onnx");
@@ -80,6 +81,7 @@ Action declare_zoo(CLI::App& command) {
   out->add_option("--activations", o->activations, "of --int8: u8 (default) or s8")->type_name("NAME");
   out->add_option("--batch", o->batch, "default: 1; 0 leaves it open")->check(CLI::Range(0, 65536))->type_name("N");
   add_threads(*out, o->common);
+  add_tokens(*out, o->common);
   add_quiet(*out, o->common);
   return [o, out] { return out->parsed() ? export_zoo(*o) : list_zoo(); };
 }

@@ -8,9 +8,11 @@
 namespace octet {
 
 std::span<const LowerDef> product_lowerings();
+std::span<const LowerDef> conv_transpose_lowerings();
 std::span<const LowerDef> pool_lowerings();
 std::span<const LowerDef> elementwise_lowerings();
 std::span<const LowerDef> quantize_lowerings();
 std::span<const LowerDef> move_lowerings();
+std::span<const LowerDef> resize_lowerings();
 
 }  // namespace octet

@@ -15,7 +15,7 @@ using graph::Value;
 std::span<const LowerDef> all_lowerings() {
   static const std::vector<LowerDef> kAll = [] {
     std::vector<LowerDef> all;
-    for (const auto family : {product_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(), move_lowerings()})
+    for (const auto family : {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(), move_lowerings(), resize_lowerings()})
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();
@@ -32,6 +32,12 @@ const LowerDef* find_lowering(const Node& node, std::string* why) {
   }
   if (why) *why = "no kernel for " + std::string(node.op_name()) + ": its scalar form runs";
   return nullptr;
+}
+
+bool takes_channels_last(const Node& node) {
+  const graph::OpDef& op = node.op();
+  const bool moves = op.layout == graph::LayoutRole::any && op.quant == graph::QuantRole::transparent;
+  return (moves || op.layout == graph::LayoutRole::channels_last) && find_lowering(node) != nullptr;
 }
 
 bool is_view(const Node& node) {
@@ -103,6 +109,10 @@ double gmac_of(const Node& node) {
   const Value* w = node.input(1);
   if (node.op().quant != graph::QuantRole::product || !w || !w->is_constant() || w->constant().shape().empty()) return 0;
   const Value* y = node.output();
+  if (node.op_name().ends_with("ConvTranspose")) {
+    const Shape x = node.input(0)->type().shape();
+    return static_cast<double>(element_count(x)) * static_cast<double>(w->constant().size()) / static_cast<double>(x[1]) / 1e9;
+  }
   const int64_t channels = std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
   return static_cast<double>(element_count(y->type().shape())) * static_cast<double>(w->constant().size() / channels) / 1e9;
 }

@@ -31,6 +31,9 @@ class Lowering {
   WeightCache& weights() { return weights_; }
   const Place& place(const graph::Value* value) const { return placement_.at(value); }
   Location location(const graph::Value* value) const;
+  bool is_slice(const graph::Value* part, const graph::Value* whole, int64_t channel) const {
+    return placement_.is_slice(part, whole, channel);
+  }
 
   using Run = std::function<void(const RunContext&, int part, int parts)>;
   // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of its
@@ -66,6 +69,8 @@ struct LowerDef {
 std::span<const LowerDef> all_lowerings();
 // Null when the operator has none, or when it does not take this node (then `why`, if given, says so).
 const LowerDef* find_lowering(const graph::Node& node, std::string* why = nullptr);
+// Whether kernels take the node's images channels-last: operators on images, and those that move their elements.
+bool takes_channels_last(const graph::Node& node);
 // Output 0 is a dense reinterpretation of input 0: no step at all when both are plain.
 bool is_view(const graph::Node& node);
 

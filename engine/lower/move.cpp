@@ -57,6 +57,48 @@ void lower_reorder(Lowering& lowering, const Node& node) {
   add_copy(lowering, node, p, lowering.location(x), 0, lowering.location(y), 0);
 }
 
+// y[:, j * k + i] = x_i[:, j]: the channels of k images by turns.
+bool takes_interleave(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (node.output()->type().rank() != 4) return *why = "only images have a kernel", false;
+  for (const Value* v : node.inputs())
+    if (v->is_constant()) return *why = "an input is constant", false;
+  return true;
+}
+
+void lower_interleave(Lowering& lowering, const Node& node) {
+  const Value* y = node.output();
+  const Shape s = y->type().shape();
+  const auto count = static_cast<int64_t>(node.inputs().size());
+  const int64_t e = element_bytes(y);
+  const auto in_image = [&](const Value* v) { return lowering.place(v).image; };
+  if (count == 2 && (e == 1 || e == 4) && in_image(y) && in_image(node.input(0)) && in_image(node.input(1))) {
+    kernels::InterleaveProblem p;
+    p.element = e;
+    p.n = s[0], p.c = s[1] / 2, p.h = s[2], p.w = s[3];
+    p.a = lowering.place(node.input(0)).strides;
+    p.b = lowering.place(node.input(1)).strides;
+    p.y = lowering.place(y).strides;
+    std::shared_ptr<const kernels::Kernel> kernel = kernels::make_interleave(lowering.isa(), p);
+    const Location a = lowering.location(node.input(0)), b = lowering.location(node.input(1)), to = lowering.location(y);
+    lowering.add_step(node, kernel->name(), [kernel, a, b, to](const RunContext& context, int part, int parts) {
+      kernel->run({a.in(context), b.in(context), to.in(context)}, part, parts);
+    });
+    return;
+  }
+  kernels::CopyProblem p;
+  p.element = e;
+  p.n = s[0], p.c = s[1] / count, p.h = s[2], p.w = s[3];
+  for (int64_t i = 0; i < count; ++i) {
+    const Value* x = node.input(static_cast<size_t>(i));
+    image_strides(lowering, x, p.from, p.from_channel);
+    image_strides(lowering, y, p.to, p.to_channel);
+    const int64_t channel = p.to_channel;
+    p.to_channel *= count;
+    add_copy(lowering, node, p, lowering.location(x), 0, lowering.location(y), i * channel);
+  }
+}
+
 void lower_view(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output();
   if (!x->is_constant() && lowering.place(x).group == lowering.place(y).group) return;
@@ -89,9 +131,7 @@ void lower_concat(Lowering& lowering, const Node& node) {
     int64_t channel = 0;
     for (const Value* v : node.inputs()) {
       const Shape s = v->type().shape();
-      // A part given twice, or already part of a part, lies in one of its places only.
-      const Place &from = lowering.place(v), &to = lowering.place(y);
-      if (from.group != to.group || from.offset != to.offset + static_cast<size_t>(channel * e)) {
+      if (!lowering.is_slice(v, y, channel)) {
         const kernels::CopyProblem p{.element = e, .n = s[0], .c = s[1], .h = s[2], .w = s[3], .from = lowering.place(v).strides,
                                      .to = lowering.place(y).strides, .from_channel = e, .to_channel = e};
         add_copy(lowering, node, p, lowering.location(v), 0, lowering.location(y), channel * e);
@@ -130,7 +170,8 @@ void lower_concat(Lowering& lowering, const Node& node) {
   });
 }
 
-// Any gather of a strided box of shape `s`, rank <= 4, out of a dense tensor into a dense tensor.
+// Any gather of a strided box of shape `s`, rank <= 4, out of a tensor into a tensor; strides in elements, from a place that may be
+// an image.
 void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& s, const Shape& from_strides,
                  int64_t from_offset) {
   const int64_t e = element_bytes(y);
@@ -141,8 +182,12 @@ void add_strided(Lowering& lowering, const Node& node, const Value* x, const Val
   p.n = dims[0], p.c = dims[1], p.h = dims[2], p.w = dims[3];
   p.from = {from[3], from[2], from[0]};
   p.from_channel = from[1];
-  p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
-  p.to_channel = e * dims[3] * dims[2];
+  if (lowering.place(y).image) {
+    image_strides(lowering, y, p.to, p.to_channel);
+  } else {
+    p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
+    p.to_channel = e * dims[3] * dims[2];
+  }
   add_copy(lowering, node, p, lowering.location(x), from_offset * e, lowering.location(y), 0);
 }
 
@@ -150,6 +195,14 @@ Shape dense_strides(const Shape& shape) {
   Shape strides(shape.size(), 1);
   for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
   return strides;
+}
+
+// Elements between neighbours along each axis, as the value lies.
+Shape strides_of(const Lowering& lowering, const Value* v) {
+  if (v->is_constant() || !lowering.place(v).image) return dense_strides(v->type().shape());
+  const int64_t e = element_bytes(v);
+  const kernels::ImageLayout& s = lowering.place(v).strides;
+  return {s.image / e, 1, s.row / e, s.pixel / e};
 }
 
 // A transposition with axes that stay neighbours taken as one: channel shuffles and attention heads need four axes or fewer.
@@ -206,10 +259,9 @@ void lower_transpose(Lowering& lowering, const Node& node) {
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
-  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
   const Value* x = node.input(0);
   const Shape shape = x->type().shape();
-  Shape strides = dense_strides(shape);
+  Shape strides = strides_of(lowering, x);
   const std::vector<int64_t> starts = node.input(1)->constant().to_s64();
   std::vector<int64_t> axes, steps(starts.size(), 1);
   if (node.input(3))
@@ -230,15 +282,15 @@ void lower_slice(Lowering& lowering, const Node& node) {
 }
 
 void lower_split(Lowering& lowering, const Node& node) {
-  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
   const Value* x = node.input(0);
   const Shape shape = x->type().shape();
-  const Shape strides = dense_strides(shape);
+  const Shape strides = strides_of(lowering, x);
   const int64_t axis_attr = node.attr("axis", int64_t{0});
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
-  int64_t offset = 0;
+  int64_t offset = 0, channel = 0;
   for (const Value* y : node.outputs()) {
-    add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
+    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
+    channel += y->type().shape()[axis];
     offset += y->type().shape()[axis] * strides[axis];
   }
 }
@@ -254,6 +306,7 @@ std::span<const LowerDef> move_lowerings() {
     defs.push_back({"Transpose", takes_transpose, lower_transpose});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});
+    defs.push_back({"octet.Interleave", takes_interleave, lower_interleave});
     return defs;
   }();
   return kDefs;

@@ -43,6 +43,7 @@ constexpr Pass kPasses[] = {
     {"fuse_activations", fuse_activations},
     {"fuse_normalisations", fuse_normalisations},
     {"normalise_products", normalise_products},
+    {"normalise_transposed", normalise_transposed},
     {"normalise_dynamic", normalise_dynamic},
     {"normalise_pools", normalise_pools},
     {"fold_batch_norm", fold_batch_norm},
@@ -63,6 +64,7 @@ constexpr Pass kPasses[] = {
     {"quantize_elementwise", quantize_elementwise},
     {"merge_tables", merge_tables},
     {"fuse_residual", fuse_residual},
+    {"fuse_shuffle", fuse_shuffle},
 
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},

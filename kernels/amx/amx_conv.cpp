@@ -7,6 +7,7 @@
 #include <map>
 
 #include "kernels/amx/blocking.h"
+#include "kernels/amx/gather.h"
 #include "kernels/amx/generator.h"
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
@@ -18,18 +19,31 @@ namespace octet::kernels {
 namespace amx {
 namespace {
 
+// From a window of x to each k step; none when stacked.
 std::vector<int64_t> step_offsets(const ConvProblem& problem, const Form& form) {
   const ConvShape& s = problem.shape;
   std::vector<int64_t> offsets;
+  if (form.stacked_stride > 0) return offsets;
   for (const KStep& step : form.steps)
     offsets.push_back(step.ky * s.dilation_h * problem.x.row + step.kx * s.dilation_w * problem.x.pixel + step.byte);
   return offsets;
 }
 
+int64_t tiles_of_row(const ConvShape& s) { return (s.ow + kTileRows - 1) / kTileRows; }
+
+// Tiles whose copies lie in the workspace at once: whole rows of blocks, and of stacks; as many as stay near, for a call's
+// beginning and end cost as much as a block.
+int64_t copy_batch(const ConvProblem& problem, const Form& form, int64_t m) {
+  constexpr int64_t kBatchBytes = 48 * 1024;
+  const auto fit = [&](int64_t bytes) { return std::max<int64_t>(1, kBatchBytes / bytes / m) * m; };
+  if (form.stacked_stride == 0) return fit(form.panel_bytes());
+  return fit(make_stacks(problem.shape).row_bytes()) * tiles_of_row(problem.shape);
+}
+
 bool offsets_fit(const ConvProblem& problem, const Form& form) {
   constexpr int64_t kFar = int64_t{1} << 30;
   const std::vector<int64_t> offsets = step_offsets(problem, form);
-  return offsets.back() < kFar && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
+  return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
 // A part of the block list: one chunk of panels under all tiles.
@@ -49,14 +63,17 @@ class AmxConv final : public Conv {
         params_(problem.epilogue, *weights_),
         constants_(make_epilogue_constants(isa, problem.epilogue)),
         tiling_(std::move(tiling)),
-        blocking_(blocking) {
+        planes_(tiling_.source == RowSource::phases ? make_phase_planes(problem.shape) : PhasePlanes{}),
+        blocking_(blocking),
+        stacks_(make_stacks(problem.shape)),
+        batch_tiles_(copy_batch(problem, form, blocking.m)) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset())
       for (ChannelParams& record : params_.bound)
         for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumOffset);
     list_blocks();
     bind_kernels(0);
-    static constexpr const char* kSources[] = {"flat", "rows", "copied"};
+    static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
     name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
             kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
@@ -65,8 +82,7 @@ class AmxConv final : public Conv {
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override {
-    return kScratchBytes + (params_.bytes() + 63) / 64 * 64 +
-           (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
+    return kScratchBytes + (params_.bytes() + 63) / 64 * 64 + static_cast<size_t>(copy_bytes());
   }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
@@ -76,13 +92,27 @@ class AmxConv final : public Conv {
   static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
 
   bool copied() const { return tiling_.source == RowSource::copied; }
+  bool phases() const { return tiling_.source == RowSource::phases; }
+  bool stacked() const { return tiling_.source == RowSource::stacked; }
+  int64_t copy_bytes() const {
+    if (phases()) return planes_.image + kTileBytes;  // junk positions are read past the last plane
+    if (stacked()) return batch_tiles_ / tiles_of_row(problem_.shape) * stacks_.row_bytes();
+    return copied() ? batch_tiles_ * form_.panel_bytes() : 0;
+  }
+  int64_t step_in_tile(size_t k) const;
+  int64_t x_of(int64_t tile) const;
+  int64_t group_bytes(int64_t group) const { return copied() ? 0 : group * (problem_.shape.ic / problem_.shape.groups); }
   bool sums_are_offset() const { return offset_sum_is_exact(problem_.epilogue, weights_->facts.bound); }
   int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
   int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
-  bool same_rows(const Block& a, const Block& b) const { return a.rows == b.rows && group_of(a) == group_of(b); }
+  int64_t tile_of(const Block& block) const { return block.rows / static_cast<int64_t>(sizeof(TileRow)) / kTileRows; }
+  bool same_batch(const Block& a, const Block& b) const {
+    return tile_of(a) / batch_tiles_ == tile_of(b) / batch_tiles_ && group_of(a) == group_of(b);
+  }
   void list_blocks();
   void bind_kernels(int prefetch_lines);
-  void copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept;
+  void copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept;
+  void copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept;
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
 
   struct BlockShape {
@@ -97,7 +127,10 @@ class AmxConv final : public Conv {
   RunParams params_;
   const EpilogueConstants constants_;
   const Tiling tiling_;
+  const PhasePlanes planes_;  // when tiling_ wants them
   const Blocking blocking_;
+  const Stacks stacks_;        // when tiling_ wants them
+  const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
   std::vector<int64_t> offsets_;  // of k steps in x
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
   Block idle_{};
@@ -126,9 +159,7 @@ void AmxConv::list_blocks() {
         for (int64_t panel = chunk; panel < chunk_end; panel += blocking_.n) {
           const auto n = static_cast<int>(std::min<int64_t>(blocking_.n, chunk_end - panel));
           Block& block = blocks_.emplace_back();
-          for (int i = 0; i < m; ++i)
-            block.x[i] =
-                copied() ? i * form_.panel_bytes() : tiling_.x[static_cast<size_t>(tile + i)] + group * (s.ic / s.groups);
+          for (int i = 0; i < m; ++i) block.x[i] = x_of(tile + i) + group_bytes(group);
           const int64_t channel = group * columns + panel * 16;
           block.weights = (group * panels_ + panel) * form_.panel_bytes();
           block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
@@ -148,8 +179,7 @@ void AmxConv::bind_kernels(int prefetch_lines) {
   spec.stream = blocking_.stream;
   spec.epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
   spec.epilogue.offset_sum = sums_are_offset();
-  for (size_t k = 0; k < offsets_.size(); ++k)
-    spec.steps.push_back(static_cast<int32_t>(copied() ? static_cast<int64_t>(k) * kTileBytes : offsets_[k]));
+  for (size_t k = 0; k < form_.steps.size(); ++k) spec.steps.push_back(static_cast<int32_t>(step_in_tile(k)));
   spec.row_bytes = tiling_.row_bytes;
   spec.prefetch_lines = prefetch_lines;
 
@@ -185,17 +215,41 @@ void AmxConv::set_prefetch(std::span<const ByteRange> ranges) {
   bind_kernels(static_cast<int>(per_block));
 }
 
-// The rows of a block's tiles, k step by k step: [tile][k step][16][64].
-void AmxConv::copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept {
-  const int64_t first = block.rows / static_cast<int64_t>(sizeof(TileRow));
-  const auto* x = static_cast<const std::byte*>(args.x) + group_of(block) * (problem_.shape.ic / problem_.shape.groups);
-  const int64_t end = std::min<int64_t>(first + blocking_.m * kTileRows, static_cast<int64_t>(tiling_.rows.size()));
-  for (int64_t row = first; row < end; ++row) {
-    const std::byte* window = x + tiling_.copied[static_cast<size_t>(row)];
-    std::byte* out = to + (row - first) / kTileRows * form_.panel_bytes() + (row - first) % kTileRows * 64;
-    for (size_t k = 0; k < offsets_.size(); ++k)
-      std::memcpy(out + static_cast<int64_t>(k) * kTileBytes, window + offsets_[k], 64);
+// Bytes from the first row of a tile to its k step.
+int64_t AmxConv::step_in_tile(size_t k) const {
+  const KStep& step = form_.steps[k];
+  if (stacked()) return static_cast<int64_t>(k) * 64;
+  if (copied()) return static_cast<int64_t>(k) * kTileBytes;
+  return phases() ? planes_.at(problem_.shape, step.ky, step.kx) + step.byte : offsets_[k];
+}
+
+// The first row of a tile: in x, or in what is copied of it.
+int64_t AmxConv::x_of(int64_t tile) const {
+  if (copied()) return tile % batch_tiles_ * form_.panel_bytes();
+  const int64_t x = tiling_.x[static_cast<size_t>(tile)];
+  return stacked() ? tile % batch_tiles_ / tiles_of_row(problem_.shape) * stacks_.row_bytes() + x : x;
+}
+
+// The rows of the blocks from `first` to `last`, of one batch.
+void AmxConv::copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept {
+  const int64_t tile = tile_of(first), tile_end = std::min(tile_of(last) + blocking_.m, tiling_.tiles());
+  const auto* x = static_cast<const std::byte*>(args.x) + group_of(first) * (problem_.shape.ic / problem_.shape.groups);
+  if (stacked()) {
+    const int64_t in_row = tiles_of_row(problem_.shape), row = tile / in_row;
+    return copy_stacks(problem_, stacks_, x, row, (tile_end - 1) / in_row + 1, to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
   }
+  const std::span<const int64_t> windows(tiling_.copied.data() + tile * kTileRows, static_cast<size_t>((tile_end - tile) * kTileRows));
+  copy_windows(x, windows, offsets_, to + tile % batch_tiles_ * form_.panel_bytes());
+}
+
+// The plane rows that the tiles read.
+void AmxConv::copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept {
+  if (tile_begin >= tile_end) return;
+  const int64_t row_bytes = planes_.width * planes_.pixel;
+  const auto row_of = [&](int64_t tile) { return tiling_.x[static_cast<size_t>(tile)] / row_bytes; };
+  const int64_t last = (tiling_.x[static_cast<size_t>(tile_end - 1)] + (kTileRows - 1) * planes_.pixel) / row_bytes;
+  const int64_t taps = planes_.height - problem_.shape.oh;
+  copy_phases(problem_, planes_, static_cast<const std::byte*>(args.x), row_of(tile_begin), std::min(last + taps + 1, planes_.height), to);
 }
 
 void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
@@ -215,7 +269,7 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   std::byte* copies = workspace + kScratchBytes + (params_.bytes() + 63) / 64 * 64;
   BlockArgs call{};
   call.idle = &idle_;
-  call.x = copied() ? copies : args.x;
+  call.x = copy_bytes() > 0 ? copies : args.x;
   call.weights = form_.tiles.as<std::byte>();
   call.y = args.y;
   call.residual = args.residual;
@@ -232,17 +286,22 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     if (from < to) body(from, to);
   };
   const auto all = [&](int64_t from, int64_t to) {
-    if (!copied()) return run_blocks(call, from, to);
-    while (from < to) {  // blocks over the same rows
+    if (!copied() && !stacked()) return run_blocks(call, from, to);
+    while (from < to) {
       const Block& first = blocks_[static_cast<size_t>(from)];
       int64_t same = from + 1;
-      while (same < to && same_rows(blocks_[static_cast<size_t>(same)], first)) ++same;
-      copy_rows(args, first, copies);
+      while (same < to && same_batch(blocks_[static_cast<size_t>(same)], first)) ++same;
+      copy_rows(args, first, blocks_[static_cast<size_t>(same - 1)], copies);
       run_blocks(call, from, same);
       from = same;
     }
   };
   const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m;
+  if (phases()) {
+    const bool by_rows = rows >= parts;
+    copy_planes(args, by_rows ? rows * part / parts * blocking_.m : 0,
+                by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
+  }
   if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
   for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
 }
@@ -259,14 +318,23 @@ std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingPro
   return key.text();
 }
 
+int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
+  const auto all = static_cast<int64_t>(form.steps.size()) * kTileBytes;
+  if (source == RowSource::copied || source == RowSource::stacked) return all;
+  const ConvShape& s = p.shape;
+  const int64_t stride = source == RowSource::phases ? 1 : s.stride_w;
+  return std::min(all, s.kh * (kTileRows * stride + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups));
+}
+
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
                                  const Form& form) {
   const int64_t panels = weights->as<Packed>().panels;
-  const Tiling tiling = make_tiling(problem, panels);
+  const Tiling tiling = make_tiling(problem, panels, form.stacked_stride > 0);
   const BlockingProblem cut{.tiles = tiling.tiles(),
                             .panels = panels,
                             .k_steps = static_cast<int64_t>(form.steps.size()),
-                            .copied = tiling.source == RowSource::copied,
+                            .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
+                            .copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked,
                             .residual = problem.epilogue.residual != ResidualKind::none,
                             .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};
   const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
@@ -287,6 +355,8 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
   for (const amx::Form& form : weights->as<amx::Packed>().forms) {
     if (form.needs_touching_pixels && problem.x.pixel != problem.shape.ic) continue;
+    const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;
+    if (form.stacked_stride > 0 && !stacks_fit) continue;
     if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
     return amx::make_tuned(isa, problem, std::move(weights), form);
   }

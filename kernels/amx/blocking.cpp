@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -88,41 +89,105 @@ Tiling copied_tiling(const ConvProblem& problem) {
   return tiling;
 }
 
+std::optional<Tiling> phase_tiling(const ConvProblem& problem) {
+  const ConvShape& s = problem.shape;
+  // Planes of few channels cost more to copy than they save; planes of many images would not stay in a cache.
+  if ((s.stride_h == 1 && s.stride_w == 1) || s.ic < 32 || s.n > 1) return std::nullopt;
+  const PhasePlanes planes = make_phase_planes(s);
+  const int64_t run = (s.oh - 1) * planes.width + s.ow;
+  if (run < kTileRows) return std::nullopt;
+  Tiling tiling{RowSource::phases, planes.pixel, {}, {}, {}};
+  tile_run(tiling, 0, planes.pixel, run, [&](int64_t position) {
+    const int64_t oy = position / planes.width, ox = position % planes.width;
+    return ox < s.ow ? stored_row(problem, 0, oy, ox) : TileRow{};
+  });
+  return tiling;
+}
+
 }  // namespace
 
-Tiling make_tiling(const ConvProblem& problem, int64_t panels) {
+PhasePlanes make_phase_planes(const ConvShape& s) {
+  PhasePlanes p;
+  for (int64_t ky = 0; ky < s.kh; ++ky)
+    for (int64_t kx = 0; kx < s.kw; ++kx) {
+      const int64_t y = ky * s.dilation_h, x = kx * s.dilation_w;
+      p.height = std::max(p.height, s.oh + y / s.stride_h);
+      p.width = std::max(p.width, s.ow + x / s.stride_w);
+      const std::pair phase(static_cast<int32_t>(y % s.stride_h), static_cast<int32_t>(x % s.stride_w));
+      if (std::find(p.phases.begin(), p.phases.end(), phase) == p.phases.end()) p.phases.push_back(phase);
+    }
+  p.pixel = s.ic;
+  p.plane = p.height * p.width * p.pixel;
+  p.image = p.plane * static_cast<int64_t>(p.phases.size());
+  return p;
+}
+
+int64_t PhasePlanes::at(const ConvShape& s, int64_t ky, int64_t kx) const {
+  const int64_t y = ky * s.dilation_h, x = kx * s.dilation_w;
+  const std::pair phase(static_cast<int32_t>(y % s.stride_h), static_cast<int32_t>(x % s.stride_w));
+  const auto index = std::find(phases.begin(), phases.end(), phase) - phases.begin();
+  return index * plane + (y / s.stride_h * width + x / s.stride_w) * pixel;
+}
+
+Stacks make_stacks(const ConvShape& s) {
+  constexpr int64_t kMove = 8;  // bytes of the moves that copy pieces
+  Stacks stacks;
+  stacks.piece = s.stride_w * s.ic;
+  if (s.groups != 1 || s.dilation_w != 1 || stacks.piece > kMove) return {};
+  stacks.element = (s.kh * stacks.piece + 15) / 16 * 16;  // rows of a tile may cross cache lines, but not everywhere
+  stacks.elements = s.ow + (s.kw + s.stride_w - 1) / s.stride_w - 1;
+  return stacks;
+}
+
+Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked) {
+  const ConvShape& s = problem.shape;
+  if (stacked) {
+    const Stacks stacks = make_stacks(s);
+    Tiling tiling{RowSource::stacked, stacks.element, {}, {}, {}};
+    for (int64_t image = 0; image < s.n; ++image)
+      for (int64_t oy = 0; oy < s.oh; ++oy)
+        tile_run(tiling, 0, stacks.element, s.ow, [&](int64_t ox) { return stored_row(problem, image, oy, ox); });
+    return tiling;
+  }
   std::optional<Tiling> best = flat_tiling(problem);
-  if (std::optional<Tiling> rows = row_tiling(problem); rows && (!best || rows->tiles() < best->tiles()))
-    best = std::move(rows);
-  // Copying a k step of a tile takes about as long as three products; products are one a panel.
-  const int64_t outputs = problem.shape.n * problem.shape.oh * problem.shape.ow;
-  const int64_t copied_tiles = (outputs + kTileRows - 1) / kTileRows;
-  if (!best || copied_tiles * (panels + 3) < best->tiles() * panels) return copied_tiling(problem);
+  double best_cost = best ? static_cast<double>(best->tiles() * panels) : std::numeric_limits<double>::max();
+  const auto consider = [&](std::optional<Tiling> tiling, double copying) {
+    if (!tiling) return;
+    const double cost = static_cast<double>(tiling->tiles() * panels) + copying;
+    if (cost >= best_cost) return;
+    best_cost = cost;
+    best = std::move(tiling);
+  };
+  consider(row_tiling(problem), 0);
+  // In products of a k step, of which a tile has kh * kw * ic / 64: copying one of a tile takes about as long as three.
+  const int64_t outputs = s.n * s.oh * s.ow, tiles = (outputs + kTileRows - 1) / kTileRows;
+  const auto phases = static_cast<double>(make_phase_planes(s).phases.size());
+  consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
+  if (static_cast<double>(tiles * (panels + 3)) < best_cost) return copied_tiling(problem);
   return std::move(*best);
 }
 
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
-  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 10;
+  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
   const auto steps = static_cast<double>(problem.k_steps);
   const double panel_bytes = steps * static_cast<double>(kTileBytes);
   const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
   const double block_rows = ceil_div(problem.tiles, b.m), blocks = block_rows * ceil_div(problem.panels, b.n);
 
-  // One side stays in L1 while the other passes: the weights of a chunk, or the rows of a block.
+  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless a
+  // block's rows do.
   const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
-  const bool near = chunk_bytes <= kL1Bytes || b.m * panel_bytes <= kL1Bytes;
-  const int tiles = b.m * b.n;
-  const double step = tiles * 16.0 + (b.m == 1 || b.n == 1 ? 6.0 : 5.0) * tiles + (near ? 0 : 16);
-  // A unit of the epilogue is 64 outputs where the block is so wide; narrow stores cost more of them.
-  const double unit = problem.residual ? 16 : problem.offset_sum ? 7 : 10, spare = 6.0 * tiles * steps;
-  const double epilogue = tiles * 16.0 + (b.m == 1 ? 1.0 : 1.3) * unit * 4 * tiles;
-  double cycles = blocks * (step * steps + std::max(0.25 * epilogue, epilogue - spare));
+  const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
+  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : b.n) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
+  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + b.n) + 6.0 * far_tiles;
+
+  // What the epilogue of a full block takes, less what hides between the products.
+  const double epilogue = (problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0) * b.m * b.n / 4 * (b.m > 1 ? 1.3 : 1.0);
+  double cycles = blocks * (step * steps + std::max(20.0, epilogue - 10.0 * b.m * b.n * (steps - 1)));
 
   const double weights = static_cast<double>(problem.panels) * panel_bytes;
-  const double passes = chunk_bytes > kL2Bytes ? block_rows : 1;
-  if (weights > kL2Bytes) cycles += passes * weights / kFarBytesPerCycle * 0.5;
-  if (problem.copied)
-    cycles += ceil_div(problem.panels, b.chunk) * static_cast<double>(problem.tiles) * steps * kTileRows * 4;
+  if (weights > kL2Bytes) cycles += (chunk_bytes > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
+  if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes / kCopiedBytesPerCycle;
   return cycles;
 }
 

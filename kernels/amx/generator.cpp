@@ -10,8 +10,8 @@
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
-// vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries | 16-19 scales | 20-23 int32 biases | 24-27 offsets or float
-//          biases | 28 pack order       k2 the tail
+// vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
+//          20-23 int32 biases | 24-27 offsets or float biases | 28 pack order       k2 the tail, k3 wide residuals
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); bias record and
@@ -94,8 +94,13 @@ class Generator : public Assembler {
 
     registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1,
                   .pack_order = 28};
-    for (int i = 8; i < 16; ++i) registers_.temps.push_back(i);
-    registers_.temps.insert(registers_.temps.end(), {29, 30, 31});
+    for (int i = 8; i < 13; ++i) registers_.temps.push_back(i);
+    if (has_residual() && spec_.n == 4) {
+      registers_.residual = {13, 14, 15, 29, 30, 31};
+      registers_.residual_opmask = 3;
+    } else {
+      registers_.temps.insert(registers_.temps.end(), {13, 14, 15, 29, 30, 31});
+    }
     for (int j = 0; j < spec_.n; ++j) {
       if (spec_.epilogue.out != DType::s32) registers_.scales.push_back(16 + j);
       if (spec_.epilogue.add_int_bias) registers_.int_biases.push_back(20 + j);
@@ -124,7 +129,7 @@ class Generator : public Assembler {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
     }
-    vmovups(v(registers_.pack_order), ptr[r11 + offsetof(EpilogueConstants, pack_order)]);
+    load_epilogue_constants(*this, registers_);
     if (schedule_.two_buffers) {
       lea(sums_read_, ptr[r12 + kBuffer]);
       set_up(2);  // units of no block run before the first set-up in the loop

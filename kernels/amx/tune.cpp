@@ -57,7 +57,7 @@ Blocking fastest(const ConvProblem& problem, const std::vector<Blocking>& candid
     runs.push_back(std::move(run));
   }
   // In turn, so that a disturbance meets all of them.
-  constexpr int kRounds = 6;
+  constexpr int kRounds = 8;
   for (int round = 0; round < kRounds; ++round)
     for (Run& run : runs) {
       ConvArgs args;
@@ -70,7 +70,7 @@ Blocking fastest(const ConvProblem& problem, const std::vector<Blocking>& candid
   release_tiles();
   size_t best = 0;
   for (size_t i = 1; i < runs.size(); ++i)
-    if (runs[i].best < 0.98 * runs[best].best) best = i;  // the model's order decides what is level
+    if (runs[i].best < 0.97 * runs[best].best) best = i;  // the model's order decides what is level
   return candidates[best];
 }
 

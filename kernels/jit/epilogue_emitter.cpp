@@ -27,7 +27,7 @@ class Emitter {
   void emit(std::span<const EpilogueCell> cells) {
     std::vector<EpilogueCell> used;
     for (const EpilogueCell& cell : cells)
-      if (cell.valid > 0) used.push_back(cell);
+      if (cell.valid > 0 || form_.interleaved) used.push_back(cell);
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
@@ -60,6 +60,33 @@ class Emitter {
     as_.vcvtdq2ps(v(t), v(t));
     as_.vmulps(v(t), v(t), constant(offsetof(EpilogueConstants, residual_scale)));
     return t;
+  }
+
+  bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
+    if (regs_.residual.empty() || cells.size() != 4 || form_.out != DType::u8) return false;
+    if (form_.residual != ResidualKind::u8_once && form_.residual != ResidualKind::u8_twice) return false;
+    for (size_t q = 0; q < 3; ++q)
+      if (!touch(cells, q, 16) || cells[q].residual.base != cells[q + 1].residual.base ||
+          cells[q].residual.displacement != cells[q + 1].residual.displacement)
+        return false;
+    return true;
+  }
+
+  // The same of four cells at once, in temps[slot] .. temps[slot + 3]; temps[slot + 4] is used.
+  void load_wide_residuals(std::span<const EpilogueCell> cells, size_t slot) {
+    const Zmm bytes(temp(slot + 4));
+    as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
+    for (size_t i = 0; i < 4; ++i) {
+      const Zmm r(temp(slot + i));
+      as_.vmovaps(r, Zmm(regs_.residual[4]));
+      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
+      if (form_.residual_zero_point) {
+        as_.vsubps(r, r, constant(offsetof(EpilogueConstants, offset_residual)));
+        as_.vmulps(r, r, Zmm(regs_.residual[5]));
+      } else {
+        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+      }
+    }
   }
 
   void add_bias(const EpilogueCell& c) {
@@ -111,12 +138,15 @@ class Emitter {
 
     const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
     size_t slot = 0;
+    const bool wide = residuals_are_wide(cells);
+    if (wide) load_wide_residuals(cells, 0);
     for (const EpilogueCell& c : cells) {
       Xmm holder;
       const Address memory = param(offsetof(ChannelParams, scale), c.column);
       const Xbyak::Operand& scale = operand(regs_.scales, c.column, memory, holder);
       if (once) {
-        const int t = load_u8_residual(c, slot++);
+        const int t = wide ? temp(slot) : load_u8_residual(c, slot);
+        ++slot;
         as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
       } else if (!form_.float_sum) {
         as_.vmulps(v(c.reg), v(c.reg), scale);
@@ -124,17 +154,17 @@ class Emitter {
       add_bias(c);
     }
     if (!once && form_.residual != ResidualKind::none)
-      for (const EpilogueCell& c : cells) add_residual(c, slot++);
+      for (const EpilogueCell& c : cells) add_residual(c, slot++, wide);
     activate(cells);
   }
 
-  void add_residual(const EpilogueCell& c, size_t slot) {
+  void add_residual(const EpilogueCell& c, size_t slot, bool wide) {
     const Xmm r = v(c.reg);
     if (form_.residual == ResidualKind::f32) {
       as_.vaddps(r, r, at(c.residual, 4 * c.column));
       return;
     }
-    const int t = load_u8_residual(c, slot);
+    const int t = wide ? temp(slot) : load_u8_residual(c, slot);
     if (form_.residual == ResidualKind::u8_twice) {
       as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
       as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
@@ -194,8 +224,10 @@ class Emitter {
     as_.vpackuswb(packed, packed, upper);
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
-    if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
-    as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
+    if (!form_.interleaved) {
+      if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
+      as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
+    }
     if (as_.isa().zmm())
       store_quarters_zmm(cells);
     else
@@ -256,6 +288,10 @@ class Emitter {
     const Zmm packed(cells[0].reg);
     for (size_t q = 0; q < cells.size();) {
       const EpilogueCell& c = cells[q];
+      if (c.valid == 0) {
+        ++q;
+        continue;
+      }
       const bool pair = q % 2 == 0 && touch(cells, q, 16);
       if (q == 0 && pair && touch(cells, 1, 16) && touch(cells, 2, 16)) {
         as_.vmovdqu32(at(c.y, c.column), packed);
@@ -351,7 +387,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act);
+  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
@@ -399,7 +435,13 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.lo, static_cast<uint8_t>(e.lo));
   fill(k.hi, static_cast<uint8_t>(e.hi));
   fill(k.zero, 0.0f);
-  fill(k.minus_sum_offset, -8388608.0f);
+  constexpr float kOffset = 8388608.0f;
+  fill(k.sum_offset, kOffset);
+  fill(k.minus_sum_offset, -kOffset);
+  fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
+  fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
+  for (int cell = 0; cell < 4; ++cell)
+    for (int i = 0; i < 64; ++i) k.residual_shuffle[cell][i] = static_cast<uint8_t>(4 * cell + i % 16 / 4);
   const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
   for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
   return k;
@@ -415,6 +457,18 @@ void fill_channel_params(const Epilogue& e, std::span<const int32_t> int_bias, i
     if (!e.scale.empty()) record.scale[i % 16] = e.scale[n];
     if (!e.bias.empty()) record.bias[i % 16] = e.bias[n];
   }
+}
+
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
+  const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
+  if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
+  if (regs.residual.empty()) return;
+  for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
+  load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));
+  load(regs.residual[5], offsetof(EpilogueConstants, residual_scale));
+  // Every dword's lowest byte.
+  as.mov(regs.scratch.cvt64(), uint64_t{0x1111111111111111});
+  as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());
 }
 
 void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {

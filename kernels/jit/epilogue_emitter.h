@@ -21,6 +21,10 @@
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
+//
+// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
+// two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
+// of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +38,9 @@
 #include "kernels/jit/cache.h"
 
 namespace octet::kernels {
+
+// The channel, of 64, in lane i of interleaved cell q.
+constexpr int interleaved_channel(int q, int i) { return i / 4 * 16 + q * 4 + i % 4; }
 
 // 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
 struct ChannelParams {
@@ -55,6 +62,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
+  bool interleaved = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -80,7 +88,10 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
-  float minus_sum_offset[16];  // -2^23
+  float sum_offset[16], minus_sum_offset[16];  // 2^23, -2^23
+  uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
+  float offset_residual[16];                   // 2^23 + residual_zero_point
+  float minus_offset_times_scale[16];          // -2^23 * residual_scale
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -97,7 +108,7 @@ struct RowAddress {
 struct EpilogueCell {
   int reg = 0;         // holds the sums, or receives them from `sum`
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
-  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
+  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped (interleaved: not stored)
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
   std::optional<RowAddress> sum = {};  // where the sums lie, when not in `reg`
@@ -111,9 +122,15 @@ struct EpilogueRegisters {
   // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
   std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
   int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
+  // Wide residuals (u8 to u8, 64-byte vectors): four cells whose residual bytes touch are spread by byte shuffles into floats
+  // 2^23 + r, which costs half of a conversion. Registers for four shuffles, 2^23 and the scale, a mask; or none.
+  std::vector<int> residual = {};
+  int residual_opmask = -1;
   int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
 
+// Fills the constant registers that `regs` names (pack_order, residual), once a kernel call.
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
 // Fills the parameter registers that `regs` names.
 void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 

@@ -160,7 +160,7 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   const Epilogue& e = problem_.epilogue;
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
   const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
-  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes);
+  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
   return {};
 }
 

@@ -266,7 +266,14 @@ TEST(FoldBatchNorm, AProductUsedElsewhereIsNotChanged) {
   b.output(batch_norm(b, y, 3));
   b.output(y);
   EXPECT_LE(difference_after(b.graph, {normalise_products, fold_batch_norm}), kFloatTolerance);
-  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "Mul", "Add"}));
+  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "octet.Conv"}));
+}
+
+TEST(FoldBatchNorm, AloneOnAnImageItIsADepthwiseConvolution) {
+  Builder b;
+  b.output(batch_norm(b, b.input("x", {2, 3, 4, 5}), 3));
+  EXPECT_LE(difference_after(b.graph, {fold_batch_norm}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
 }
 
 TEST(FoldScaleBias, AChainOfConstantsPerChannel) {
