@@ -205,7 +205,7 @@ TEST(Explain, EveryNodeOutsideTheIntegersSaysWhy) {
   for (const auto& n : b.graph.nodes()) reasons.push_back(std::string(n->op_name()) + ": " + n->why);
   EXPECT_EQ(reasons,
             (Names{"QuantizeLinear: it quantizes a float32 input of the model",
-                   "octet.Conv: ", "DequantizeLinear: its result is read in float32 by Softmax8 (Softmax)",
+                   "octet.Conv: ", "DequantizeLinear: its result is read in float32 by Softmax6 (Softmax)",
                    "Softmax: Softmax has no form on integers; its operands are dequantized for it",
                    "Neg: its input is not quantized", "Floor: its input is not quantized", "Cast: it computes in int64"}));
 }
