@@ -43,6 +43,7 @@ void materialize_outputs(Graph& graph) {
     if (v->producer() && v->layout == graph::Layout::plain) continue;
     Node* copy = graph.add_node("Identity", {v});
     copy->output()->set_type(v->type());
+    copy->why = "it hands a constant, an input or an image to an output of the model";
     graph.set_output(i, copy->output());
   }
 }

@@ -1,4 +1,5 @@
 // QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and Softmax.
+#include <algorithm>
 #include <memory>
 
 #include "engine/lower/bind.h"
@@ -56,7 +57,7 @@ bool takes_dynamic(const Node& node, std::string* why) {
 void lower_dynamic(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output(0), *scale = node.output(1), *zero_point = node.output(2);
   const Walk w = walk(lowering, {y, x});
-  if (x->layout != y->layout || w.blocks() != 1) {
+  if (x->layout != y->layout) {
     lower_eval(lowering, node);
     return;
   }
@@ -69,12 +70,24 @@ void lower_dynamic(Lowering& lowering, const Node& node) {
   const Location from = lowering.location(x), to = lowering.location(y), scale_at = lowering.location(scale),
                  zero_point_at = lowering.location(zero_point);
   const auto floats = [](std::byte* p_bytes) { return reinterpret_cast<float*>(p_bytes); };
+  const std::vector<int64_t> y_starts = w.operands[0].starts, x_starts = w.operands[1].starts;
   lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
-    kernel->min_max(floats(from.in(context)), floats(context.workspace(0)), part, parts);
+    float* scratch = floats(context.workspace(0));
+    float *min = scratch + 2 * part, *max = min + 1;
+    float least = 0, most = 0;
+    for (const int64_t start : x_starts) {
+      kernel->min_max(floats(from.in(context) + start), scratch, part, parts);
+      least = std::min(least, *min);
+      most = std::max(most, *max);
+    }
+    *min = least;
+    *max = most;
   });
   lowering.add_step(node, "quantize dynamic", [=](const RunContext& context, int part, int parts) {
-    kernel->apply(floats(from.in(context)), floats(context.workspace(0)), reinterpret_cast<uint8_t*>(to.in(context)),
-                  floats(scale_at.in(context)), reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
+    for (size_t i = 0; i < x_starts.size(); ++i)
+      kernel->apply(floats(from.in(context) + x_starts[i]), floats(context.workspace(0)),
+                    reinterpret_cast<uint8_t*>(to.in(context) + y_starts[i]), floats(scale_at.in(context)),
+                    reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
   });
 }
 

@@ -45,6 +45,9 @@ struct Layouts {
     Value* y = reorder->output();
     y->set_type(v->type());
     y->layout = layout;
+    if (v->dtype() == DType::f32)
+      reorder->why = std::string("it lays a float32 image ") + (layout == Layout::plain ? "out in rows" : "channels-last") +
+                     ", as its consumer wants it";
     infer_types(graph, *reorder);
     turned[{y, v->layout}] = v;
     return turned[{v, layout}] = y;
