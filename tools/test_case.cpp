@@ -94,8 +94,51 @@ struct Failure {
   std::string what;
 };
 
+// What the interface of the model is made of.
+struct Kinds {
+  std::vector<graph::Type> inputs, outputs;
+};
+
+Kinds kinds_of(const graph::Graph& graph) {
+  Kinds kinds;
+  for (const graph::Value* v : graph.inputs()) kinds.inputs.push_back(v->type());
+  for (const graph::Value* v : graph.outputs()) kinds.outputs.push_back(v->type());
+  return kinds;
+}
+
+void add_to(Hash& hash, const graph::Tensor& value) {
+  if (!value.is_tensor())
+    for (const graph::Tensor& element : value.elements()) add_to(hash, element);
+  else if (value.dtype() == DType::string)
+    for (const std::string& text : value.strings()) hash.add(text.data(), text.size());
+  else
+    hash.add(value.as<std::byte>(), value.bytes());
+}
+
+// What an optional holds; other values as they are.
+const graph::Tensor* content(const graph::Tensor& value) {
+  if (value.kind() != graph::ValueKind::optional) return &value;
+  return value.elements().empty() ? nullptr : &value.elements()[0];
+}
+
+std::string value_difference(const graph::Tensor& want, const graph::Tensor& got, bool quantized, const Tolerance& tolerance) {
+  const graph::Tensor *w = content(want), *g = content(got);
+  if (!w || !g) return w == g ? "" : w ? "holds nothing, expected something" : "holds something, expected nothing";
+  if (w->kind() != g->kind()) return fmt::format("is a {}, expected a {}", to_string(g->kind()), to_string(w->kind()));
+  if (w->is_tensor() && w->dtype() == DType::string) {
+    if (g->dtype() != DType::string || w->shape() != g->shape()) return typed(g->dtype(), g->shape()) + ", expected " + typed(w->dtype(), w->shape());
+    return w->strings() == g->strings() ? "" : "holds other strings than expected";
+  }
+  if (w->is_tensor()) return difference(*w, g->view(), quantized, tolerance);
+  if (w->size() != g->size()) return fmt::format("has {} elements, expected {}", g->size(), w->size());
+  for (int64_t i = 0; i < w->size(); ++i)
+    if (const std::string off = value_difference(w->at(i), g->at(i), quantized, tolerance); !off.empty())
+      return fmt::format("element {} of the sequence: {}", i, off);
+  return "";
+}
+
 // Runs one data set; adds the outputs' bytes to the hash.
-void run_data_set(const Model& model, Session& session, const fs::path& set, bool quantized, const Tolerance& tolerance,
+void run_data_set(const Model& model, const Kinds& kinds, Session& session, const fs::path& set, bool quantized, const Tolerance& tolerance,
                   Hash& hash) {
   const auto inputs = numbered(set, "input"), outputs = numbered(set, "output");
   const std::string where = set.filename().string();
@@ -104,12 +147,12 @@ void run_data_set(const Model& model, Session& session, const fs::path& set, boo
   if (outputs.empty() || outputs.size() > model.outputs().size())
     throw Failure{fmt::format("{}: {} outputs, the model has {}", where, outputs.size(), model.outputs().size())};
   for (size_t i = 0; i < inputs.size(); ++i)
-    session.set_input(model.inputs()[i].name, onnx::import_tensor(inputs[i]).view());
+    set_input_value(session, i, onnx::import_value(inputs[i], kinds.inputs[i].kind, kinds.inputs[i].dtype));
   session.run();
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const TensorView got = session.output(i);
-    hash.add(got.data, got.bytes());
-    const std::string off = difference(onnx::import_tensor(outputs[i]), got, quantized, tolerance);
+    const graph::Tensor got = output_value(session, i);
+    add_to(hash, got);
+    const std::string off = value_difference(onnx::import_value(outputs[i], kinds.outputs[i].kind, kinds.outputs[i].dtype), got, quantized, tolerance);
     if (!off.empty()) throw Failure{fmt::format("{}: output '{}': {}", where, model.outputs()[i].name, off)};
   }
 }
@@ -146,6 +189,7 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
     auto sets = data_sets(folder);
     if (options.data_sets && options.data_sets < sets.size()) sets.resize(options.data_sets);
     if (sets.empty()) return {Verdict::failed, "no test_data_set_N beside model.onnx", ""};
+    const Kinds kinds = kinds_of(*source.graph);
     std::string first_isa;
     for (const std::string& isa : options.isas) {
       const Model model = model_from_graph(source.graph->clone(), {isa, {}});
@@ -153,7 +197,7 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
       Hash hash;
       for (const fs::path& set : sets) {
         try {
-          run_data_set(model, session, set, source.quantized, options.tolerance, hash);
+          run_data_set(model, kinds, session, set, source.quantized, options.tolerance, hash);
         } catch (const Failure& f) {
           return {Verdict::failed, std::string(model.isa()) + ": " + f.what, ""};
         }

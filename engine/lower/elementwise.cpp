@@ -147,7 +147,7 @@ std::optional<kernels::UnaryKind> unary_kind(std::string_view op) {
   constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {
       {"Relu", UnaryKind::relu},       {"Clip", UnaryKind::clip},       {"LeakyRelu", UnaryKind::leaky_relu}, {"HardSigmoid", UnaryKind::hard_sigmoid},
       {"HardSwish", UnaryKind::hard_swish}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
-      {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
+      {"Swish", UnaryKind::silu},       {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
   for (const auto& [name, kind] : kKinds)
     if (name == op) return kind;
   return std::nullopt;
@@ -161,6 +161,7 @@ bool takes_unary(const Node& node, std::string* why) {
   const Value *x = node.input(0), *y = node.output();
   if (!y->type().static_shape() || x->dtype() != DType::f32 || y->dtype() != DType::f32) return no("only float32 of known shape has a kernel");
   if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
+  if (node.op_name() == "Swish" && node.attr("alpha", 1.0f) != 1.0f) return no("only alpha 1 has a kernel");
   for (const size_t i : {1u, 2u})
     if (node.input(i) && !node.input(i)->is_constant()) return no("bounds known only at run time");
   return true;
@@ -230,7 +231,7 @@ std::span<const LowerDef> elementwise_lowerings() {
   static const std::vector<LowerDef> kDefs = [] {
     std::vector<LowerDef> defs;
     for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) defs.push_back({op, takes_binary, lower_binary, nullptr, binary_in_place});
-    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Exp", "Neg", "Abs", "Sqrt", "Reciprocal"})
+    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Neg", "Abs", "Sqrt", "Reciprocal"})
       defs.push_back({op, takes_unary, lower_unary, nullptr, first_in_place});
     defs.push_back({"octet.Table", takes_table, lower_table, nullptr, first_in_place});
     return defs;

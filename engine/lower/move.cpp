@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "engine/lower/families.h"
 #include "graph/ir.h"
@@ -128,9 +129,30 @@ void lower_concat(Lowering& lowering, const Node& node) {
   });
 }
 
-// Any gather of a strided box of rank <= 4 out of a dense tensor into a dense tensor.
-void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& from_strides, int64_t from_offset) {
-  const Shape s = y->type().shape();
+// The same box with as few dimensions as say it: those of size 1 go, neighbours that one step walks are one.
+struct Box {
+  Shape shape, strides;
+};
+
+Box collapsed(const Shape& shape, const Shape& strides) {
+  Box box;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 1) continue;
+    if (!box.shape.empty() && box.strides.back() == strides[i] * shape[i]) {
+      box.shape.back() *= shape[i];
+      box.strides.back() = strides[i];
+    } else {
+      box.shape.push_back(shape[i]);
+      box.strides.push_back(strides[i]);
+    }
+  }
+  return box;
+}
+
+// Any gather of a strided box (of at most four dimensions once collapsed) out of a dense tensor into a dense tensor.
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& shape, const Shape& strides,
+                 int64_t from_offset) {
+  const auto [s, from_strides] = collapsed(shape, strides);
   const int64_t e = element_bytes(y);
   int64_t dims[4] = {1, 1, 1, 1}, from[4] = {0, 0, 0, 0};
   for (size_t i = 0; i < s.size(); ++i) dims[4 - s.size() + i] = s[i], from[4 - s.size() + i] = from_strides[i] * e;
@@ -150,6 +172,23 @@ Shape dense_strides(const Shape& shape) {
   return strides;
 }
 
+Shape permuted_strides(const Node& node) {
+  const Shape strides = dense_strides(node.input(0)->type().shape());
+  std::vector<int64_t> perm = node.ints("perm");
+  if (perm.empty())
+    for (size_t i = strides.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
+  Shape permuted;
+  for (const int64_t p : perm) permuted.push_back(strides[static_cast<size_t>(p)]);
+  return permuted;
+}
+
+bool takes_transpose(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (collapsed(node.output()->type().shape(), permuted_strides(node)).shape.size() > 4)
+    return *why = "more than four dimensions have no kernel", false;
+  return true;
+}
+
 bool takes_strided(const Node& node, std::string* why) {
   if (!takes_known(node, why)) return false;
   if (node.input(0)->type().rank() > 4) return *why = "more than four dimensions have no kernel", false;
@@ -166,14 +205,7 @@ bool plain_operands(const Lowering& lowering, const Node& node) {
 
 void lower_transpose(Lowering& lowering, const Node& node) {
   if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
-  const Value* x = node.input(0);
-  const Shape strides = dense_strides(x->type().shape());
-  std::vector<int64_t> perm = node.ints("perm");
-  if (perm.empty())
-    for (size_t i = strides.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
-  Shape permuted;
-  for (const int64_t p : perm) permuted.push_back(strides[static_cast<size_t>(p)]);
-  add_strided(lowering, node, x, node.output(), permuted, 0);
+  add_strided(lowering, node, node.input(0), node.output(), node.output()->type().shape(), permuted_strides(node), 0);
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
@@ -197,7 +229,7 @@ void lower_slice(Lowering& lowering, const Node& node) {
     offset += start * strides[axis];
     strides[axis] *= steps[i];
   }
-  add_strided(lowering, node, x, node.output(), strides, offset);
+  add_strided(lowering, node, x, node.output(), node.output()->type().shape(), strides, offset);
 }
 
 void lower_split(Lowering& lowering, const Node& node) {
@@ -209,9 +241,51 @@ void lower_split(Lowering& lowering, const Node& node) {
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
   int64_t offset = 0;
   for (const Value* y : node.outputs()) {
-    add_strided(lowering, node, x, y, strides, offset);
+    add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
     offset += y->type().shape()[axis] * strides[axis];
   }
+}
+
+// Gather of constant indices that follow each other at one distance: every second channel, one row.
+struct Progression {
+  int64_t first = 0, step = 1, count = 0;
+};
+
+std::optional<Progression> progression(const Node& node) {
+  const Value* indices = node.input(1);
+  if (!indices->is_constant() || indices->constant().size() == 0) return std::nullopt;
+  const Shape shape = node.input(0)->type().shape();
+  const auto rank = static_cast<int64_t>(shape.size());
+  const int64_t axis = node.attr("axis", int64_t{0});
+  const int64_t size = shape[static_cast<size_t>(axis < 0 ? axis + rank : axis)];
+  std::vector<int64_t> at = indices->constant().to_s64();
+  for (int64_t& i : at) {
+    if (i < 0) i += size;
+    if (i < 0 || i >= size) return std::nullopt;  // its evaluation says so
+  }
+  const Progression p{at[0], at.size() > 1 ? at[1] - at[0] : 1, static_cast<int64_t>(at.size())};
+  for (size_t i = 0; i < at.size(); ++i)
+    if (at[i] != p.first + static_cast<int64_t>(i) * p.step) return std::nullopt;
+  return p;
+}
+
+bool takes_gather(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (!progression(node)) return *why = "only constant indices at one distance have a kernel", false;
+  return true;
+}
+
+void lower_gather(Lowering& lowering, const Node& node) {
+  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
+  const Value* x = node.input(0);
+  const Shape shape = x->type().shape();
+  const int64_t axis_attr = node.attr("axis", int64_t{0});
+  const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
+  const Progression p = *progression(node);
+  int64_t outer = 1, inner = 1;
+  for (size_t i = 0; i < axis; ++i) outer *= shape[i];
+  for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
+  add_strided(lowering, node, x, node.output(), {outer, p.count, inner}, {shape[axis] * inner, p.step * inner, 1}, p.first * inner);
 }
 
 }  // namespace
@@ -222,7 +296,8 @@ std::span<const LowerDef> move_lowerings() {
     defs.push_back({"octet.Reorder", takes_known, lower_reorder});
     for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
-    defs.push_back({"Transpose", takes_strided, lower_transpose});
+    defs.push_back({"Transpose", takes_transpose, lower_transpose});
+    defs.push_back({"Gather", takes_gather, lower_gather});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});
     return defs;

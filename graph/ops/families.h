@@ -29,6 +29,9 @@ std::span<const OpDef> select_ops();
 std::span<const OpDef> quantize_ops();
 std::span<const OpDef> qlinear_ops();
 std::span<const OpDef> microsoft_ops();
+std::span<const OpDef> control_ops();
+std::span<const OpDef> sequence_ops();
+std::span<const OpDef> recurrent_ops();
 std::span<const OpDef> fused_ops();
 
 }  // namespace octet::graph::ops
