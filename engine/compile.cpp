@@ -23,7 +23,8 @@ void fix_shapes(Graph& graph, const std::vector<Shape>& shapes) {
   graph::infer_types(graph);
 }
 
-// An interface value that is no node's own output (a constant, or an input handed through) gets a node, so that it has a place.
+// An interface value that is no node's own output (a constant, or an input handed through) gets a node, so that it has a
+// place.
 void materialize_outputs(Graph& graph) {
   for (size_t i = 0; i < graph.outputs().size(); ++i) {
     Value* v = graph.outputs()[i];
@@ -44,7 +45,8 @@ bool passes_through(const Graph& graph, const Placement& placement) {
 
 }  // namespace
 
-std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Shape>& shapes, int threads, const PlanSettings& settings) {
+std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Shape>& shapes, int threads,
+                                    const PlanSettings& settings) {
   const kernels::Isa& isa = *settings.isa;
   auto plan = std::make_shared<Plan>();
   plan->graph = optimized.clone();
@@ -55,10 +57,7 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
   form_regions(graph);
 
   const bool kernels_run = isa.id != kernels::IsaId::reference;
-  if (kernels_run)
-    graph::assign_layouts(graph, [](const Node& node) {
-      return node.op().layout == graph::LayoutRole::channels_last && find_lowering(node) != nullptr;
-    });
+  if (kernels_run) graph::assign_layouts(graph, takes_channels_last);
   const Placement placement = place_values(graph, isa);
   plan->threads = threads;
   plan->arena_bytes = placement.arena_bytes;
@@ -72,12 +71,14 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
     std::string why;
     const LowerDef* def = kernels_run && is_static(*node) ? find_lowering(*node, &why) : nullptr;
     if (kernels_run && !is_static(*node)) why = "its shapes are known only at run time";
-    if (kernels_run && !def && node->why.empty()) node->why = why;
+    if (kernels_run && !def) node->why += (node->why.empty() ? "" : "; ") + why;
     if (def)
       def->lower(lowering, *node);
     else
       lower_eval(lowering, *node);
   }
+
+  lowering.finish();
 
   const auto bind = [&](const Value* v, const std::string& name) {
     const int slot = lowering.slot(v);
@@ -85,7 +86,8 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
     return Binding{name, v->dtype(), v->type().shape(), lowering.location(v), -1};
   };
   for (const Value* v : graph.inputs()) plan->inputs.push_back(bind(v, v->name()));
-  for (size_t i = 0; i < graph.outputs().size(); ++i) plan->outputs.push_back(bind(graph.outputs()[i], graph.output_names()[i]));
+  for (size_t i = 0; i < graph.outputs().size(); ++i)
+    plan->outputs.push_back(bind(graph.outputs()[i], graph.output_names()[i]));
   return plan;
 }
 

@@ -92,6 +92,11 @@ void Frame::set_input(size_t index, const Tensor& value) {
     slots[static_cast<size_t>(binding.slot)] = value;
     return;
   }
+  if (!value.is_tensor() || value.dtype() != binding.dtype || value.shape() != binding.shape)
+    throw Error(ErrorCode::invalid_argument, plan->graph->file + ": '" + binding.name + "' is a " +
+                                                 std::string(to_string(value.kind())) + " of " +
+                                                 std::string(to_string(value.dtype())) + "; expected a tensor of " +
+                                                 std::string(to_string(binding.dtype)) + to_string(binding.shape));
   std::byte* to = binding.location.in(context);
   if (to != value.as<std::byte>()) std::memcpy(to, value.as<std::byte>(), value.bytes());
 }
@@ -179,9 +184,9 @@ void Call::run(Team& team, int thread, const std::function<void(const RunGraph&)
 
 Frame& Call::frame_for(Team& team, PlanCache& plans, std::span<const Tensor> inputs) {
   const auto fits = [&](const Entry& e) {
-    return e.plans == &plans && std::equal(inputs.begin(), inputs.end(), e.shapes.begin(), e.shapes.end(), [](const Tensor& t, const Shape& s) {
-             return t.is_tensor() ? t.shape() == s : s.empty();
-           });
+    return e.plans == &plans &&
+           std::equal(inputs.begin(), inputs.end(), e.shapes.begin(), e.shapes.end(),
+                      [](const Tensor& t, const Shape& s) { return t.is_tensor() ? t.shape() == s : s.empty(); });
   };
   const auto found = std::find_if(entries_.rbegin(), entries_.rend(), fits);
   if (found != entries_.rend()) {

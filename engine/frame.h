@@ -1,14 +1,15 @@
-// What a session keeps of one plan while it runs: the arena, the workspaces, the slots of run-time values, and for every step that
-// runs plans of its own (a call) the frames of those.
+// What a session keeps of one plan while it runs: the arena, the workspaces, the slots of run-time values, and for every
+// step that runs plans of its own (a call) the frames of those.
 //
 //   Session ─ Frame (plan of the model)
 //                ├─ arena, workspaces
 //                ├─ slots: [tensor found at run time] [sequence] …
 //                └─ calls: [If: frames of then_branch, else_branch] [Loop: frames of its body, by shape] …
 //
-// Inside a call one thread leads: it evaluates the operator (whose loops, conditions and sequences are those of its scalar form)
-// and asks for graphs to be run; for each, all threads run the steps of the frame that fits the inputs' shapes. Frames are kept
-// by shape, at most kMostFrames a graph, so a loop of stable shapes allocates no memory for tensors after its first iteration.
+// Inside a call one thread leads: it evaluates the operator (whose loops, conditions and sequences are those of its scalar
+// form) and asks for graphs to be run; for each, all threads run the steps of the frame that fits the inputs' shapes. Frames
+// are kept by shape, at most kMostFrames a graph, so a loop of stable shapes allocates no memory for tensors after its first
+// iteration.
 #pragma once
 
 #include <atomic>
@@ -49,10 +50,12 @@ class Team {
   bool profile() const { return profile_; }
   // Every thread passes the same barriers in the same order, and counts them.
   void wait(int thread);
-  // Only the scalar form throws, and only thread 0 runs it. A failure counts from the failing thread's next barrier on, so that all
-  // threads see it behind the same one.
+  // Only the scalar form throws, and only thread 0 runs it. A failure counts from the failing thread's next barrier on, so
+  // that all threads see it behind the same one.
   void fail(std::exception_ptr error);
-  bool failed(int thread) const { return failed_behind_.load(std::memory_order_acquire) < passed_[static_cast<size_t>(thread)].barriers; }
+  bool failed(int thread) const {
+    return failed_behind_.load(std::memory_order_acquire) < passed_[static_cast<size_t>(thread)].barriers;
+  }
   void begin();
   void rethrow() const;
 
@@ -105,7 +108,8 @@ class Call {
   static constexpr size_t kMostFrames = 8;
 
   // Runs `lead` on thread 0; the other threads follow it into every graph it runs. An error of `lead` becomes the team's.
-  using RunGraph = std::function<std::vector<graph::Tensor>(PlanCache& plans, std::span<const graph::Tensor> inputs, size_t changed)>;
+  using RunGraph =
+      std::function<std::vector<graph::Tensor>(PlanCache& plans, std::span<const graph::Tensor> inputs, size_t changed)>;
   void run(Team& team, int thread, const std::function<void(const RunGraph&)>& lead);
 
   size_t bytes() const;

@@ -88,7 +88,25 @@ class Placer {
     return graph_.is_output(value) ? end_ : last;
   }
 
+  // The parts of an image split along its channels lie where the image lies.
+  bool place_slices(const Node& node) {
+    const Value* in = node.input(0);
+    const auto it = node.op_name() == "Split" ? group_of_.find(in) : group_of_.end();
+    if (it == group_of_.end() || in->layout != Layout::channels_last || node.attr("axis", int64_t{0}) != 1) return false;
+    const int id = it->second;
+    Group& g = groups_[static_cast<size_t>(id)];
+    int64_t channel = std::find_if(g.members.begin(), g.members.end(), [&](const Member& m) { return m.value == in; })->channel;
+    for (const Value* out : node.outputs()) {
+      g.members.push_back({out, channel});
+      g.halo.grow(demand(out));
+      group_of_[out] = id;
+      channel += out->type().shape()[1];
+    }
+    return true;
+  }
+
   void place_outputs(const Node& node) {
+    if (kernels_ && place_slices(node)) return;
     for (size_t i = 0; i < node.outputs().size(); ++i) {
       const Value* out = node.output(i);
       if (!is_static(out)) continue;
@@ -136,30 +154,44 @@ class Placer {
     return -1;
   }
 
-  // Makes the inputs of a channel concatenation slices of its output's group, where each fills a group of its own.
+  // Whether the inputs from `first` on, `count` of them, are all there is of their group, in order.
+  bool fills_group(const Node& node, size_t first, size_t& count) const {
+    const auto it = group_of_.find(node.input(first));
+    if (it == group_of_.end()) return false;
+    const Group& g = groups_[static_cast<size_t>(it->second)];
+    if (!g.image || g.fixed) return false;
+    int64_t channel = 0;
+    for (count = 0; first + count < node.inputs().size() && channel < g.channels; ++count) {
+      const Value* in = node.input(first + count);
+      const auto at = std::find_if(g.members.begin(), g.members.end(), [&](const Member& m) { return m.value == in; });
+      if (at == g.members.end() || at->channel != channel || in->layout != Layout::channels_last) return false;
+      channel += in->type().shape()[1];
+    }
+    return channel == g.channels;
+  }
+
+  // Makes the inputs of a channel concatenation slices of its output's group: runs of inputs that make up a group of theirs, one
+  // value or the slices of a concatenation before (DenseNet reads the same features again with one more).
   void gather_concat(const Node& node) {
     const Value* out = node.output();
     if (out->layout != Layout::channels_last || node.attr("axis", int64_t{0}) != 1) return;
     const int target = group_of_.at(out);
     int64_t channel = 0;
-    for (const Value* in : node.inputs()) {
-      const int64_t c = in->type().shape()[1];
-      const auto it = group_of_.find(in);
-      if (it != group_of_.end() && it->second != target && in->layout == Layout::channels_last) {
-        Group& g = groups_[static_cast<size_t>(it->second)];
-        if (g.image && !g.fixed && g.channels == c && !moved_.contains(it->second)) {
-          moved_.emplace(it->second, true);
-          Group& t = groups_[static_cast<size_t>(target)];
-          for (const Member& m : g.members) {
-            t.members.push_back({m.value, m.channel + channel});
-            group_of_[m.value] = target;
-          }
-          t.halo.grow(g.halo);
-          g.members.clear();
-          slices_[in] = true;
+    for (size_t i = 0, count = 0; i < node.inputs().size(); i += count) {
+      const bool whole = fills_group(node, i, count);
+      if (!whole) count = 1;
+      const int from = whole ? group_of_.at(node.input(i)) : -1;
+      if (whole && from != target) {
+        Group& g = groups_[static_cast<size_t>(from)];
+        Group& t = groups_[static_cast<size_t>(target)];
+        for (const Member& m : g.members) {
+          t.members.push_back({m.value, m.channel + channel});
+          group_of_[m.value] = target;
         }
+        t.halo.grow(g.halo);
+        g.members.clear();
       }
-      channel += c;
+      for (size_t k = 0; k < count; ++k) channel += node.input(i + k)->type().shape()[1];
     }
   }
 
@@ -192,7 +224,6 @@ class Placer {
           place.offset = static_cast<size_t>(g.halo.top * place.strides.row + g.halo.left * place.strides.pixel + m.channel * element);
           bytes = static_cast<size_t>(shape[0] * place.strides.image);
         }
-        place.in_group = slices_.contains(m.value);
         request.bytes = std::max(request.bytes, bytes + 2 * static_cast<size_t>(kernels::kSlack));
         placement.places[m.value] = place;
       }
@@ -213,8 +244,6 @@ class Placer {
   std::unordered_map<const Node*, int> order_;
   std::unordered_map<const Value*, Halo> demands_;
   std::unordered_map<const Value*, int> group_of_;
-  std::unordered_map<const Value*, bool> slices_;
-  std::unordered_map<int, bool> moved_;
   std::vector<Group> groups_;
 };
 

@@ -1,8 +1,9 @@
 // Where every value of a plan lies: storage groups, halos, slices.
 //
 // Values that can share memory form a group: a reshape and its input, an in-place operator and the operand it overwrites, the
-// inputs of a concatenation along channels and its output. A group of images lies channels-last with one pixel pitch (the sum
-// of channels) and one halo (the largest any consumer asks for), so a slice is the same image at a channel offset:
+// inputs of a concatenation along channels and its output, an image and the parts it is split into along channels. A group of
+// images lies channels-last with one pixel pitch (the sum of channels) and one halo (the largest any consumer asks for), so a
+// slice is the same image at a channel offset:
 //
 //      concat group, one pixel:   [ a: c=64 | b: c=64 ]      a.offset = 0, b.offset = 64 bytes, both with pixel = 128
 //
@@ -33,13 +34,18 @@ struct Place {
   kernels::ImageLayout strides;  // images only
   Halo halo;                     // images only: of the group
   int64_t channel_offset = 0;    // in elements, inside the group's pixel
-  bool in_group = false;         // a concat input that already lies in its place
 };
 
 struct Placement {
   std::unordered_map<const graph::Value*, Place> places;
   size_t arena_bytes = 0;
   const Place& at(const graph::Value* value) const { return places.at(value); }
+  // Whether `part` is the channels of `whole` from `channel` on, in the same memory: nothing needs to be moved.
+  bool is_slice(const graph::Value* part, const graph::Value* whole, int64_t channel) const {
+    const auto p = places.find(part), w = places.find(whole);
+    return p != places.end() && w != places.end() && p->second.image && p->second.group == w->second.group &&
+           p->second.channel_offset == w->second.channel_offset + channel;
+  }
 };
 
 // `isa`: the reference ISA takes no kernels, so nothing is an image and nothing is in place.

@@ -9,7 +9,8 @@ namespace octet {
 
 std::shared_ptr<const Plan> PlanCache::get(const std::vector<Shape>& shapes, int threads) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Entry& e) { return e.threads == threads && e.shapes == shapes; });
+  const auto found =
+      std::find_if(plans_.begin(), plans_.end(), [&](const Entry& e) { return e.threads == threads && e.shapes == shapes; });
   if (found != plans_.end()) {
     std::rotate(found, found + 1, plans_.end());
     return plans_.back().plan;

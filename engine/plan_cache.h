@@ -1,7 +1,8 @@
-// The plans of one graph, by the shapes of its inputs: made at first use, at most `kMost` kept, the one used longest ago goes.
+// The plans of one graph, by the shapes of its inputs: made at first use, at most `kMost` kept, the one used longest ago
+// goes.
 //
-// The graph of a model has one, and so has every graph that is run from within a plan: the branches of an If, the body of a loop,
-// a region whose shapes are known only at run time (engine/regions.h). Caches are shared by all sessions of a model.
+// The graph of a model has one, and so has every graph that is run from within a plan: the branches of an If, the body of a
+// loop, a region whose shapes are known only at run time (engine/regions.h). Caches are shared by all sessions of a model.
 #pragma once
 
 #include <memory>
@@ -30,7 +31,8 @@ class PlanCache {
   // `graph` must outlive the cache.
   PlanCache(const graph::Graph& graph, const PlanSettings& settings) : graph_(graph), settings_(settings) {}
 
-  // `shapes`: one an input of the graph, in order (empty where it is no tensor). Throws Error when the graph cannot run with them.
+  // `shapes`: one an input of the graph, in order (empty where it is no tensor). Throws Error when the graph cannot run with
+  // them.
   std::shared_ptr<const Plan> get(const std::vector<Shape>& shapes, int threads);
   size_t size() const;
   const graph::Graph& graph() const { return graph_; }

@@ -24,7 +24,9 @@ bool is_static(const Node& node) {
 
 namespace {
 
-bool plain_tensor(const Value* v) { return !v || (v->type().is_tensor() && v->dtype() != DType::string && v->dtype() != DType::undefined); }
+bool plain_tensor(const Value* v) {
+  return !v || (v->type().is_tensor() && v->dtype() != DType::string && v->dtype() != DType::undefined);
+}
 
 // Evaluated by itself, whatever is around it.
 bool stands_alone(const Node& node) {
@@ -35,8 +37,8 @@ bool stands_alone(const Node& node) {
   return std::all_of(in.begin(), in.end(), [](const Value* v) { return is_static(v); });
 }
 
-// The stage of every dynamic node: one more than that of whatever it waits for, except that nodes of one region share theirs.
-// Stages follow each other, and nothing in a stage depends on another member of it but within the region.
+// The stage of every dynamic node: one more than that of whatever it waits for, except that nodes of one region share
+// theirs. Stages follow each other, and nothing in a stage depends on another member of it but within the region.
 std::map<int, std::vector<Node*>> regions_by_stage(const Graph& graph) {
   std::unordered_map<const Value*, int> behind;  // the last stage a value depends on
   std::unordered_set<const Node*> gathered;
@@ -87,7 +89,8 @@ void gather(Graph& graph, const std::vector<Node*>& nodes) {
       Value* v = node->output(i);
       mapped[v] = copy->output(i);
       copy->output(i)->set_type(v->type());
-      const bool leaves = graph.is_output(v) || std::any_of(v->uses().begin(), v->uses().end(), [&](const graph::Use& u) { return !inside.contains(u.node); });
+      const bool leaves = graph.is_output(v) || std::any_of(v->uses().begin(), v->uses().end(),
+                                                            [&](const graph::Use& u) { return !inside.contains(u.node); });
       if (leaves) outputs.push_back(v);
     }
   }
@@ -111,7 +114,8 @@ void form_regions(Graph& graph) {
 }
 
 bool has_products(const Graph& graph) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& node) { return node->op().quant == graph::QuantRole::product; });
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(),
+                     [](const auto& node) { return node->op().quant == graph::QuantRole::product; });
 }
 
 bool worth_a_plan(bool has_products, std::span<const Tensor> inputs) {

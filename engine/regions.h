@@ -5,14 +5,16 @@
 //
 // A node is *static* when the shapes of all it reads and gives are known. The others run when the values are there:
 //
-//   - a node that makes the unknown (its inputs are static, its output is not), that handles a sequence, an optional or strings, or
+//   - a node that makes the unknown (its inputs are static, its output is not), that handles a sequence, an optional or
+//   strings, or
 //     that has subgraphs, is evaluated by itself;
-//   - the nodes between those are gathered into regions, graphs of their own. At run time the shapes of a region's inputs are known,
-//     and it is compiled for them like any graph, kernels, layouts and all, and kept (PlanCache); what is unknown even then makes
-//     regions inside. Static nodes behind a region stay in the outer plan, which is never made anew.
+//   - the nodes between those are gathered into regions, graphs of their own. At run time the shapes of a region's inputs
+//   are known,
+//     and it is compiled for them like any graph, kernels, layouts and all, and kept (PlanCache); what is unknown even then
+//     makes regions inside. Static nodes behind a region stay in the outer plan, which is never made anew.
 //
-// A small region without products is evaluated node by node instead: a plan for every count of boxes that turns up would cost more
-// than it saves. Which of the two happens depends on shapes alone, so the bits do not depend on what ran before.
+// A small region without products is evaluated node by node instead: a plan for every count of boxes that turns up would
+// cost more than it saves. Which of the two happens depends on shapes alone, so the bits do not depend on what ran before.
 #pragma once
 
 #include <span>

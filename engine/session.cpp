@@ -68,14 +68,14 @@ struct Session::Impl {
   }
 
   // Takes the plan for the shapes; keeps the inputs' contents where the memory moves.
-  void adopt(std::vector<Shape> wanted) {
+  void adopt(const std::vector<Shape>& wanted) {
     if (frame && wanted == plan_shapes) return;
     auto next = std::make_unique<Frame>(model.impl().plan(wanted, threads), *team);
     if (frame)
       for (size_t i = 0; i < given.size(); ++i)
         if (given[i] && plan_shapes[i] == wanted[i]) next->set_input(i, input_value(i));
     frame = std::move(next);
-    plan_shapes = std::move(wanted);
+    plan_shapes = wanted;
   }
 
   graph::Tensor input_value(size_t i) const {
@@ -88,8 +88,8 @@ struct Session::Impl {
     for (size_t i = 0; i < shapes.size(); ++i)
       if (!known[i] && !given[i]) {
         const ValueInfo& v = model.inputs()[i];
-        throw Error(ErrorCode::invalid_argument, "input '" + v.name + "' (" + std::string(to_string(v.dtype)) + shape_text(v) +
-                                                     ") was not set, and its shape is open");
+        throw Error(ErrorCode::invalid_argument, "input '" + v.name + "' (" + std::string(to_string(v.dtype)) +
+                                                     shape_text(v) + ") was not set, and its shape is open");
       }
     adopt(shapes);
   }
@@ -153,8 +153,9 @@ void Session::set_input(std::string_view name, const TensorView& value) {
   const ValueInfo& info = s.model.inputs()[i];
   if (value.dtype != info.dtype || (!fits(info, value.shape) && !info.shape.empty()) ||
       (info.shape.empty() && s.known[i] && !value.shape.empty() && element_count(value.shape) != 1))
-    throw Error(ErrorCode::invalid_argument, "input '" + info.name + "': got " + std::string(to_string(value.dtype)) + to_string(value.shape) +
-                                                 ", expected " + std::string(to_string(info.dtype)) + shape_text(info));
+    throw Error(ErrorCode::invalid_argument, "input '" + info.name + "': got " + std::string(to_string(value.dtype)) +
+                                                 to_string(value.shape) + ", expected " +
+                                                 std::string(to_string(info.dtype)) + shape_text(info));
   if (!s.model.impl().graph().inputs()[i]->type().is_tensor() || size_of(info.dtype) == 0)
     throw Error(ErrorCode::unsupported, "input '" + info.name + "' is no tensor of numbers; a TensorView cannot hold it");
   s.set(i, graph::Tensor(value.dtype, value.shape,
@@ -171,10 +172,13 @@ TensorView Session::output(size_t index) const {
   const Binding& b = s.frame->plan->outputs[index];
   if (b.slot < 0) return {b.location.in(s.frame->context), b.dtype, b.shape};
   const graph::Tensor& value = s.frame->slots[static_cast<size_t>(b.slot)];
-  if (!value.defined()) throw Error(ErrorCode::invalid_argument, "output '" + b.name + "' has a shape known only at run time, and nothing has run yet");
+  if (!value.defined())
+    throw Error(ErrorCode::invalid_argument,
+                "output '" + b.name + "' has a shape known only at run time, and nothing has run yet");
   if (!value.is_tensor() || size_of(value.dtype()) == 0)
     throw Error(ErrorCode::unsupported, "output '" + b.name + "' is a " + std::string(to_string(value.kind())) + " of " +
-                                            std::string(to_string(value.dtype())) + "; a TensorView holds tensors of numbers");
+                                            std::string(to_string(value.dtype())) +
+                                            "; a TensorView holds tensors of numbers");
   return value.view();
 }
 
@@ -184,7 +188,8 @@ TensorView Session::input(std::string_view name) {
   const size_t i = impl_->input_index(name);
   impl_->prepare();
   if (impl_->frame->plan->inputs[i].slot >= 0)
-    throw Error(ErrorCode::unsupported, "input '" + std::string(name) + "' is no tensor of numbers; it has no memory to fill in place");
+    throw Error(ErrorCode::unsupported,
+                "input '" + std::string(name) + "' is no tensor of numbers; it has no memory to fill in place");
   impl_->given[i] = true;
   return impl_->input_value(i).view();
 }
@@ -205,7 +210,8 @@ void set_input_value(Session& session, size_t index, const graph::Tensor& value)
   if (type.is_tensor() && size_of(info.dtype) > 0) return session.set_input(info.name, value.view());
   const bool holds = type.kind == graph::ValueKind::optional || type.kind == graph::ValueKind::optional_sequence;
   if (!holds && value.kind() != type.kind)
-    throw Error(ErrorCode::invalid_argument, "input '" + info.name + "' is given a " + std::string(to_string(value.kind())) + "; expected " + to_string(type));
+    throw Error(ErrorCode::invalid_argument, "input '" + info.name + "' is given a " + std::string(to_string(value.kind())) +
+                                                 "; expected " + to_string(type));
   s.set(index, value);
 }
 

@@ -14,9 +14,9 @@
 // Operators of the standard ONNX domain are named as there, with the meaning of the newest opset: the importer normalises
 // older ones. Operators of our own carry the prefix "octet." and come into being in passes:
 //   octet.Conv    x, w, [bias], [residual], [x_scale], [x_zero_point]: convolution with its fused epilogue
-//   octet.Gemm    the same for a matrix product x[..., K] * w[K, N]
+//   octet.Gemm    the same for a matrix product x[..., K] * w[K, N]; octet.ConvTranspose for a transposed convolution
 //   octet.Table   u8 -> u8 by a 256-entry table
-//   octet.Reorder a change of layout
+//   octet.Reorder a change of layout; octet.Interleave the channels of several images by turns
 //   octet.Region  a part of the graph whose shapes are known only at run time (engine/regions.h)
 //
 // A graph may be an attribute: the branches of If, the bodies of Loop, Scan and SequenceMap. Such a graph is closed: what it reads

@@ -54,9 +54,9 @@ class InferContext {
  public:
   InferContext(const Graph& graph, Node& node) : graph_(graph), node_(node) {}
   const Node& node() const { return node_; }
-  const Type& type(size_t i) const;                 // of input i, which must be present
+  const Type& type(size_t i) const;  // of input i, which must be present
   bool has(size_t i) const { return node_.input(i) != nullptr; }
-  const Tensor* constant(size_t i) const;           // null when input i is absent or not constant
+  const Tensor* constant(size_t i) const;  // null when input i is absent or not constant
   void set(size_t output, Type type);
   void set(size_t output, DType dtype, std::vector<Dim> dims);
   void set_unranked(size_t output, DType dtype);
@@ -102,7 +102,7 @@ class EvalContext {
 };
 
 struct OpDef {
-  std::string name;    // "Conv", "octet.Conv", "com.microsoft.QLinearAdd"
+  std::string name;  // "Conv", "octet.Conv", "com.microsoft.QLinearAdd"
   std::vector<InputSchema> inputs;
   std::vector<AttrSchema> attrs;
   int min_outputs = 1;
@@ -112,6 +112,7 @@ struct OpDef {
   QuantRole quant = QuantRole::none;
   LayoutRole layout = LayoutRole::plain_only;
   bool any_kind = false;  // may be given, and may give, sequences and optionals
+  bool random = false;  // what it gives is a matter of chance: only type, shape and distribution mean anything
 };
 
 // All operators, and by name; null when unknown.

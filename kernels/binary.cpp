@@ -41,7 +41,7 @@ void generate_f32(VectorEmitter& e, const BinaryForm& form) {
           case BinaryKind::max: e.vmaxps(d, first, second); break;
           case BinaryKind::min: e.vminps(d, first, second); break;
         }
-        if (form.relu) e.vmaxps(d, d, e.v(kZero));
+        if (form.relu) e.vmaxps(d, e.v(kZero), d);
       }
       store_f32(e, vectors, tail);
     });

@@ -32,7 +32,7 @@ std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShap
   assert(shape.ic % shape.groups == 0 && shape.oc % shape.groups == 0);
   if (isa.id == IsaId::reference) return pack_reference(isa, shape, weights);
   if (shape.groups == shape.ic && shape.ic > 1) return pack_depthwise(isa, shape, weights);
-  if (isa.dot == DotKind::tile)
+  if (isa.dot == DotKind::tile && !few_rows(shape))
     if (auto packed = pack_amx(isa, shape, weights)) return packed;
   return pack_product(isa, shape, weights);
 }

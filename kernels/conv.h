@@ -15,10 +15,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kernels/epilogue.h"
 #include "kernels/isa.h"
 #include "kernels/layout.h"
+#include "kernels/prefetch.h"
 
 namespace octet::kernels {
 
@@ -35,6 +37,9 @@ struct ConvShape {
 // Weights in the layout an ISA's kernels read, with everything that was proved or corrected at packing.
 class PackedWeights;
 
+// Products of up to four rows read every weight for little work: tiles would be nearly empty, vectors keep up with memory.
+inline bool few_rows(const ConvShape& s) { return s.n * s.oh * s.ow <= 4; }
+
 struct ConvWeights {
   // Dense [oc][ic/groups][kh][kw] (ONNX order). f32, or s8/u8 with zero points.
   const void* data = nullptr;
@@ -45,7 +50,8 @@ struct ConvWeights {
   bool x_zero_point_at_run = false;          // dynamic quantization: ConvArgs::x_zero_point
 };
 
-// Depends on oc, ic, kh, kw, groups, dilation of `shape`, not on image sizes.
+// Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on whether the product has few rows (few_rows); not else on image
+// sizes.
 std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShape& shape, const ConvWeights& weights);
 size_t packed_bytes(const PackedWeights& weights);
 // One line for `octet inspect`: e.g. "bins: 2.71 uops a group, 23 % xor" or "panels of 16".
@@ -66,6 +72,10 @@ class Conv {
   virtual void run(const ConvArgs& args, int part, int parts) const noexcept = 0;
   virtual size_t workspace_bytes() const { return 0; }
   virtual std::string name() const = 0;  // "conv u8s8 avx2 8x8 bins", for profile and inspect
+  // The packed weights in order of use, and what to fetch into the second-level cache meanwhile (prefetch.h); a family that
+  // cannot leaves it.
+  virtual std::vector<ByteRange> weight_ranges() const { return {}; }
+  virtual void set_prefetch(std::span<const ByteRange> /*ranges*/) {}
 };
 
 struct ConvProblem {

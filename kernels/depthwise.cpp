@@ -27,13 +27,15 @@ class Depthwise final : public Conv {
         constants_(make_epilogue_constants(isa, problem.epilogue)),
         name_("depthwise " + std::string(isa.name) + " " + weights_->description) {
     const ConvShape& s = problem_.shape;
-    full_blocks_ = s.oc / kBlockChannels;
-    blocks_ = (s.oc + kBlockChannels - 1) / kBlockChannels;
+    full_blocks_ = s.oc / packed_.block_channels();
+    blocks_ = (s.oc + packed_.block_channels() - 1) / packed_.block_channels();
+    choose_epilogue();
 
     const Plan& plan = packed_.plan;
     rows_ = std::min<int64_t>(plan.rows, s.oh);
     cols_ = std::min<int64_t>(plan.cols, s.ow);
     strips_ = (s.oh + rows_ - 1) / rows_;
+    choose_copies();
     full_ = StripKernel(strip_spec(isa, rows_), plan);
     if (s.oh % rows_ > 0) last_ = StripKernel(strip_spec(isa, s.oh % rows_), plan);
 
@@ -49,6 +51,7 @@ class Depthwise final : public Conv {
     strip.offsets = offsets_.data();
     strip.offsets_end = offsets_.data() + offsets_.size();
     strip.col_blocks = s.ow / cols_;
+    strip.copy_blocks = copy_blocks_;
     const ChannelParams* params = params_.of(args, *weights_, args.workspace);
 
     const int64_t items = s.n * strips_ * passes();
@@ -62,8 +65,8 @@ class Depthwise final : public Conv {
         strip.residual =
             static_cast<const std::byte*>(args.residual) + image * problem_.residual.image + row * problem_.residual.row;
       strip.weights = packed_.data.as<std::byte>() + first * packed_.block_bytes();
-      strip.params = params + first;
-      strip.channel = first * kBlockChannels;
+      strip.params = params + first * (packed_.block_channels() / kBlockChannels);
+      strip.channel = first * packed_.block_channels();
       strip.tail = end > full_blocks_;
       strip.blocks = end - first - strip.tail;
       (row + rows_ <= s.oh ? full_ : last_)(strip);
@@ -77,25 +80,73 @@ class Depthwise final : public Conv {
  private:
   int64_t passes() const { return (blocks_ + pass_blocks_ - 1) / pass_blocks_; }
 
+  // Bound parameters of u8 outputs never change at run, so they may take the order and the offsets that the form wants; the
+  // offset of the product lies in the bias, which offset sums do without.
+  void choose_epilogue() {
+    const Epilogue& e = problem_.epilogue;
+    const bool clamp_first = must_clamp_first(e, weights_->facts.bound);
+    const bool interleaved = packed_.wide && e.out == DType::u8 && e.residual == ResidualKind::none;
+    epilogue_ = make_epilogue_form(e, packed_.form == Form::f32, packed_.wide && !interleaved, clamp_first);
+    epilogue_.interleaved = interleaved;
+    if (!interleaved) return;
+    epilogue_.offset_sum = offset_sum_is_exact(e, weights_->facts.bound);
+    params_.bound = interleave(params_.bound, problem_.shape.oc);
+    if (!epilogue_.offset_sum) return;
+    for (ChannelParams& record : params_.bound)
+      for (size_t i = 0; i < kBlockChannels; ++i) {
+        record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
+        record.bias[i] = -0x1p23f * record.scale[i];
+      }
+  }
+
+  static std::vector<ChannelParams> interleave(const std::vector<ChannelParams>& records, int64_t channels) {
+    std::vector<ChannelParams> out(static_cast<size_t>((channels + kWideBlockChannels - 1) / kWideBlockChannels * 4));
+    for (int64_t base = 0; base < channels; base += kWideBlockChannels) {
+      const int period = wide_period(channels - base);
+      for (int q = 0; q < 4; ++q)
+        for (int i = 0; i < kBlockChannels; ++i) {
+          const int64_t n = base + interleaved_channel(q, i) % period;
+          if (n >= channels) continue;
+          const ChannelParams& from = records[static_cast<size_t>(n / 16)];
+          ChannelParams& to = out[static_cast<size_t>(base / 16 + q)];
+          to.int_bias[i] = from.int_bias[n % 16];
+          to.scale[i] = from.scale[n % 16];
+          to.bias[i] = from.bias[n % 16];
+        }
+    }
+    return out;
+  }
+
+  // The most blocks of columns that one vector of the tail channels can hold and the image is wide enough for.
+  void choose_copies() {
+    const int64_t width = problem_.shape.ow, tail = problem_.shape.oc % kWideBlockChannels;
+    if (!epilogue_.interleaved || tail == 0) return;
+    copies_ = kWideBlockChannels / wide_period(tail);
+    while (copies_ > 1 && copies_ * cols_ > width) copies_ /= 2;
+    copy_blocks_ = (width + copies_ * cols_ - 1) / (copies_ * cols_);
+  }
+
   Spec strip_spec(const Isa& isa, int64_t rows) const {
     const ConvShape& s = problem_.shape;
     const Epilogue& e = problem_.epilogue;
-    const bool is_float = packed_.form == Form::f32;
     const bool residual = e.residual != ResidualKind::none;
     return {.isa = isa.id,
             .form = packed_.form,
             .rows = static_cast<int>(rows),
             .cols = static_cast<int>(cols_),
             .tail_cols = static_cast<int>(s.ow % cols_),
-            .tail_channels = static_cast<int>(s.oc % kBlockChannels),
+            .tail_channels = static_cast<int>(s.oc % packed_.block_channels()),
             .spread = packed_.multiplier > 1,
+            .wide = packed_.wide,
+            .copies = static_cast<int>(copies_),
+            .copy_step = static_cast<int>(s.ow - (copy_blocks_ - 1) * copies_ * cols_),
             .x_pixel = problem_.x.pixel,
             .x_row = problem_.x.row,
             .y_pixel = problem_.y.pixel,
             .y_row = problem_.y.row,
             .r_pixel = residual ? problem_.residual.pixel : 0,
             .r_row = residual ? problem_.residual.row : 0,
-            .epilogue = make_epilogue_form(e, is_float, false, must_clamp_first(e, weights_->facts.bound))};
+            .epilogue = epilogue_};
   }
 
   static std::vector<int32_t> tap_offsets(const ConvProblem& problem, const Packed& packed) {
@@ -117,8 +168,10 @@ class Depthwise final : public Conv {
   EpilogueConstants constants_;
   std::string name_;
   std::vector<int32_t> offsets_;
-  int64_t blocks_ = 0, full_blocks_ = 0;  // of 16 channels
+  EpilogueForm epilogue_;
+  int64_t blocks_ = 0, full_blocks_ = 0;  // of 16 or 64 channels
   int64_t rows_ = 1, cols_ = 1, strips_ = 1;
+  int64_t copies_ = 1, copy_blocks_ = 1;
   int64_t pass_blocks_ = 1;  // blocks that one pass over the image computes
   StripKernel full_, last_;
 };

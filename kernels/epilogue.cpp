@@ -19,8 +19,8 @@ float activate(const Epilogue& e, float v) {
   switch (e.act) {
     case ActKind::none: return v;
     case ActKind::clamp:
-      v = v > e.act_lo ? v : e.act_lo;
-      return v < e.act_hi ? v : e.act_hi;
+      v = e.act_lo > v ? e.act_lo : v;
+      return e.act_hi < v ? e.act_hi : v;
     case ActKind::leaky_relu: return v < 0 ? v * e.alpha : v;
   }
   return v;

@@ -16,7 +16,7 @@
 // mid_scale = sm / sy (and, with two roundings, scale[n] = (sx * sw[n]) / sm, bias[n] = b[n] / sm). For f32 output
 // scale[n] = sx * sw[n], r.scale = sr, and a u8 residual adds (r - zr) * sr, rounded, as DequantizeLinear gives it.
 // relu and clip on a quantized output are a clamp in quanta [lo, hi], exactly as clamping before the rounding would give.
-// leaky_relu multiplies a negative v by alpha.
+// On f32 output a clamp is lo > v ? lo : v, then hi < v ? hi : v: a NaN passes. leaky_relu multiplies a negative v by alpha.
 #pragma once
 
 #include <cstdint>

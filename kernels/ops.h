@@ -137,6 +137,16 @@ struct CopyProblem {
 KernelPtr make_copy(const Isa& isa, const CopyProblem& problem);
 void copy_reference(const CopyProblem& problem, const KernelArgs& args);
 
+// y[.., j * 2 + i] = (i == 0 ? a : b)[.., j]: the channels of two channels-last images by turns. Elements of 1 or 4 bytes; c
+// channels in each of a and b.
+struct InterleaveProblem {
+  int64_t element = 1;
+  int64_t n = 1, c = 1, h = 1, w = 1;
+  ImageLayout a, b, y;
+};
+KernelPtr make_interleave(const Isa& isa, const InterleaveProblem& problem);
+void interleave_reference(const InterleaveProblem& problem, const KernelArgs& args);
+
 // Fills the halo of a channels-last image: `top/left/bottom/right` pixels around it, `c` elements each, with `value`.
 void fill_halo(void* data, const ImageLayout& layout, int64_t n, int64_t h, int64_t w, int64_t pixel_bytes, int top, int left,
                int bottom, int right, uint32_t value, int64_t element) noexcept;

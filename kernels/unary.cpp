@@ -9,18 +9,20 @@ namespace {
 
 constexpr int kT0 = 5, kT1 = 6, kT2 = 7, kT3 = 8, kT4 = 9, kAlpha = 12, kBeta = 13, kZero = 14;
 
+// The bound comes first: of the two sources the second is what a NaN on either side gives.
 void emit_clamp_unit(VectorEmitter& e, const Xbyak::Xmm& x) {
-  e.vminps(x, x, e.constant(1.0f));
-  e.vmaxps(x, x, e.v(kZero));
+  e.load_constant(e.v(kT1), 1.0f);
+  e.vminps(x, e.v(kT1), x);
+  e.vmaxps(x, e.v(kZero), x);
 }
 
 void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
   const auto x = e.v(xi), t = e.v(kT0), keep = e.v(kT4), alpha = e.v(kAlpha), beta = e.v(kBeta), zero = e.v(kZero);
   switch (kind) {
-    case UnaryKind::relu: e.vmaxps(x, x, zero); break;
+    case UnaryKind::relu: e.vmaxps(x, zero, x); break;
     case UnaryKind::clip:
-      e.vmaxps(x, x, alpha);
-      e.vminps(x, x, beta);
+      e.vmaxps(x, alpha, x);
+      e.vminps(x, beta, x);
       break;
     case UnaryKind::leaky_relu:
       e.vmulps(t, x, alpha);

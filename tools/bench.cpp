@@ -53,7 +53,7 @@ bool wants(const Options& o, const std::string& precision) {
 std::vector<Form> make_forms(const Options& options, const std::string& argument, Dataset* data,
                              const TemporaryFolder& folder, Progress& progress) {
   progress.show("reading " + argument);
-  ModelSource source = open_model(argument);
+  ModelSource source = open_model(argument, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past});
   const auto store = [&](const graph::Graph& graph, const std::string& precision) {
     const std::string path = folder.path() + "/" + source.name + "." + precision + ".onnx";
     onnx::export_model(graph, path);
@@ -112,8 +112,8 @@ Loaded load(const Options& options, const Form& form, const std::string& name, c
   run.file = form.file;
   run.precision = form.precision;
   run.isa = std::string(loaded.model.isa());
-  run.note =
-      form.note + (form.note.empty() || feed.data ? "" : "; ") + (feed.data ? "" : "timed and compared on synthetic inputs");
+  const std::string fed = feed.data ? "" : "timed and compared on synthetic inputs (" + describe_synthetic(loaded.model) + ")";
+  run.note = form.note + (form.note.empty() || feed.data ? "" : "; ") + fed;
   run.streams = options.streams;
   run.batch = choose_batch(loaded.model.inputs(), options.batch, form.file);
   // The default shares the cores among the streams.
@@ -250,6 +250,7 @@ Action declare_bench(CLI::App& command) {
   add_isas(command, o->common);
   add_threads(command, o->common);
   add_shapes(command, o->common);
+  add_tokens(command, o->common);
   add_quiet(command, o->common);
   return [o] { return bench(*o); };
 }

@@ -29,7 +29,7 @@ Action declare_cold_start(CLI::App& command) {
     });
     const auto shapes = resolve_shapes(model->inputs(), choose_batch(model->inputs(), options->batch, options->model),
                                        parse_shapes(options->common.shapes), options->model);
-    const auto inputs = synthetic_inputs(model->inputs(), shapes, 0);
+    const auto inputs = synthetic_inputs(*model, shapes, 0);
     const double first_ms = milliseconds([&] {
       Session session(*model, {.threads = options->common.threads});
       set_inputs(session, model->inputs(), inputs);

@@ -58,6 +58,15 @@ void add_shapes(CLI::App& command, Common& common) {
       ->type_name("NAME=DIMS");
 }
 
+void add_tokens(CLI::App& command, Common& common) {
+  command.add_option("--seq", common.sequence, "new tokens of a sample, for a zoo network of tokens; default: 128, decoders 1")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
+  command.add_option("--past", common.past, "tokens in the cache of a zoo decoder; default: 128")
+      ->check(CLI::Range(0, 65536))
+      ->type_name("N");
+}
+
 Progress::Progress(bool quiet) : visible_(!quiet && ::isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {

@@ -40,6 +40,7 @@ struct Common {
   int threads = 0;
   bool quiet = false;
   std::vector<std::string> shapes;
+  int64_t sequence = 0, past = -1;  // of a zoo network; 0, -1: its default
 
   const std::string& isa() const { return isas[0]; }
 };
@@ -48,6 +49,7 @@ void add_isas(CLI::App& command, Common& common);     // --isa NAME,...
 void add_threads(CLI::App& command, Common& common);  // --threads N
 void add_quiet(CLI::App& command, Common& common);    // --quiet
 void add_shapes(CLI::App& command, Common& common);   // --shape NAME=1x3x224x224
+void add_tokens(CLI::App& command, Common& common);   // --seq N, --past N
 
 // One line on standard error that is replaced by the next, only when that is a terminal and nobody asked for quiet.
 class Progress {

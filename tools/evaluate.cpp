@@ -34,7 +34,7 @@ size_t InputFeed::samples() const {
 
 std::vector<graph::Tensor> InputFeed::inputs(const Model& model, const std::string& name, size_t first,
                                              int64_t batch) const {
-  if (!data) return synthetic_inputs(model.inputs(), resolve_shapes(model.inputs(), batch, shapes, name), first);
+  if (!data) return synthetic_inputs(model, resolve_shapes(model.inputs(), batch, shapes, name), first);
   std::vector<Sample> list;
   for (size_t i = first; i < std::min(data->size(), first + static_cast<size_t>(batch)); ++i)
     list.push_back(data->sample(i));

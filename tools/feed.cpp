@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "engine/model.h"
+
 namespace octet::tools {
 namespace {
 
@@ -39,6 +41,36 @@ Shape without_ones(const Shape& shape) {
   Shape kept;
   std::copy_if(shape.begin(), shape.end(), std::back_inserter(kept), [](int64_t d) { return d != 1; });
   return kept;
+}
+
+bool is_integer(DType dtype) { return !is_float(dtype) && dtype != DType::string && dtype != DType::undefined; }
+
+bool is_mask(const ValueInfo& input) {
+  return is_integer(input.dtype) && input.dtype != DType::s8 && input.dtype != DType::u8 && input.name.find("mask") != std::string::npos;
+}
+
+// Rows of the smallest table that is gathered from by `value`; 0 for none.
+int64_t table_of(const graph::Value* value) {
+  constexpr std::string_view kKeepsNumbers[] = {"Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
+  int64_t rows = 0;
+  const auto take = [&](int64_t more) { rows = rows == 0 ? more : more == 0 ? rows : std::min(rows, more); };
+  for (const graph::Use& use : value->uses()) {
+    const graph::Node& node = *use.node;
+    if (node.op_name() == "Gather" && use.index == 1 && node.input(0)->type().static_shape() && node.input(0)->type().rank() > 0) {
+      const Shape table = node.input(0)->type().shape();
+      const int64_t axis = node.attr("axis", int64_t{0});
+      take(table[static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(table.size()) : axis)]);
+    } else if (use.index == 0 && std::find(std::begin(kKeepsNumbers), std::end(kKeepsNumbers), node.op_name()) != std::end(kKeepsNumbers)) {
+      take(table_of(node.output()));
+    }
+  }
+  return rows;
+}
+
+std::vector<int64_t> tables_of(const Model& model) {
+  std::vector<int64_t> tables;
+  for (const graph::Value* input : optimized_graph(model).inputs()) tables.push_back(is_integer(input->dtype()) ? table_of(input) : 0);
+  return tables;
 }
 
 }  // namespace
@@ -115,10 +147,11 @@ std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t 
 }
 
 std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes,
-                                            uint64_t seed) {
+                                            uint64_t seed, const std::vector<int64_t>& tables) {
   std::vector<graph::Tensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
     SplitMix64 random{seed * 1000003 + i};
+    const int64_t table = i < tables.size() ? tables[i] : 0;
     graph::Tensor t(inputs[i].dtype, shapes[i]);
     const int64_t n = t.size();
     switch (t.dtype()) {
@@ -142,13 +175,38 @@ std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs
       case DType::string:
         throw Error(ErrorCode::unsupported, "input '" + inputs[i].name + "' is of type " +
                                                 std::string(to_string(t.dtype())) + ", for which no synthetic values exist");
-      default:  // little-endian integers: only the lowest byte is ever set
-        for (int64_t k = 0; k < n; ++k)
-          t.mutable_as<uint8_t>()[static_cast<size_t>(k) * size_of(t.dtype())] = static_cast<uint8_t>(random.next() >> 63);
+      default:
+        for (int64_t k = 0; k < n; ++k) {
+          const uint64_t bits = random.next();
+          const uint64_t value = table > 0 ? (bits >> 32) % static_cast<uint64_t>(table) : is_mask(inputs[i]) ? 1 : bits >> 63;
+          std::memcpy(t.mutable_as<uint8_t>() + static_cast<size_t>(k) * size_of(t.dtype()), &value, size_of(t.dtype()));  // little-endian
+        }
     }
     tensors.push_back(std::move(t));
   }
   return tensors;
+}
+
+std::vector<graph::Tensor> synthetic_inputs(const Model& model, const std::vector<Shape>& shapes, uint64_t seed) {
+  return synthetic_inputs(model.inputs(), shapes, seed, tables_of(model));
+}
+
+std::string describe_synthetic(const Model& model) {
+  const std::vector<int64_t> tables = tables_of(model);
+  std::string text;
+  bool normal = false;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const ValueInfo& input = model.inputs()[i];
+    normal = normal || is_float(input.dtype);
+    if (tables[i] > 0)
+      text += ", '" + input.name + "' below " + std::to_string(tables[i]);
+    else if (is_mask(input))
+      text += ", '" + input.name + "' all ones";
+    else if (is_integer(input.dtype))
+      text += ", '" + input.name + (input.dtype == DType::s8 || input.dtype == DType::u8 ? "' any byte" : "' 0 or 1");
+  }
+  if (normal) text = ", normal numbers" + text;
+  return text.empty() ? text : text.substr(2);
 }
 
 std::vector<graph::Tensor> stack(const std::vector<ValueInfo>& inputs, const std::vector<Sample>& samples, int64_t batch,

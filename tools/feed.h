@@ -31,9 +31,15 @@ std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t 
                                   const std::string& model);
 
 // Numbers that depend on `seed`, the input's place and nothing else: floats close to the normal distribution (mean 0,
-// deviation 1, from sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1.
+// deviation 1, from sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1. Where the
+// size of the table that an integer input picks rows from is given (`tables`, one an input, 0 for none), numbers below it.
+// Integers and booleans of a name with "mask" in it are 1.
 std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs, const std::vector<Shape>& shapes,
-                                            uint64_t seed);
+                                            uint64_t seed, const std::vector<int64_t>& tables = {});
+// With the tables that the model's graph shows: a Gather by the input, or by what a cast or a new shape makes of it.
+std::vector<graph::Tensor> synthetic_inputs(const Model& model, const std::vector<Shape>& shapes, uint64_t seed);
+// What they are, for notes: "normal numbers", "'input_ids' below 30522, 'attention_mask' all ones".
+std::string describe_synthetic(const Model& model);
 
 // One tensor a model input, in their order: the samples stacked along the first axis, the last one repeated up to `batch`.
 // Throws Error naming the model's input, what the samples have and what was expected.

@@ -41,7 +41,7 @@ Planned profile(const Model& model, const Options& options) {
   const auto shapes = resolve_shapes(model.inputs(), choose_batch(model.inputs(), options.batch, options.model),
                                      parse_shapes(options.common.shapes), options.model);
   Session session(model, {.threads = options.common.threads, .profile = true});
-  set_inputs(session, model.inputs(), synthetic_inputs(model.inputs(), shapes, 0));
+  set_inputs(session, model.inputs(), synthetic_inputs(model, shapes, 0));
   double spent = 0;
   for (int i = 0; i < kProfiledRuns && spent < kProfileMs; ++i) spent += milliseconds([&] { session.run(); });
   return {session.steps(), model.impl().plan(shapes, session.threads()), session.arena_bytes(), session.threads()};
@@ -101,7 +101,7 @@ int inspect(Options options) {
   for (const std::string& path : {options.dot, options.json})
     if (!path.empty()) check_writable(path);
 
-  ModelSource source = open_model(options.model);
+  ModelSource source = open_model(options.model, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past});
   nlohmann::ordered_json json = {{"model", source.name}, {"file", source.file}, {"stage", options.stage}};
   std::optional<Model> model;
   std::optional<Planned> planned;
@@ -157,6 +157,7 @@ Action declare_inspect(CLI::App& command) {
   add_isa(command, o->common);
   add_threads(command, o->common);
   add_shapes(command, o->common);
+  add_tokens(command, o->common);
   add_quiet(command, o->common);
   return [o] { return inspect(*o); };
 }

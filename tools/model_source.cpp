@@ -4,7 +4,6 @@
 
 #include "frontends/onnx/onnx.h"
 #include "graph/op_def.h"
-#include "tools/zoo.h"
 
 namespace octet::tools {
 namespace {
@@ -25,18 +24,18 @@ std::string model_name(const std::string& argument) {
   return path.stem().string();
 }
 
-ModelSource open_model(const std::string& argument, int64_t batch) {
+ModelSource open_model(const std::string& argument, const zoo::ZooOptions& network) {
   ModelSource source;
   source.name = model_name(argument);
   source.file = argument;
   source.from_zoo = starts_with(argument, kZoo);
   if (source.from_zoo) {
-    zoo::ZooOptions options;
-    options.batch = batch;
-    source.graph = zoo::build(source.name, options);
+    source.graph = zoo::build(source.name, network);
     source.graph->file = argument;
     graph::infer_types(*source.graph);
   } else {
+    if (network.sequence > 0 || network.past >= 0)
+      throw Error(ErrorCode::invalid_argument, argument + ": --seq and --past choose the tokens of a zoo network; expected --shape for a file");
     source.graph = onnx::import_model(argument);
   }
   source.quantized = has_quantized_activations(*source.graph);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "graph/ir.h"
+#include "tools/zoo.h"
 
 namespace octet::tools {
 
@@ -18,8 +19,8 @@ struct ModelSource {
 
 std::string model_name(const std::string& argument);
 
-// `batch`: of a zoo network; 0 leaves it open. Throws Error naming the file.
-ModelSource open_model(const std::string& argument, int64_t batch = 0);
+// `network`: of the zoo. Throws Error naming the file.
+ModelSource open_model(const std::string& argument, const zoo::ZooOptions& network = {.batch = 0});
 
 // Whether activations are quantized: QuantizeLinear, DynamicQuantizeLinear, QLinear*, *Integer. Weights stored as int8
 // behind DequantizeLinear alone do not make it so.

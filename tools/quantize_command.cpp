@@ -33,8 +33,8 @@ int quantize(const Options& options) {
   std::string note;
   {
     Progress progress(options.common.quiet);
-    const Quantized quantized =
-        quantize_model(open_model(options.in), request, [&](const std::string& text) { progress.show(text); });
+    const ModelSource source = open_model(options.in, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past});
+    const Quantized quantized = quantize_model(source, request, [&](const std::string& text) { progress.show(text); });
     onnx::ExportOptions target;
     target.external_data = options.external_data;
     onnx::export_model(*quantized.graph, options.out, target);
@@ -60,6 +60,7 @@ Action declare_quantize(CLI::App& command) {
   add_isa(command, o->common);
   add_threads(command, o->common);
   add_shapes(command, o->common);
+  add_tokens(command, o->common);
   add_quiet(command, o->common);
   return [o] { return quantize(*o); };
 }

@@ -4,6 +4,7 @@
 
 #include "engine/calibration.h"
 #include "engine/model.h"
+#include "graph/quantize/dialects.h"
 #include "graph/quantize/quantize.h"
 
 namespace octet::tools {
@@ -20,16 +21,22 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     throw Error(ErrorCode::invalid_argument,
                 source.file + ": it computes with quantized activations already; expected a float model");
   Quantized result;
-  result.note = request.data
-                    ? request.data->hold_out_calibration()
-                    : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded normal numbers)";
-  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
-
   const auto prepared = source.graph->clone();
   prepared->file = source.file;
   graph::prepare_for_quantization(*prepared);
+  if (request.dialect == Dialect::dynamic) {
+    result.graph = graph::quantize_dynamic(*prepared);
+    result.graph->file = source.file;
+    result.note = "activations quantized at run time";
+    return result;
+  }
+  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
+
   const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
+  result.note = request.data ? request.data->hold_out_calibration()
+                             : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
+                                   describe_synthetic(model) + ")";
   const int64_t batch = fixed_batch(model.inputs());
   const auto feed = [&](size_t index, Session& session) {
     const size_t first = index * static_cast<size_t>(batch);
@@ -42,7 +49,7 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
       set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
     } else {
       set_inputs(session, model.inputs(),
-                 synthetic_inputs(model.inputs(), resolve_shapes(model.inputs(), batch, request.shapes, source.file),
+                 synthetic_inputs(model, resolve_shapes(model.inputs(), batch, request.shapes, source.file),
                                   kCalibrationSeed + index));
     }
     return true;
@@ -53,6 +60,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   graph::QuantizeOptions options;
   options.style = request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused;
   result.graph = graph::quantize_static(*prepared, ranges, options);
+  if (request.signed_activations) graph::to_signed_activations(*result.graph);
+  if (request.dialect == Dialect::qlinear) graph::to_qlinear(*result.graph);
   result.graph->file = source.file;
   return result;
 }

@@ -12,8 +12,12 @@
 
 namespace octet::tools {
 
+enum class Dialect : uint8_t { qdq, qlinear, dynamic };
+
 struct QuantizeRequest {
   bool portable = false;    // Q/DQ as ONNX Runtime's quantizer writes them; else none inside what octet fuses
+  Dialect dialect = Dialect::qdq;
+  bool signed_activations = false;  // int8, of QDQ and QLinear
   Dataset* data = nullptr;  // null: synthetic inputs
   ShapeOverrides shapes;
   std::string isa;

@@ -40,7 +40,7 @@ std::string file_name(std::string name) {
 
 int run(const Options& options) {
   const std::string& file = options.model;
-  ModelSource source = open_model(file, 1);
+  ModelSource source = open_model(file, {.batch = 1, .sequence = options.common.sequence, .past = options.common.past});
   const Model model = model_from_graph(std::move(source.graph), {options.common.isa(), {}});
   std::map<std::string, graph::Tensor> given;
   for (const std::string& text : options.inputs) {
@@ -104,6 +104,7 @@ Action declare_run(CLI::App& command) {
       ->type_name("DIR");
   add_isa(command, o->common);
   add_threads(command, o->common);
+  add_tokens(command, o->common);
   add_quiet(command, o->common);
   return [o] { return run(*o); };
 }

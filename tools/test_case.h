@@ -13,6 +13,8 @@
 //                    arithmetic may move ties: 8-bit outputs differ by at most 2 quanta; a float output has the same argmax
 //                    and a cosine of at least 0.99 with what was expected; other integers are equal.
 //
+//   random graph     (one with an operator whose OpDef says `random`) only types and shapes are compared.
+//
 // A case that octet refuses as unsupported is skipped, with the refusal as reason. With several ISAs the outputs must be
 // equal to the last bit on all of them, whatever the tolerance.
 #pragma once
@@ -48,7 +50,10 @@ struct TestOptions {
 std::vector<std::string> find_cases(const std::string& root);
 CaseResult run_case(const std::string& folder, const TestOptions& options);
 
+// What the graph computes, as told above.
+enum class Numbers { exact, quantized, random };
+
 // Empty when `got` is as good as `want`; else what differs.
-std::string difference(const graph::Tensor& want, const TensorView& got, bool quantized, const Tolerance& tolerance);
+std::string difference(const graph::Tensor& want, const TensorView& got, Numbers numbers, const Tolerance& tolerance);
 
 }  // namespace octet::tools

@@ -48,6 +48,28 @@ Walk walk(const Lowering& lowering, const std::vector<const graph::Value*>& valu
   return w;
 }
 
+Walk walk_samples(const Lowering& lowering, const std::vector<const graph::Value*>& images) {
+  Walk w;
+  const Shape shape = images[0]->type().shape();
+  bool dense_rows = true;
+  for (const auto* v : images) {
+    const kernels::ImageLayout& s = lowering.place(v).strides;
+    dense_rows = dense_rows && s.row == shape[3] * s.pixel;
+  }
+  const int64_t blocks_a_sample = dense_rows ? 1 : shape[2];
+  w.rows = dense_rows ? shape[2] * shape[3] : shape[3];
+  w.length = shape[1];
+  for (const auto* v : images) {
+    const kernels::ImageLayout& s = lowering.place(v).strides;
+    Walk::Operand o;
+    o.row = s.pixel / static_cast<int64_t>(size_of(v->dtype()));
+    for (int64_t n = 0; n < shape[0]; ++n)
+      for (int64_t y = 0; y < blocks_a_sample; ++y) o.starts.push_back(n * s.image + y * s.row);
+    w.operands.push_back(std::move(o));
+  }
+  return w;
+}
+
 StepInfo& add_walk_step(Lowering& lowering, const graph::Node& node, std::shared_ptr<const kernels::Kernel> kernel, const Walk& walk,
                         const std::vector<const graph::Value*>& values, const Location* broadcast_b) {
   struct Bound {

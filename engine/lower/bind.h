@@ -23,6 +23,8 @@ struct Walk {
 };
 
 Walk walk(const Lowering& lowering, const std::vector<const graph::Value*>& values);
+// Images pixel by pixel: no block goes beyond a sample, runs are one pixel's channels.
+Walk walk_samples(const Lowering& lowering, const std::vector<const graph::Value*>& images);
 
 // A step that calls `kernel` for every block. `values` are y, a, [b] as given to walk(); b may be apart (a broadcast operand at
 // `b`, the same for all blocks).

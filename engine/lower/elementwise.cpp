@@ -26,9 +26,10 @@ std::optional<kernels::BinaryKind> binary_kind(std::string_view op) {
   return std::nullopt;
 }
 
-enum class Broadcast { none, scalar, channel, row, unsupported };
+enum class Broadcast { none, scalar, channel, sample_channel, row, unsupported };
 
-// How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), or one a last-axis position.
+// How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), one a channel of every sample,
+// or one a last-axis position.
 Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
   const Shape s = small->type().shape();
   if (s == shape) return Broadcast::none;
@@ -40,6 +41,7 @@ Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
       if (s[i] != (i + lead == a ? shape[a] : 1)) return false;
     return lead <= a;
   };
+  if (image && shape.size() == 4 && !small->is_constant() && s == Shape{shape[0], shape[1], 1, 1}) return Broadcast::sample_channel;
   if (image) return shape.size() == 4 && axis(1) ? Broadcast::channel : Broadcast::unsupported;
   return !shape.empty() && axis(shape.size() - 1) ? Broadcast::row : Broadcast::unsupported;
 }
@@ -102,6 +104,14 @@ void lower_binary(Lowering& lowering, const Node& node) {
   std::vector<const Value*> values{y, a};
   if (broadcast == Broadcast::none) values.push_back(b);
   Walk w = walk(lowering, values);
+  if (broadcast == Broadcast::sample_channel) {
+    w = walk_samples(lowering, values);
+    const int64_t sample = lowering.place(b).image ? lowering.place(b).strides.image : y->type().shape()[1] * static_cast<int64_t>(size_of(b->dtype()));
+    Walk::Operand gate;
+    for (size_t i = 0; i < w.blocks(); ++i) gate.starts.push_back(static_cast<int64_t>(i) / (static_cast<int64_t>(w.blocks()) / y->type().shape()[0]) * sample);
+    w.operands.push_back(std::move(gate));
+    values.push_back(b);
+  }
   if (broadcast == Broadcast::channel || broadcast == Broadcast::row) {
     // One run a pixel (or matrix row), so that b lines up with it.
     const Shape shape = y->type().shape();
@@ -116,7 +126,7 @@ void lower_binary(Lowering& lowering, const Node& node) {
   }
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.a_outer = w.operands[1].row;
-  p.b_outer = broadcast == Broadcast::none ? w.operands[2].row : 0;
+  p.b_outer = broadcast == Broadcast::none ? w.operands[2].row : 0;  // a gate serves all rows of its block
   p.b_inner = broadcast == Broadcast::scalar ? 0 : 1;
   if (y->dtype() == DType::u8) {
     p.a_scale = a->quant()->scale[0], p.a_zero_point = a->quant()->zero_point[0];
@@ -130,8 +140,9 @@ void lower_binary(Lowering& lowering, const Node& node) {
       p.hi = quantum(act == "relu" ? kInf : node.attr("act_max", kInf));
     }
   }
-  const Location apart = broadcast == Broadcast::none ? Location{} : lowering.location(b);
-  add_walk_step(lowering, node, kernels::make_binary(lowering.isa(), p), w, values, broadcast == Broadcast::none ? nullptr : &apart);
+  const bool walked = broadcast == Broadcast::none || broadcast == Broadcast::sample_channel;
+  const Location apart = walked ? Location{} : lowering.location(b);
+  add_walk_step(lowering, node, kernels::make_binary(lowering.isa(), p), w, values, walked ? nullptr : &apart);
 }
 
 std::vector<int> binary_in_place(const Node& node) {
@@ -146,8 +157,8 @@ std::optional<kernels::UnaryKind> unary_kind(std::string_view op) {
   using kernels::UnaryKind;
   constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {
       {"Relu", UnaryKind::relu},       {"Clip", UnaryKind::clip},       {"LeakyRelu", UnaryKind::leaky_relu}, {"HardSigmoid", UnaryKind::hard_sigmoid},
-      {"HardSwish", UnaryKind::hard_swish}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
-      {"Swish", UnaryKind::silu},       {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
+      {"HardSwish", UnaryKind::hard_swish}, {"Swish", UnaryKind::silu}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
+      {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
   for (const auto& [name, kind] : kKinds)
     if (name == op) return kind;
   return std::nullopt;

@@ -8,6 +8,7 @@
 namespace octet {
 
 std::span<const LowerDef> product_lowerings();
+std::span<const LowerDef> conv_transpose_lowerings();
 std::span<const LowerDef> pool_lowerings();
 std::span<const LowerDef> elementwise_lowerings();
 std::span<const LowerDef> quantize_lowerings();

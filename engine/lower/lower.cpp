@@ -16,8 +16,8 @@ using graph::Value;
 std::span<const LowerDef> all_lowerings() {
   static const std::vector<LowerDef> kAll = [] {
     std::vector<LowerDef> all;
-    for (const auto family : {product_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(), move_lowerings(), recurrent_lowerings(),
-                              resize_lowerings()})
+    for (const auto family : {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(),
+                              move_lowerings(), recurrent_lowerings(), resize_lowerings()})
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();
@@ -34,6 +34,12 @@ const LowerDef* find_lowering(const Node& node, std::string* why) {
   }
   if (why) *why = "no kernel for " + std::string(node.op_name()) + ": its scalar form runs";
   return nullptr;
+}
+
+bool takes_channels_last(const Node& node) {
+  const graph::OpDef& op = node.op();
+  const bool moves = op.layout == graph::LayoutRole::any && op.quant == graph::QuantRole::transparent;
+  return (moves || op.layout == graph::LayoutRole::channels_last) && find_lowering(node) != nullptr;
 }
 
 bool is_view(const Node& node) {
@@ -84,6 +90,14 @@ void Lowering::need_workspace(size_t bytes) {
   plan_.workspace_bytes = std::max(plan_.workspace_bytes, (bytes + kPage - 1) / kPage * kPage);
 }
 
+void Lowering::finish() {
+  std::vector<std::vector<kernels::ByteRange>> weights;
+  for (const auto& product : products_) weights.push_back(product->weight_ranges());
+  const auto fetched = kernels::plan_prefetch(weights, kernels::kPrefetchAhead);
+  for (size_t i = 0; i < products_.size(); ++i)
+    if (!fetched[i].empty()) products_[i]->set_prefetch(fetched[i]);
+}
+
 namespace {
 
 // What fills the halo of an image: the quantum of zero, or 0.
@@ -129,6 +143,10 @@ double gmac_of(const Node& node) {
   if (node.op().quant != graph::QuantRole::product || !w || !w->is_constant() || w->constant().shape().empty()) return 0;
   const Value* y = node.output();
   if (!y->type().static_shape()) return 0;
+  if (node.op_name().ends_with("ConvTranspose")) {
+    const Shape x = node.input(0)->type().shape();
+    return static_cast<double>(element_count(x)) * static_cast<double>(w->constant().size()) / static_cast<double>(x[1]) / 1e9;
+  }
   const int64_t channels = std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
   return static_cast<double>(element_count(y->type().shape())) * static_cast<double>(w->constant().size() / channels) / 1e9;
 }

@@ -18,6 +18,7 @@
 #include "engine/plan_cache.h"
 #include "engine/weight_cache.h"
 #include "graph/ir.h"
+#include "kernels/conv.h"
 #include "kernels/isa.h"
 
 namespace octet {
@@ -35,6 +36,9 @@ class Lowering {
   int slot(const graph::Value* value) const;  // -1: it has a place in the arena, or is constant
   bool touches_slots(const graph::Node& node) const;
   Location location(const graph::Value* value) const;
+  bool is_slice(const graph::Value* part, const graph::Value* whole, int64_t channel) const {
+    return placement_.is_slice(part, whole, channel);
+  }
 
   using Run = std::function<void(const RunContext&, int part, int parts)>;
   // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of its
@@ -45,6 +49,10 @@ class Lowering {
   // Arena memory that belongs to the steps of one node, whichever thread runs them; it holds nothing from node to node.
   Location scratch(size_t bytes);
   int new_call();  // one of Frame::calls
+  // A product of the plan, in order of execution: its weights are part of the stream that products fetch ahead.
+  void add_product(std::shared_ptr<kernels::Conv> conv) { products_.push_back(std::move(conv)); }
+  // Once, after the last node.
+  void finish();
 
  private:
   const PlanSettings& settings_;
@@ -54,6 +62,7 @@ class Lowering {
   const size_t scratch_at_;
   std::unordered_map<const graph::Value*, int> slots_;
   const graph::Node* last_node_ = nullptr;
+  std::vector<std::shared_ptr<kernels::Conv>> products_;
 };
 
 struct LowerDef {
@@ -70,6 +79,8 @@ struct LowerDef {
 std::span<const LowerDef> all_lowerings();
 // Null when the operator has none, or when it does not take this node (then `why`, if given, says so).
 const LowerDef* find_lowering(const graph::Node& node, std::string* why = nullptr);
+// Whether kernels take the node's images channels-last: operators on images, and those that move their elements.
+bool takes_channels_last(const graph::Node& node);
 // Output 0 is a dense reinterpretation of input 0: no step at all when both are plain.
 bool is_view(const graph::Node& node);
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <optional>
 
 #include "engine/lower/families.h"
 #include "graph/ir.h"
@@ -58,6 +57,48 @@ void lower_reorder(Lowering& lowering, const Node& node) {
   add_copy(lowering, node, p, lowering.location(x), 0, lowering.location(y), 0);
 }
 
+// y[:, j * k + i] = x_i[:, j]: the channels of k images by turns.
+bool takes_interleave(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (node.output()->type().rank() != 4) return *why = "only images have a kernel", false;
+  for (const Value* v : node.inputs())
+    if (v->is_constant()) return *why = "an input is constant", false;
+  return true;
+}
+
+void lower_interleave(Lowering& lowering, const Node& node) {
+  const Value* y = node.output();
+  const Shape s = y->type().shape();
+  const auto count = static_cast<int64_t>(node.inputs().size());
+  const int64_t e = element_bytes(y);
+  const auto in_image = [&](const Value* v) { return lowering.place(v).image; };
+  if (count == 2 && (e == 1 || e == 4) && in_image(y) && in_image(node.input(0)) && in_image(node.input(1))) {
+    kernels::InterleaveProblem p;
+    p.element = e;
+    p.n = s[0], p.c = s[1] / 2, p.h = s[2], p.w = s[3];
+    p.a = lowering.place(node.input(0)).strides;
+    p.b = lowering.place(node.input(1)).strides;
+    p.y = lowering.place(y).strides;
+    std::shared_ptr<const kernels::Kernel> kernel = kernels::make_interleave(lowering.isa(), p);
+    const Location a = lowering.location(node.input(0)), b = lowering.location(node.input(1)), to = lowering.location(y);
+    lowering.add_step(node, kernel->name(), [kernel, a, b, to](const RunContext& context, int part, int parts) {
+      kernel->run({a.in(context), b.in(context), to.in(context)}, part, parts);
+    });
+    return;
+  }
+  kernels::CopyProblem p;
+  p.element = e;
+  p.n = s[0], p.c = s[1] / count, p.h = s[2], p.w = s[3];
+  for (int64_t i = 0; i < count; ++i) {
+    const Value* x = node.input(static_cast<size_t>(i));
+    image_strides(lowering, x, p.from, p.from_channel);
+    image_strides(lowering, y, p.to, p.to_channel);
+    const int64_t channel = p.to_channel;
+    p.to_channel *= count;
+    add_copy(lowering, node, p, lowering.location(x), 0, lowering.location(y), i * channel);
+  }
+}
+
 void lower_view(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output();
   if (!x->is_constant() && lowering.place(x).group == lowering.place(y).group) return;
@@ -90,7 +131,7 @@ void lower_concat(Lowering& lowering, const Node& node) {
     int64_t channel = 0;
     for (const Value* v : node.inputs()) {
       const Shape s = v->type().shape();
-      if (!lowering.place(v).in_group || lowering.place(v).group != lowering.place(y).group) {
+      if (!lowering.is_slice(v, y, channel)) {
         const kernels::CopyProblem p{.element = e, .n = s[0], .c = s[1], .h = s[2], .w = s[3], .from = lowering.place(v).strides,
                                      .to = lowering.place(y).strides, .from_channel = e, .to_channel = e};
         add_copy(lowering, node, p, lowering.location(v), 0, lowering.location(y), channel * e);
@@ -129,30 +170,10 @@ void lower_concat(Lowering& lowering, const Node& node) {
   });
 }
 
-// The same box with as few dimensions as say it: those of size 1 go, neighbours that one step walks are one.
-struct Box {
-  Shape shape, strides;
-};
-
-Box collapsed(const Shape& shape, const Shape& strides) {
-  Box box;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] == 1) continue;
-    if (!box.shape.empty() && box.strides.back() == strides[i] * shape[i]) {
-      box.shape.back() *= shape[i];
-      box.strides.back() = strides[i];
-    } else {
-      box.shape.push_back(shape[i]);
-      box.strides.push_back(strides[i]);
-    }
-  }
-  return box;
-}
-
-// Any gather of a strided box (of at most four dimensions once collapsed) out of a dense tensor into a dense tensor.
-void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& shape, const Shape& strides,
+// Any gather of a strided box of shape `s`, rank <= 4, out of a tensor into a tensor; strides in elements, from a place that may be
+// an image.
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& s, const Shape& from_strides,
                  int64_t from_offset) {
-  const auto [s, from_strides] = collapsed(shape, strides);
   const int64_t e = element_bytes(y);
   int64_t dims[4] = {1, 1, 1, 1}, from[4] = {0, 0, 0, 0};
   for (size_t i = 0; i < s.size(); ++i) dims[4 - s.size() + i] = s[i], from[4 - s.size() + i] = from_strides[i] * e;
@@ -161,8 +182,12 @@ void add_strided(Lowering& lowering, const Node& node, const Value* x, const Val
   p.n = dims[0], p.c = dims[1], p.h = dims[2], p.w = dims[3];
   p.from = {from[3], from[2], from[0]};
   p.from_channel = from[1];
-  p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
-  p.to_channel = e * dims[3] * dims[2];
+  if (lowering.place(y).image) {
+    image_strides(lowering, y, p.to, p.to_channel);
+  } else {
+    p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
+    p.to_channel = e * dims[3] * dims[2];
+  }
   add_copy(lowering, node, p, lowering.location(x), from_offset * e, lowering.location(y), 0);
 }
 
@@ -172,20 +197,44 @@ Shape dense_strides(const Shape& shape) {
   return strides;
 }
 
-Shape permuted_strides(const Node& node) {
-  const Shape strides = dense_strides(node.input(0)->type().shape());
+// Elements between neighbours along each axis, as the value lies.
+Shape strides_of(const Lowering& lowering, const Value* v) {
+  if (v->is_constant() || !lowering.place(v).image) return dense_strides(v->type().shape());
+  const int64_t e = element_bytes(v);
+  const kernels::ImageLayout& s = lowering.place(v).strides;
+  return {s.image / e, 1, s.row / e, s.pixel / e};
+}
+
+// A transposition with axes that stay neighbours taken as one: channel shuffles and attention heads need four axes or fewer.
+struct Transposition {
+  Shape shape;                // of the result
+  Shape strides;              // of the operand along them, in elements
+};
+
+Transposition transposition(const Node& node) {
+  const Shape from = node.input(0)->type().shape(), strides = dense_strides(from);
   std::vector<int64_t> perm = node.ints("perm");
   if (perm.empty())
-    for (size_t i = strides.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
-  Shape permuted;
-  for (const int64_t p : perm) permuted.push_back(strides[static_cast<size_t>(p)]);
-  return permuted;
+    for (size_t i = from.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
+  Transposition t;
+  int64_t previous = -2;
+  for (const int64_t p : perm) {
+    const auto at = static_cast<size_t>(p);
+    if (p == previous + 1) {
+      t.shape.back() *= from[at];
+      t.strides.back() = strides[at];
+    } else {
+      t.shape.push_back(from[at]);
+      t.strides.push_back(strides[at]);
+    }
+    previous = p;
+  }
+  return t;
 }
 
 bool takes_transpose(const Node& node, std::string* why) {
   if (!takes_known(node, why)) return false;
-  if (collapsed(node.output()->type().shape(), permuted_strides(node)).shape.size() > 4)
-    return *why = "more than four dimensions have no kernel", false;
+  if (transposition(node).shape.size() > 4) return *why = "more than four axes change their order: no kernel", false;
   return true;
 }
 
@@ -205,14 +254,14 @@ bool plain_operands(const Lowering& lowering, const Node& node) {
 
 void lower_transpose(Lowering& lowering, const Node& node) {
   if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
-  add_strided(lowering, node, node.input(0), node.output(), node.output()->type().shape(), permuted_strides(node), 0);
+  const Transposition t = transposition(node);
+  add_strided(lowering, node, node.input(0), node.output(), t.shape, t.strides, 0);
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
-  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
   const Value* x = node.input(0);
   const Shape shape = x->type().shape();
-  Shape strides = dense_strides(shape);
+  Shape strides = strides_of(lowering, x);
   const std::vector<int64_t> starts = node.input(1)->constant().to_s64();
   std::vector<int64_t> axes, steps(starts.size(), 1);
   if (node.input(3))
@@ -233,59 +282,17 @@ void lower_slice(Lowering& lowering, const Node& node) {
 }
 
 void lower_split(Lowering& lowering, const Node& node) {
-  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
   const Value* x = node.input(0);
   const Shape shape = x->type().shape();
-  const Shape strides = dense_strides(shape);
+  const Shape strides = strides_of(lowering, x);
   const int64_t axis_attr = node.attr("axis", int64_t{0});
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
-  int64_t offset = 0;
+  int64_t offset = 0, channel = 0;
   for (const Value* y : node.outputs()) {
-    add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
+    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
+    channel += y->type().shape()[axis];
     offset += y->type().shape()[axis] * strides[axis];
   }
-}
-
-// Gather of constant indices that follow each other at one distance: every second channel, one row.
-struct Progression {
-  int64_t first = 0, step = 1, count = 0;
-};
-
-std::optional<Progression> progression(const Node& node) {
-  const Value* indices = node.input(1);
-  if (!indices->is_constant() || indices->constant().size() == 0) return std::nullopt;
-  const Shape shape = node.input(0)->type().shape();
-  const auto rank = static_cast<int64_t>(shape.size());
-  const int64_t axis = node.attr("axis", int64_t{0});
-  const int64_t size = shape[static_cast<size_t>(axis < 0 ? axis + rank : axis)];
-  std::vector<int64_t> at = indices->constant().to_s64();
-  for (int64_t& i : at) {
-    if (i < 0) i += size;
-    if (i < 0 || i >= size) return std::nullopt;  // its evaluation says so
-  }
-  const Progression p{at[0], at.size() > 1 ? at[1] - at[0] : 1, static_cast<int64_t>(at.size())};
-  for (size_t i = 0; i < at.size(); ++i)
-    if (at[i] != p.first + static_cast<int64_t>(i) * p.step) return std::nullopt;
-  return p;
-}
-
-bool takes_gather(const Node& node, std::string* why) {
-  if (!takes_known(node, why)) return false;
-  if (!progression(node)) return *why = "only constant indices at one distance have a kernel", false;
-  return true;
-}
-
-void lower_gather(Lowering& lowering, const Node& node) {
-  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
-  const Value* x = node.input(0);
-  const Shape shape = x->type().shape();
-  const int64_t axis_attr = node.attr("axis", int64_t{0});
-  const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
-  const Progression p = *progression(node);
-  int64_t outer = 1, inner = 1;
-  for (size_t i = 0; i < axis; ++i) outer *= shape[i];
-  for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
-  add_strided(lowering, node, x, node.output(), {outer, p.count, inner}, {shape[axis] * inner, p.step * inner, 1}, p.first * inner);
 }
 
 }  // namespace
@@ -297,9 +304,9 @@ std::span<const LowerDef> move_lowerings() {
     for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
     defs.push_back({"Transpose", takes_transpose, lower_transpose});
-    defs.push_back({"Gather", takes_gather, lower_gather});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});
+    defs.push_back({"octet.Interleave", takes_interleave, lower_interleave});
     return defs;
   }();
   return kDefs;

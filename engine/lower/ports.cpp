@@ -59,8 +59,9 @@ void Port::write(const graph::Node& node, size_t output, Tensor tensor, const Ru
     return;
   }
   if (!tensor.is_tensor() || tensor.shape() != shape_ || tensor.dtype() != dtype_)
-    throw Error(ErrorCode::unsupported, "node '" + node.name() + "' (" + std::string(node.op_name()) + "): output " + std::to_string(output) +
-                                            " came out as " + std::string(to_string(tensor.dtype())) + to_string(tensor.shape()) +
+    throw Error(ErrorCode::unsupported, "node '" + node.name() + "' (" + std::string(node.op_name()) + "): output " +
+                                            std::to_string(output) + " came out as " +
+                                            std::string(to_string(tensor.dtype())) + to_string(tensor.shape()) +
                                             " where the plan has " + std::string(to_string(dtype_)) + to_string(shape_));
   std::byte* data = at_.in(context);
   if (strided_)

@@ -1,5 +1,5 @@
-// How a step that evaluates an operator gets at its values, wherever they lie: in the arena (dense or as an image), in a slot of
-// the frame, or constant.
+// How a step that evaluates an operator gets at its values, wherever they lie: in the arena (dense or as an image), in a
+// slot of the frame, or constant.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,7 @@
-// octet.Conv and octet.Gemm onto kernels/conv.h. A Gemm is a 1x1 convolution over one image row whose pixels are the matrix rows.
+// octet.Conv and octet.Gemm onto kernels/conv.h, and what octet.ConvTranspose shares with them. A Gemm is a 1x1 convolution over
+// one image row whose pixels are the matrix rows.
+#include "engine/lower/product.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <limits>
@@ -19,8 +22,6 @@ using graph::Value;
 using kernels::ConvShape;
 using kernels::Epilogue;
 using kernels::ResidualKind;
-
-enum Input : size_t { kX, kW, kBias, kResidual, kXScale, kXZeroPoint };
 
 bool is_gemm(const Node& node) { return node.op_name() == "octet.Gemm"; }
 bool is_integer(const Node& node) { return node.input(kX)->dtype() == DType::u8; }
@@ -55,6 +56,8 @@ Halo conv_halo(const Node& node) {
           reach(s.oh, s.stride_h, s.kh, s.dilation_h, s.pad_top, s.ih), reach(s.ow, s.stride_w, s.kw, s.dilation_w, s.pad_left, s.iw)};
 }
 
+}  // namespace
+
 bool takes_product(const Node& node, std::string* why) {
   const Value *x = node.input(kX), *w = node.input(kW), *y = node.output();
   const auto no = [&](const char* reason) {
@@ -73,6 +76,8 @@ bool takes_product(const Node& node, std::string* why) {
   if (out == DType::u8 && !y->quant()) return no("u8 output without quantization parameters");
   return true;
 }
+
+namespace {
 
 std::vector<float> channel_scales(const Value* w, int64_t n) {
   std::vector<float> scale(static_cast<size_t>(n), 1.0f);
@@ -102,6 +107,8 @@ kernels::ActKind set_activation(const Node& node, Epilogue& e) {
   }
   return kernels::ActKind::clamp;
 }
+
+}  // namespace
 
 Epilogue make_epilogue(const Node& node, int64_t n) {
   Epilogue e;
@@ -142,7 +149,8 @@ Epilogue make_epilogue(const Node& node, int64_t n) {
   return e;
 }
 
-std::shared_ptr<const kernels::PackedWeights> packed(Lowering& lowering, const Node& node, const ConvShape& shape) {
+std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, const Node& node, const ConvShape& shape,
+                                                           const WeightPart* part) {
   const graph::Tensor& w = node.input(kW)->constant();
   std::vector<graph::Tensor> sources{w};
   kernels::ConvWeights weights;
@@ -166,18 +174,31 @@ std::shared_ptr<const kernels::PackedWeights> packed(Lowering& lowering, const N
                 static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
                 static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
+  if (kernels::few_rows(shape)) full_key += " few";
   full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
+  if (part) full_key += " part " + part->name;
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);
-  return lowering.weights().get(full_key, sources, [&] { return kernels::pack_weights(lowering.isa(), shape, weights); });
+  return lowering.weights().get(full_key, sources, [&] {
+    const graph::Tensor cut = part ? part->cut(w) : w;
+    weights.data = cut.as<std::byte>();
+    return kernels::pack_weights(lowering.isa(), shape, weights);
+  });
 }
 
-kernels::ImageLayout layout_of(const Lowering& lowering, const Value* value, int64_t channels) {
+kernels::ImageLayout product_layout(const Lowering& lowering, const Value* value, int64_t channels) {
   const Place& place = lowering.place(value);
   if (place.image) return place.strides;
   const int64_t pixel = channels * static_cast<int64_t>(size_of(value->dtype()));
   const int64_t total = static_cast<int64_t>(element_count(value->type().shape())) * static_cast<int64_t>(size_of(value->dtype()));
   return {pixel, total, total};
 }
+
+bool product_in_images(const Node& node) {
+  return node.input(kX)->layout == Layout::channels_last && node.output()->layout == Layout::channels_last &&
+         (!node.input(kResidual) || node.input(kResidual)->layout == Layout::channels_last);
+}
+
+namespace {
 
 // Dynamic quantization decides the zero point, and with it what the halo holds, at run time.
 void add_run_time_halo(Lowering& lowering, const Node& node) {
@@ -192,54 +213,60 @@ void add_run_time_halo(Lowering& lowering, const Node& node) {
   info.gmac = 0;
 }
 
-void lower_product(Lowering& lowering, const Node& node) {
-  const ConvShape shape = conv_shape(node);
-  if (!is_gemm(node) && (node.input(kX)->layout != Layout::channels_last || node.output()->layout != Layout::channels_last ||
-                         (node.input(kResidual) && node.input(kResidual)->layout != Layout::channels_last))) {
-    lower_eval(lowering, node);
-    return;
-  }
-  kernels::ConvProblem problem;
-  problem.shape = shape;
-  problem.x_dtype = node.input(kX)->dtype();
-  problem.x = layout_of(lowering, node.input(kX), shape.ic);
-  problem.y = layout_of(lowering, node.output(), shape.oc);
-  if (const Value* r = node.input(kResidual)) problem.residual = layout_of(lowering, r, shape.oc);
-  problem.epilogue = make_epilogue(node, shape.oc);
+}  // namespace
 
-  std::string reason;
-  auto weights = packed(lowering, node, shape);
-  std::shared_ptr<const kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
-  if (!conv) {
-    lower_eval(lowering, node);
-    return;
+void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundConv> convs, const std::string& kernel) {
+  for (const BoundConv& bound : convs) {
+    lowering.need_workspace(bound.conv->workspace_bytes());
+    lowering.add_product(bound.conv);
   }
-  lowering.need_workspace(conv->workspace_bytes());
   const Location x = lowering.location(node.input(kX)), y = lowering.location(node.output());
   const bool has_residual = node.input(kResidual) != nullptr, dynamic = is_dynamic(node);
   const Location residual = has_residual ? lowering.location(node.input(kResidual)) : Location{};
   const Location x_scale = dynamic ? lowering.location(node.input(kXScale)) : Location{};
   const Location x_zero_point = dynamic ? lowering.location(node.input(kXZeroPoint)) : Location{};
   if (dynamic && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) add_run_time_halo(lowering, node);
-  lowering.add_step(
-      node, conv->name() + ", " + kernels::describe(*weights),
-      [conv, x, y, residual, x_scale, x_zero_point, has_residual, dynamic](const RunContext& context, int part, int parts) {
-        kernels::ConvArgs args;
-        args.x = x.in(context);
-        args.y = y.in(context);
-        args.residual = has_residual ? residual.in(context) : nullptr;
-        args.workspace = context.workspace(part);
-        if (dynamic) {
-          args.x_scale = *reinterpret_cast<const float*>(x_scale.in(context));
-          args.x_zero_point = *reinterpret_cast<const uint8_t*>(x_zero_point.in(context));
-        }
-        conv->run(args, part, parts);
-      });
+  lowering.add_step(node, kernel, [convs = std::move(convs), x, y, residual, x_scale, x_zero_point, has_residual, dynamic](
+                                      const RunContext& context, int part, int parts) {
+    kernels::ConvArgs args;
+    args.x = x.in(context);
+    args.workspace = context.workspace(part);
+    if (dynamic) {
+      args.x_scale = *reinterpret_cast<const float*>(x_scale.in(context));
+      args.x_zero_point = *reinterpret_cast<const uint8_t*>(x_zero_point.in(context));
+    }
+    for (const BoundConv& bound : convs) {
+      args.y = y.in(context) + bound.y_offset;
+      args.residual = has_residual ? residual.in(context) + bound.residual_offset : nullptr;
+      bound.conv->run(args, part, parts);
+    }
+  });
 }
 
 // A residual is read, row by row, by the unit that then writes the same elements.
 std::vector<int> product_in_place(const Node& node) {
   return node.input(kResidual) ? std::vector<int>{static_cast<int>(kResidual)} : std::vector<int>{};
+}
+
+namespace {
+
+void lower_product(Lowering& lowering, const Node& node) {
+  const ConvShape shape = conv_shape(node);
+  if (!is_gemm(node) && !product_in_images(node)) return lower_eval(lowering, node);
+  kernels::ConvProblem problem;
+  problem.shape = shape;
+  problem.x_dtype = node.input(kX)->dtype();
+  problem.x = product_layout(lowering, node.input(kX), shape.ic);
+  problem.y = product_layout(lowering, node.output(), shape.oc);
+  if (const Value* r = node.input(kResidual)) problem.residual = product_layout(lowering, r, shape.oc);
+  problem.epilogue = make_epilogue(node, shape.oc);
+
+  std::string reason;
+  auto weights = pack_product(lowering, node, shape);
+  std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
+  if (!conv) return lower_eval(lowering, node);
+  const std::string name = conv->name() + ", " + kernels::describe(*weights);
+  add_product_step(lowering, node, {{std::move(conv)}}, name);
 }
 
 }  // namespace

@@ -1,13 +1,14 @@
-// LSTM, GRU and RNN onto the product kernels: x * W for the whole sequence as one product of all threads, then the recurrence, step
-// by step, with h * R through the same kernels and the gates through the element-wise ones. The two directions of a layer are
-// two threads' work; a step is too short to be shared (a barrier takes as long as the step of a small layer).
+// LSTM, GRU and RNN onto the product kernels: x * W for the whole sequence as one product of all threads, then the
+// recurrence, step by step, with h * R through the same kernels and the gates through the element-wise ones. The two
+// directions of a layer are two threads' work; a step is too short to be shared (a barrier takes as long as the step of a
+// small layer).
 //
 //   xw[steps*batch, gates*hidden] = x * W' + Wb            all threads
 //   for each step:  v = h * R' + Rb  (+ xw of the step)    one thread a direction
 //                   gates, cell, h                          row by row of the batch
 //
-// Operation for operation this is the scalar form (graph/ops/recurrent.cpp). Declined: lengths given for the sequences, weights
-// that are not constant, activations without a kernel.
+// Operation for operation this is the scalar form (graph/ops/recurrent.cpp). Declined: lengths given for the sequences,
+// weights that are not constant, activations without a kernel.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -29,7 +30,8 @@ using kernels::UnaryKind;
 
 enum Input : size_t { kX, kW, kR, kB, kLengths, kH, kC, kP };
 
-std::shared_ptr<const kernels::Kernel> unary(const Lowering& lowering, UnaryKind kind, int64_t count, float alpha = 0, float beta = 0) {
+std::shared_ptr<const kernels::Kernel> unary(const Lowering& lowering, UnaryKind kind, int64_t count, float alpha = 0,
+                                             float beta = 0) {
   return kernels::make_unary(lowering.isa(), {kind, count, alpha, beta});
 }
 
@@ -51,8 +53,10 @@ bool takes_recurrent(const Node& node, std::string* why) {
     return false;
   };
   for (const Value* v : node.inputs())
-    if (v && (!v->type().static_shape() || (v != node.input(kLengths) && v->dtype() != DType::f32))) return no("only float32 of known shape has a kernel");
-  if (!node.output()->type().static_shape() || element_count(node.output()->type().shape()) == 0) return no("its shape is not known, or empty");
+    if (v && (!v->type().static_shape() || (v != node.input(kLengths) && v->dtype() != DType::f32)))
+      return no("only float32 of known shape has a kernel");
+  if (!node.output()->type().static_shape() || element_count(node.output()->type().shape()) == 0)
+    return no("its shape is not known, or empty");
   if (node.input(kLengths)) return no("sequences of their own lengths have no kernel");
   for (const size_t i : {static_cast<size_t>(kW), static_cast<size_t>(kR), static_cast<size_t>(kB), static_cast<size_t>(kP)})
     if (node.input(i) && !node.input(i)->is_constant()) return no("the weights are not constant");
@@ -67,7 +71,9 @@ struct Sizes {
   int64_t rows() const { return gates * hidden; }
   // Rows of x, of y and of the states, in units of their last dimension.
   int64_t x_row(int64_t t, int64_t n) const { return batch_first ? n * steps + t : t * batch + n; }
-  int64_t y_row(int64_t t, int64_t d, int64_t n) const { return batch_first ? (n * steps + t) * directions + d : (t * directions + d) * batch + n; }
+  int64_t y_row(int64_t t, int64_t d, int64_t n) const {
+    return batch_first ? (n * steps + t) * directions + d : (t * directions + d) * batch + n;
+  }
   int64_t state_row(int64_t d, int64_t n) const { return batch_first ? n * directions + d : d * batch + n; }
 };
 
@@ -82,8 +88,8 @@ struct Product {
   std::shared_ptr<const kernels::Conv> conv;
 };
 
-Product make_product(Lowering& lowering, const graph::Tensor& weights, int64_t first, int64_t n, int64_t k, int64_t m, int64_t x_pitch,
-                     int64_t y_pitch, int64_t residual_pitch, std::vector<float> bias) {
+Product make_product(Lowering& lowering, const graph::Tensor& weights, int64_t first, int64_t n, int64_t k, int64_t m,
+                     int64_t x_pitch, int64_t y_pitch, int64_t residual_pitch, std::vector<float> bias) {
   kernels::ConvProblem p;
   p.shape.ic = k, p.shape.oc = n, p.shape.iw = p.shape.ow = m;
   p.x_dtype = DType::f32;
@@ -98,9 +104,11 @@ Product make_product(Lowering& lowering, const graph::Tensor& weights, int64_t f
   kernels::ConvWeights w;
   w.data = weights.as<float>() + first * k;
   w.dtype = DType::f32;
-  const std::string key = std::string(lowering.isa().name) + " recurrent " + std::to_string(reinterpret_cast<uintptr_t>(w.data)) + " " +
-                          std::to_string(n) + "x" + std::to_string(k);
-  const auto packed = lowering.weights().get(key, {weights}, [&] { return kernels::pack_weights(lowering.isa(), p.shape, w); });
+  const std::string key = std::string(lowering.isa().name) + " recurrent " +
+                          std::to_string(reinterpret_cast<uintptr_t>(w.data)) + " " + std::to_string(n) + "x" +
+                          std::to_string(k);
+  const auto packed =
+      lowering.weights().get(key, {weights}, [&] { return kernels::pack_weights(lowering.isa(), p.shape, w); });
   std::string reason;
   Product product{kernels::make_conv(lowering.isa(), p, packed, lowering.threads(), &reason)};
   if (product.conv) lowering.need_workspace(product.conv->workspace_bytes());
@@ -144,7 +152,7 @@ struct Direction {
   Sizes s;
   int64_t index = 0;
   bool reverse = false, before_reset = false, input_forget = false;
-  Product step, candidate;   // h * R of all gates; a GRU's candidate apart
+  Product step, candidate;  // h * R of all gates; a GRU's candidate apart
   RowKernels row;
   std::vector<float> ones;
   const float* peephole = nullptr;  // [i, o, f], each `hidden`
@@ -251,10 +259,12 @@ void lower_recurrent(Lowering& lowering, const Node& node) {
     dir.reverse = direction == "reverse" || d == 1;
     dir.before_reset = node.attr("linear_before_reset", int64_t{0}) != 0;
     dir.input_forget = node.attr("input_forget", int64_t{0}) != 0;
-    inputs->push_back(make_product(lowering, w, d * rows, rows, s.inputs, lines, s.inputs, rows, 0, part_of(node.input(kB), d * 2 * rows, rows)));
+    inputs->push_back(make_product(lowering, w, d * rows, rows, s.inputs, lines, s.inputs, rows, 0,
+                                   part_of(node.input(kB), d * 2 * rows, rows)));
     const int64_t together = gru ? 2 * H : rows, pitch = s.batch_first ? s.steps * rows : rows;
     const int64_t bias = d * 2 * rows + rows;
-    dir.step = make_product(lowering, r, d * rows, together, H, B, H, together, pitch, part_of(node.input(kB), bias, together));
+    dir.step =
+        make_product(lowering, r, d * rows, together, H, B, H, together, pitch, part_of(node.input(kB), bias, together));
     if (gru)
       dir.candidate = make_product(lowering, r, d * rows + 2 * H, H, H, B, H, H, dir.before_reset ? 0 : pitch,
                                    part_of(node.input(kB), bias + 2 * H, H));
@@ -262,7 +272,8 @@ void lower_recurrent(Lowering& lowering, const Node& node) {
     dir.row = row_kernels(lowering, node, s, d);
     dir.ones.assign(static_cast<size_t>(H), 1.0f);
     if (node.input(kP)) dir.peephole = node.input(kP)->constant().as<float>() + d * 3 * H;
-    dir.xw = take(lines * rows), dir.v = take(B * rows), dir.h = take(B * H), dir.c = take(B * H), dir.temp = take(B * H), dir.more = take(B * H);
+    dir.xw = take(lines * rows), dir.v = take(B * rows), dir.h = take(B * H), dir.c = take(B * H), dir.temp = take(B * H),
+    dir.more = take(B * H);
     directions->push_back(std::move(dir));
   }
   const Location scratch = lowering.scratch(static_cast<size_t>(floats) * 4), x = lowering.location(node.input(kX));
@@ -289,26 +300,27 @@ void lower_recurrent(Lowering& lowering, const Node& node) {
   const State h0 = state(kH), c0 = lstm ? state(kC) : State{};
   std::vector<Location> outs;
   for (const Value* v : node.outputs()) outs.push_back(lowering.location(v));
-  StepInfo& recurrence = lowering.add_step(node, directions->front().step.conv->name() + " a step", [=](const RunContext& context, int part, int parts) {
-    for (const Direction& d : *directions) {
-      if (d.index % parts != part) continue;
-      float* base = at(scratch, context);
-      const auto load = [&](const State& from, float* to) {
-        for (int64_t n = 0; n < B; ++n) {
-          if (from.given)
-            std::copy_n(at(from.from, context) + s.state_row(d.index, n) * H, H, to + n * H);
-          else
-            std::fill_n(to + n * H, H, 0.0f);
+  StepInfo& recurrence = lowering.add_step(
+      node, directions->front().step.conv->name() + " a step", [=](const RunContext& context, int part, int parts) {
+        for (const Direction& d : *directions) {
+          if (d.index % parts != part) continue;
+          float* base = at(scratch, context);
+          const auto load = [&](const State& from, float* to) {
+            for (int64_t n = 0; n < B; ++n) {
+              if (from.given)
+                std::copy_n(at(from.from, context) + s.state_row(d.index, n) * H, H, to + n * H);
+              else
+                std::fill_n(to + n * H, H, 0.0f);
+            }
+          };
+          load(h0, base + d.h);
+          load(c0, base + d.c);
+          d.run(context, base, part, at(outs[0], context));
+          for (size_t i = 1; i < outs.size(); ++i)
+            for (int64_t n = 0; n < B; ++n)
+              std::copy_n(base + (i == 1 ? d.h : d.c) + n * H, H, at(outs[i], context) + s.state_row(d.index, n) * H);
         }
-      };
-      load(h0, base + d.h);
-      load(c0, base + d.c);
-      d.run(context, base, part, at(outs[0], context));
-      for (size_t i = 1; i < outs.size(); ++i)
-        for (int64_t n = 0; n < B; ++n)
-          std::copy_n(base + (i == 1 ? d.h : d.c) + n * H, H, at(outs[i], context) + s.state_row(d.index, n) * H);
-    }
-  });
+      });
   recurrence.gmac = static_cast<double>(s.directions * lines * rows * H) / 1e9;
 }
 

@@ -1,18 +1,20 @@
-// Resize by nearest neighbours: pixels copied. Which pixel goes where is asked of the operator's scalar form, once, at plan time.
-#include <cstring>
+// Resize of images along height and width: nearest of any type, linear of f32 and u8.
+#include <algorithm>
 #include <memory>
-#include <numeric>
 
 #include "engine/lower/families.h"
-#include "graph/eval.h"
+#include "graph/ops/resize.h"
+#include "kernels/resize.h"
 
 namespace octet {
 namespace {
 
 using graph::Layout;
 using graph::Node;
-using graph::Tensor;
 using graph::Value;
+using graph::ops::ResizeAxis;
+
+bool is_linear(const Node& node) { return node.attr("mode", "nearest") == std::string("linear"); }
 
 bool takes_resize(const Node& node, std::string* why) {
   const auto no = [&](const char* reason) {
@@ -20,51 +22,70 @@ bool takes_resize(const Node& node, std::string* why) {
     return false;
   };
   const Value *x = node.input(0), *y = node.output();
-  if (node.attr("mode", "nearest") != "nearest") return no("only nearest neighbours have a kernel");
-  if (node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize") return no("cropping has no kernel");
+  if (!x->type().static_shape() || !y->type().static_shape()) return no("its shape is not known");
+  if (x->type().rank() != 4) return no("only images have a kernel");
+  if (element_count(x->type().shape()) == 0 || element_count(y->type().shape()) == 0) return no("the tensor is empty");
+  if (x->type().shape()[0] != y->type().shape()[0] || x->type().shape()[1] != y->type().shape()[1])
+    return no("only height and width are resized by kernels");
   for (size_t i = 1; i < node.inputs().size(); ++i)
-    if (node.input(i) && !node.input(i)->is_constant()) return no("its size is known only at run time");
-  if (!x->type().static_shape() || !y->type().static_shape() || x->type().rank() != 4) return no("only images of known shape have a kernel");
-  const Shape in = x->type().shape(), out = y->type().shape();
-  if (in[0] != out[0] || in[1] != out[1]) return no("only height and width may change");
-  if (element_count(in) == 0 || element_count(out) == 0) return no("the tensor is empty");
+    if (node.input(i) && !node.input(i)->is_constant()) return no("sizes known only at run time");
+  const std::string mode = node.attr("mode", "nearest");
+  if (mode != "nearest" && mode != "linear") return no("only nearest and linear have kernels");
+  if (node.attr("coordinate_transformation_mode", "") == std::string("tf_crop_and_resize"))
+    return no("crops have no kernel");
+  if (size_of(x->dtype()) == 0) return no("strings are not moved by kernels");
+  const std::vector<ResizeAxis> axes = graph::ops::resize_axes(node);
+  for (const size_t a : {0, 1}) {
+    bool kept = axes[a].taps.empty();
+    for (size_t i = 0; i < axes[a].nearest.size(); ++i) kept = kept && axes[a].nearest[i] == static_cast<int64_t>(i);
+    if (!kept) return no("only height and width are resized by kernels");
+  }
+  if (!is_linear(node)) return true;
+  if (x->dtype() != DType::f32 && x->dtype() != DType::u8) return no("element types without kernels");
+  for (const ResizeAxis& axis : axes)
+    for (const auto& taps : axis.taps)
+      if (taps.empty() || taps.size() > 2) return no("only two taps an axis have a kernel");
   return true;
 }
 
-// For every output row its input row, and for every output column its input column.
-struct Sources {
-  std::vector<int64_t> rows, columns;
-};
-
-Sources sources_of(const Node& node) {
-  const Shape in = node.input(0)->type().shape(), out = node.output()->type().shape();
-  Tensor position(DType::s32, in);
-  std::iota(position.mutable_as<int32_t>(), position.mutable_as<int32_t>() + position.size(), 0);
-  std::vector<Tensor> operands{position};
-  for (size_t i = 1; i < node.inputs().size(); ++i) operands.push_back(node.input(i) ? node.input(i)->constant() : Tensor());
-  const Tensor moved = graph::evaluate(node, operands)[0];
-  const auto* at = moved.as<int32_t>();
-  Sources s;
-  for (int64_t y = 0; y < out[2]; ++y) s.rows.push_back(at[y * out[3]] / in[3]);
-  for (int64_t x = 0; x < out[3]; ++x) s.columns.push_back(at[x] % in[3]);
-  return s;
+// Along one axis; `kept` when linear interpolation leaves it alone.
+std::vector<kernels::ResizeTaps> taps_of(const ResizeAxis& axis, bool linear, bool& kept) {
+  std::vector<kernels::ResizeTaps> list(static_cast<size_t>(axis.size));
+  kept = linear && axis.taps.empty();
+  for (size_t i = 0; i < list.size(); ++i) {
+    kernels::ResizeTaps& t = list[i];
+    if (!linear || kept) {
+      t.index[0] = kept ? static_cast<int64_t>(i) : axis.nearest[i];
+      continue;
+    }
+    t.count = static_cast<int>(axis.taps[i].size());
+    for (size_t k = 0; k < axis.taps[i].size(); ++k)
+      t.index[k] = axis.taps[i][k].index, t.weight[k] = axis.taps[i][k].weight;
+  }
+  return list;
 }
 
 void lower_resize(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output();
-  if (x->is_constant() || !lowering.place(x).image || !lowering.place(y).image) return lower_eval(lowering, node);
-  const Shape shape = y->type().shape();
-  const auto pixel = static_cast<size_t>(shape[1]) * size_of(y->dtype());
-  lowering.add_step(node, "nearest pixels", [from = lowering.location(x), to = lowering.location(y), in = lowering.place(x).strides,
-                                             out = lowering.place(y).strides, s = sources_of(node), n = shape[0], pixel](
-                                                const RunContext& context, int part, int parts) {
-    const auto height = static_cast<int64_t>(s.rows.size());
-    for (int64_t line = n * height * part / parts; line < n * height * (part + 1) / parts; ++line) {
-      const int64_t image = line / height, row = line % height;
-      const std::byte* source = from.in(context) + image * in.image + s.rows[static_cast<size_t>(row)] * in.row;
-      std::byte* target = to.in(context) + image * out.image + row * out.row;
-      for (size_t i = 0; i < s.columns.size(); ++i, target += out.pixel) std::memcpy(target, source + s.columns[i] * in.pixel, pixel);
-    }
+  if (x->is_constant() || x->layout != Layout::channels_last || y->layout != Layout::channels_last)
+    return lower_eval(lowering, node);
+  const std::vector<ResizeAxis> axes = graph::ops::resize_axes(node);
+  const Shape s = x->type().shape();
+  kernels::ResizeProblem p;
+  p.linear = is_linear(node);
+  p.dtype = x->dtype();
+  p.element = static_cast<int64_t>(size_of(x->dtype()));
+  p.n = s[0], p.c = s[1];
+  p.rows = taps_of(axes[2], p.linear, p.keeps_rows);
+  p.columns = taps_of(axes[3], p.linear, p.keeps_columns);
+  if (p.keeps_rows && p.keeps_columns) p.linear = false;
+  p.x = lowering.place(x).strides;
+  p.y = lowering.place(y).strides;
+  std::shared_ptr<const kernels::Resize> kernel = kernels::make_resize(lowering.isa(), p);
+  lowering.need_workspace(kernel->workspace_bytes());
+  const Location from = lowering.location(x), to = lowering.location(y);
+  lowering.add_step(node, kernel->name(), [kernel, from, to](const RunContext& context, int part, int parts) {
+    kernel->run(from.in(context), to.in(context), context.workspace(part), part, parts);
   });
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "frontends/onnx/scope.h"
+
 namespace octet::onnx {
 
 using graph::Attribute;
@@ -86,9 +88,7 @@ std::string list_of(const OpDef& op) {
   return names.empty() ? "no attributes" : names;
 }
 
-std::string count_text(size_t n, const char* noun) {
-  return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
-}
+std::string count_text(size_t n, const char* noun) { return std::to_string(n) + " " + noun + (n == 1 ? "" : "s"); }
 
 void check_inputs(const OpDef& op, const DraftNode& node, const std::string& file) {
   const bool variadic = !op.inputs.empty() && op.inputs.back().variadic;
@@ -173,14 +173,18 @@ void attribute_to_proto(const std::string& name, const Attribute& value, pb::Att
 
 const OpDef& checked_op(const DraftNode& node, const std::string& file) {
   const OpDef* op = node.op.starts_with("octet.") ? nullptr : graph::find_op(node.op);
-  if (op == nullptr) fail(ErrorCode::unsupported, file, node, "operator '" + printable(node.op) + "' is not supported");
+  if (op == nullptr) {
+    const std::string_view why = out_of_scope(node.op);
+    fail(ErrorCode::unsupported, file, node,
+         why.empty() ? "operator '" + printable(node.op) + "' is not supported" : std::string(why));
+  }
   check_inputs(*op, node, file);
   check_outputs(*op, node, file);
   for (const auto& [name, value] : node.attrs) {
-    const auto schema = std::find_if(op->attrs.begin(), op->attrs.end(), [&key = name](const auto& a) { return a.name == key; });
+    const auto schema =
+        std::find_if(op->attrs.begin(), op->attrs.end(), [&key = name](const auto& a) { return a.name == key; });
     if (schema == op->attrs.end() || is_internal(*op, name))
-      fail(ErrorCode::invalid_model, file, node,
-           "attribute '" + printable(name) + "' is unknown; expected " + list_of(*op));
+      fail(ErrorCode::invalid_model, file, node, "attribute '" + printable(name) + "' is unknown; expected " + list_of(*op));
     if (schema->kind != kind_of(value))
       fail(ErrorCode::invalid_model, file, node,
            "attribute '" + name + "' is " + std::string(to_string(kind_of(value))) + ", expected " +

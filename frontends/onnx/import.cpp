@@ -27,8 +27,8 @@ int64_t opset_of(const pb::ModelProto& model, const std::string& file) {
   for (const auto& import : model.opset_import()) {
     if (!import.domain().empty() && import.domain() != "ai.onnx") continue;
     if (opset != 0 && opset != import.version())
-      throw Error(ErrorCode::invalid_model, file + ": imports the standard operators twice, as opset " + std::to_string(opset) +
-                                                " and " + std::to_string(import.version()));
+      throw Error(ErrorCode::invalid_model, file + ": imports the standard operators twice, as opset " +
+                                                std::to_string(opset) + " and " + std::to_string(import.version()));
     opset = import.version();
   }
   if (opset == 0) {
@@ -39,7 +39,8 @@ int64_t opset_of(const pb::ModelProto& model, const std::string& file) {
     return std::numeric_limits<int64_t>::max();
   }
   if (opset < kOldestOpset)
-    throw Error(ErrorCode::unsupported, file + ": uses opset " + std::to_string(opset) + ", expected " + std::to_string(kOldestOpset) +
+    throw Error(ErrorCode::unsupported, file + ": uses opset " + std::to_string(opset) + ", expected " +
+                                            std::to_string(kOldestOpset) +
                                             " or later; convert it with onnx.version_converter");
   return opset;
 }
@@ -53,7 +54,8 @@ struct Capture {
 // One graph: that of the model, or one among a node's attributes, which is given what it captures.
 class Importer {
  public:
-  Importer(pb::GraphProto& proto, int64_t opset, Origin origin, const std::vector<Capture>* captures = nullptr, int depth = 0)
+  Importer(pb::GraphProto& proto, int64_t opset, Origin origin, const std::vector<Capture>* captures = nullptr,
+           int depth = 0)
       : proto_(proto), origin_(std::move(origin)), opset_(opset), captures_(captures), depth_(depth) {}
 
   std::unique_ptr<Graph> run() {
@@ -83,7 +85,9 @@ class Importer {
     pb::GraphProto* proto;
   };
 
-  [[noreturn]] void fail(ErrorCode code, const std::string& message) const { throw Error(code, origin_.file + ": " + message); }
+  [[noreturn]] void fail(ErrorCode code, const std::string& message) const {
+    throw Error(code, origin_.file + ": " + message);
+  }
   [[noreturn]] void fail(const DraftNode& node, const std::string& message) const {
     fail(ErrorCode::invalid_model, describe(node) + ": " + message);
   }
@@ -91,9 +95,9 @@ class Importer {
   bool nested() const { return captures_ != nullptr; }
 
   void check_graph() {
-    if (depth_ > kDeepest)
-      fail(ErrorCode::unsupported, "nests subgraphs more than " + std::to_string(kDeepest) + " deep");
-    if (proto_.sparse_initializer_size() > 0) fail(ErrorCode::unsupported, "has sparse initializers, which are not supported");
+    if (depth_ > kDeepest) fail(ErrorCode::unsupported, "nests subgraphs more than " + std::to_string(kDeepest) + " deep");
+    if (proto_.sparse_initializer_size() > 0)
+      fail(ErrorCode::unsupported, "has sparse initializers, which are not supported");
     if (proto_.output_size() == 0) fail(ErrorCode::invalid_model, "the graph has no outputs");
   }
 
@@ -124,7 +128,9 @@ class Importer {
   Type type_of_input(const pb::ValueInfoProto& info) const {
     const std::string what = "input '" + printable(info.name()) + "'";
     // What goes into a subgraph is known from the node that has it.
-    if (nested() && !info.has_type()) return {};
+    if (nested() && info.type().tensor_type().elem_type() == 0 && !info.type().has_sequence_type() &&
+        !info.type().has_optional_type())
+      return {};
     if (info.type().has_sequence_type() || info.type().has_optional_type()) return type_of_holder(info.type(), what);
     if (!info.type().has_tensor_type())
       fail(info.has_type() ? ErrorCode::unsupported : ErrorCode::invalid_model, what + " is not a tensor; expected one");
@@ -144,7 +150,8 @@ class Importer {
         type.dims->push_back(graph::Dim(d.dim_param()));
         continue;
       }
-      if (d.dim_value() < 0) fail(ErrorCode::invalid_model, what + " has the negative dimension " + std::to_string(d.dim_value()));
+      if (d.dim_value() < 0)
+        fail(ErrorCode::invalid_model, what + " has the negative dimension " + std::to_string(d.dim_value()));
       if (d.dim_value() > kMaxElements / std::max<int64_t>(elements, 1))
         fail(ErrorCode::invalid_model, what + " has dimensions whose product overflows");
       elements *= d.dim_value();
@@ -164,7 +171,8 @@ class Importer {
     type.dtype = inner->has_tensor_type() ? dtype_of(inner->tensor_type().elem_type()) : DType::undefined;
     if (type.dtype == DType::undefined)
       fail(ErrorCode::unsupported, what + " is neither a tensor, a sequence of tensors, nor an optional of one of these");
-    type.kind = optional ? sequence ? graph::ValueKind::optional_sequence : graph::ValueKind::optional : graph::ValueKind::sequence;
+    type.kind =
+        optional ? sequence ? graph::ValueKind::optional_sequence : graph::ValueKind::optional : graph::ValueKind::sequence;
     return type;
   }
 
@@ -191,7 +199,8 @@ class Importer {
     return names;
   }
 
-  static void collect_free(const pb::GraphProto& graph, std::vector<std::string>& names, std::unordered_set<std::string>& seen, int depth) {
+  static void collect_free(const pb::GraphProto& graph, std::vector<std::string>& names,
+                           std::unordered_set<std::string>& seen, int depth) {
     if (depth > kDeepest) return;  // refused when that graph is reached
     std::unordered_set<std::string> local;
     for (const auto& i : graph.input()) local.insert(i.name());
@@ -324,15 +333,18 @@ class Importer {
     Tensor tensor;
     if (const auto* t = std::get_if<Tensor>(&value); t && key == "value") tensor = *t;
     if (const auto* f = std::get_if<float>(&value); f && key == "value_float") tensor = Tensor::scalar(*f);
-    if (const auto* i = std::get_if<int64_t>(&value); i && key == "value_int") tensor = Tensor::of<int64_t>(DType::s64, {}, {*i});
+    if (const auto* i = std::get_if<int64_t>(&value); i && key == "value_int")
+      tensor = Tensor::of<int64_t>(DType::s64, {}, {*i});
     if (const auto* s = std::get_if<std::string>(&value); s && key == "value_string") tensor = Tensor({}, {*s});
     if (const auto* f = std::get_if<std::vector<float>>(&value); f && key == "value_floats")
       tensor = Tensor::of<float>(DType::f32, count(*f), *f);
     if (const auto* i = std::get_if<std::vector<int64_t>>(&value); i && key == "value_ints") tensor = Tensor::of_s64(*i);
-    if (const auto* s = std::get_if<std::vector<std::string>>(&value); s && key == "value_strings") tensor = Tensor(count(*s), *s);
+    if (const auto* s = std::get_if<std::vector<std::string>>(&value); s && key == "value_strings")
+      tensor = Tensor(count(*s), *s);
     if (!tensor.defined())
-      fail(draft, "attribute '" + printable(key) + "' is " + std::string(to_string(kind_of(value))) +
-                      "; expected value (tensor), value_float, value_floats, value_int, value_ints, value_string or value_strings");
+      fail(draft,
+           "attribute '" + printable(key) + "' is " + std::string(to_string(kind_of(value))) +
+               "; expected value (tensor), value_float, value_floats, value_int, value_ints, value_string or value_strings");
     define(draft.outputs[0], graph_->add_constant(std::move(tensor), draft.outputs[0]));
   }
 
@@ -341,7 +353,8 @@ class Importer {
     std::vector<Value*> inputs;
     for (const std::string& name : draft.inputs) inputs.push_back(name.empty() ? nullptr : values_.at(name));
     Attributes attrs = draft.attrs;
-    if (const auto found = subgraphs_.find(draft.index); found != subgraphs_.end()) import_subgraphs(op, draft, found->second, inputs, attrs);
+    if (const auto found = subgraphs_.find(draft.index); found != subgraphs_.end())
+      import_subgraphs(op, draft, found->second, inputs, attrs);
     graph::Node* node = graph_->add_node(op, std::move(inputs), draft.outputs.size(), draft.name);
     for (const auto& [key, value] : attrs) node->set_attr(key, value);
     // First out of each other's way: the graph gave the outputs names that may be names of the file.
@@ -355,18 +368,20 @@ class Importer {
   }
 
   // All subgraphs of a node take the same captures, behind the node's own operands.
-  void import_subgraphs(const graph::OpDef& op, const DraftNode& draft, const std::vector<Subgraph>& subgraphs, std::vector<Value*>& inputs,
-                        Attributes& attrs) {
+  void import_subgraphs(const graph::OpDef& op, const DraftNode& draft, const std::vector<Subgraph>& subgraphs,
+                        std::vector<Value*>& inputs, Attributes& attrs) {
     std::vector<Capture> captures;
     for (const std::string& name : captured_.at(draft.index)) captures.push_back({name, values_.at(name)});
     for (const Subgraph& s : subgraphs) {
       Origin origin = origin_;
-      attrs[s.attribute] = std::shared_ptr<Graph>(Importer(*s.proto, opset_, std::move(origin), &captures, depth_ + 1).run());
+      attrs[s.attribute] =
+          std::shared_ptr<Graph>(Importer(*s.proto, opset_, std::move(origin), &captures, depth_ + 1).run());
     }
     std::erase_if(captures, [](const Capture& c) { return c.value->is_constant(); });
     if (captures.empty()) return;
     // Absent operands at the end are kept where more follow.
-    const auto own = static_cast<size_t>(std::count_if(op.inputs.begin(), op.inputs.end(), [](const auto& i) { return !i.variadic; }));
+    const auto own =
+        static_cast<size_t>(std::count_if(op.inputs.begin(), op.inputs.end(), [](const auto& i) { return !i.variadic; }));
     if (inputs.size() < own) inputs.resize(own, nullptr);
     for (const Capture& c : captures) inputs.push_back(c.value);
     attrs["captures"] = static_cast<int64_t>(captures.size());
@@ -379,7 +394,8 @@ class Importer {
     } catch (const Error& e) {
       std::string message = e.what();
       const std::string unnamed = "node '' (" + draft.op + ")";
-      if (const size_t at = message.find(unnamed); at != std::string::npos) message.replace(at, unnamed.size(), describe(draft));
+      if (const size_t at = message.find(unnamed); at != std::string::npos)
+        message.replace(at, unnamed.size(), describe(draft));
       for (char& c : message) c = static_cast<unsigned char>(c) < 0x20 ? '?' : c;
       throw Error(e.code(), message);
     }
@@ -389,14 +405,15 @@ class Importer {
     std::unordered_set<std::string> seen;
     for (const auto& output : proto_.output()) {
       const std::string what = "output '" + printable(output.name()) + "'";
-      if (!seen.insert(output.name()).second) fail(ErrorCode::invalid_model, what + " is listed twice");
+      if (!seen.insert(output.name()).second && !nested()) fail(ErrorCode::invalid_model, what + " is listed twice");
       const auto it = values_.find(output.name());
       if (it == values_.end()) fail(ErrorCode::invalid_model, what + " of the graph is produced by no node");
-      const DType declared = output.type().has_tensor_type() ? dtype_of(output.type().tensor_type().elem_type()) : DType::undefined;
+      const DType declared =
+          output.type().has_tensor_type() ? dtype_of(output.type().tensor_type().elem_type()) : DType::undefined;
       const DType inferred = it->second->dtype();
       if (declared != DType::undefined && inferred != DType::undefined && declared != inferred)
-        fail(ErrorCode::invalid_model, what + " is declared " + std::string(to_string(declared)) + ", but the graph computes " +
-                                           std::string(to_string(inferred)));
+        fail(ErrorCode::invalid_model, what + " is declared " + std::string(to_string(declared)) +
+                                           ", but the graph computes " + std::string(to_string(inferred)));
       graph_->add_output(it->second, output.name());
     }
   }
@@ -413,28 +430,28 @@ class Importer {
   std::unordered_map<std::string, Value*> values_;
   std::unordered_map<std::string, size_t> producer_;  // output name → draft
   std::vector<DraftNode> drafts_;
-  std::unordered_map<size_t, std::vector<Subgraph>> subgraphs_;        // of a draft, as the file has them
-  std::unordered_map<size_t, std::vector<std::string>> captured_;      // what these read of this graph and those around it
-  const Surroundings around_{
-      .file = origin_.file,
-      .type_of =
-          [this](const std::string& name) {
-            const auto it = values_.find(name);
-            return it == values_.end() ? nullptr : &it->second->type();
-          },
-      .constant_of =
-          [this](const std::string& name) {
-            const auto it = values_.find(name);
-            return it == values_.end() || !it->second->is_constant() ? nullptr : &it->second->constant();
-          },
-      .is_used = [this](const std::string& name) { return used_.contains(name); },
-      .add_constant =
-          [this](const std::string& stem, Tensor tensor) {
-            const std::string name = new_name(stem);
-            define(name, graph_->add_constant(std::move(tensor), name));
-            return name;
-          },
-      .new_name = [this](const std::string& stem) { return new_name(stem); }};
+  std::unordered_map<size_t, std::vector<Subgraph>> subgraphs_;    // of a draft, as the file has them
+  std::unordered_map<size_t, std::vector<std::string>> captured_;  // what these read of this graph and those around it
+  const Surroundings around_{.file = origin_.file,
+                             .type_of =
+                                 [this](const std::string& name) {
+                                   const auto it = values_.find(name);
+                                   return it == values_.end() ? nullptr : &it->second->type();
+                                 },
+                             .constant_of =
+                                 [this](const std::string& name) {
+                                   const auto it = values_.find(name);
+                                   return it == values_.end() || !it->second->is_constant() ? nullptr
+                                                                                            : &it->second->constant();
+                                 },
+                             .is_used = [this](const std::string& name) { return used_.contains(name); },
+                             .add_constant =
+                                 [this](const std::string& stem, Tensor tensor) {
+                                   const std::string name = new_name(stem);
+                                   define(name, graph_->add_constant(std::move(tensor), name));
+                                   return name;
+                                 },
+                             .new_name = [this](const std::string& stem) { return new_name(stem); }};
 };
 
 std::unique_ptr<Graph> import_proto(pb::ModelProto& model, const std::string& file, const std::string& folder) {

@@ -1,7 +1,7 @@
 // Import: what changed between opset 7 and the newest, operator by operator, from the ONNX operator change log. The table at
 // the end names every difference that matters; an operator not in it means today what it meant in opset 7.
 //
-//   attribute → input   Clip, Dropout, Pad, Reduce*, Slice, Split, Squeeze, Unsqueeze, TopK, Upsample
+//   attribute → input   Clip, DFT, Dropout, Pad, Reduce*, Slice, Split, Squeeze, Unsqueeze, TopK, Upsample
 //   renamed             Scatter → ScatterElements, Upsample → Resize, modes of GridSample
 //   other default       RoiAlign, Resize 10 (asymmetric coordinates), Softmax and kin before 13 (a flattened matrix)
 //   other shape         GroupNormalization before 21 (scale and bias per group)
@@ -78,7 +78,8 @@ std::string constant_like_input(const DraftNode& node, const char* what, float v
   return around.add_constant(stem(node, what), std::move(tensor));
 }
 
-DraftNode helper(const DraftNode& of, const char* op, const char* what, std::vector<std::string> inputs, std::string output) {
+DraftNode helper(const DraftNode& of, const char* op, const char* what, std::vector<std::string> inputs,
+                 std::string output) {
   DraftNode node;
   node.op = op;
   node.name = of.name.empty() ? of.name : of.name + "_" + what;
@@ -130,6 +131,12 @@ Drafts clip(DraftNode node, int64_t, const Surroundings& around) {
   return {std::move(node)};
 }
 
+Drafts dft(DraftNode node, int64_t, const Surroundings& around) {
+  const int64_t axis = take<int64_t>(node, "axis", around).value_or(1);
+  put_input(node, 2, around.add_constant(stem(node, "axis"), Tensor::of<int64_t>(DType::s64, {}, {axis})), around);
+  return {std::move(node)};
+}
+
 Drafts dropout(DraftNode node, int64_t, const Surroundings& around) {
   put_input(node, 1, constant_like_input(node, "ratio", take<float>(node, "ratio", around).value_or(0.5f), around), around);
   return {std::move(node)};
@@ -150,8 +157,7 @@ Drafts group_normalization(DraftNode node, int64_t, const Surroundings& around) 
   const std::string grouped = around.new_name(stem(node, "grouped"));
   const std::string normal = around.new_name(stem(node, "normal"));
   Drafts nodes;
-  nodes.push_back(
-      helper(node, "Reshape", "group", {x, constant_ints(node, "groups", {0, groups, -1}, around)}, grouped));
+  nodes.push_back(helper(node, "Reshape", "group", {x, constant_ints(node, "groups", {0, groups, -1}, around)}, grouped));
   DraftNode norm = helper(node, "InstanceNormalization", "norm", {grouped, node.inputs[1], node.inputs[2]}, normal);
   norm.attrs = node.attrs;
   norm.attrs.erase("stash_type");
@@ -169,12 +175,13 @@ Drafts pad(DraftNode node, int64_t, const Surroundings& around) {
 }
 
 Drafts reduce(DraftNode node, int64_t, const Surroundings& around) {
-  if (const auto axes = take<Ints>(node, "axes", around)) put_input(node, 1, constant_ints(node, "axes", *axes, around), around);
+  if (const auto axes = take<Ints>(node, "axes", around))
+    put_input(node, 1, constant_ints(node, "axes", *axes, around), around);
   return {std::move(node)};
 }
 
-// Before opset 11 the coordinate was simply y / scale; a position between samples went down when enlarging, up when shrinking
-// (test_resize_downsample_nearest of that time).
+// Before opset 11 the coordinate was simply y / scale; a position between samples went down when enlarging, up when
+// shrinking (test_resize_downsample_nearest of that time).
 void set_asymmetric(DraftNode& node, const std::string& scales, const Surroundings& around) {
   std::string nearest = "floor";
   if (const Tensor* known = around.constant_of(scales); known && known->dtype() == DType::f32) {
@@ -272,7 +279,8 @@ Drafts softmax(DraftNode node, int64_t, const Surroundings& around) {
 
 Drafts split(DraftNode node, int64_t opset, const Surroundings& around) {
   if (opset < 13)
-    if (const auto sizes = take<Ints>(node, "split", around)) put_input(node, 1, constant_ints(node, "split", *sizes, around), around);
+    if (const auto sizes = take<Ints>(node, "split", around))
+      put_input(node, 1, constant_ints(node, "split", *sizes, around), around);
   const bool has_sizes = node.inputs.size() > 1 && !node.inputs[1].empty();
   if (!has_sizes && !node.attrs.contains("num_outputs"))
     node.attrs["num_outputs"] = static_cast<int64_t>(node.outputs.size());
@@ -280,7 +288,8 @@ Drafts split(DraftNode node, int64_t opset, const Surroundings& around) {
 }
 
 Drafts squeeze(DraftNode node, int64_t, const Surroundings& around) {
-  if (const auto axes = take<Ints>(node, "axes", around)) put_input(node, 1, constant_ints(node, "axes", *axes, around), around);
+  if (const auto axes = take<Ints>(node, "axes", around))
+    put_input(node, 1, constant_ints(node, "axes", *axes, around), around);
   return {std::move(node)};
 }
 
@@ -311,6 +320,7 @@ constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
 constexpr Difference kDifferences[] = {
     {"BatchNormalization", kAll, batch_normalization},
     {"Clip", 11, clip},
+    {"DFT", 20, dft},
     {"Dropout", 12, dropout},
     {"GridSample", 20, grid_sample},
     {"GroupNormalization", 21, group_normalization},

@@ -43,7 +43,8 @@ void for_each_message(const std::string& bytes, const std::string& path, F&& f) 
 
 Tensor tensor_in(const std::string& bytes, const std::string& path) {
   pb::TensorProto proto;
-  if (!proto.ParseFromString(bytes)) throw Error(ErrorCode::invalid_model, path + ": holds something that is no TensorProto");
+  if (!proto.ParseFromString(bytes))
+    throw Error(ErrorCode::invalid_model, path + ": holds something that is no TensorProto");
   return tensor_of(proto, {path, {}, "tensor '" + printable(proto.name()) + "'"});
 }
 
@@ -51,7 +52,8 @@ Tensor sequence_in(const std::string& bytes, DType element, const std::string& p
   std::vector<Tensor> elements;
   for_each_message(bytes, path, [&](int field, const std::string& message) {
     if (field == kTensorField) elements.push_back(tensor_in(message, path));
-    if (field == kSequenceField) throw Error(ErrorCode::unsupported, path + ": is a sequence of sequences; expected one of tensors");
+    if (field == kSequenceField)
+      throw Error(ErrorCode::unsupported, path + ": is a sequence of sequences; expected one of tensors");
   });
   return Tensor::sequence(element, std::move(elements));
 }

@@ -1,5 +1,5 @@
-// Activations: Relu, Clip and the smooth ones. Relu is v > 0 ? v : 0 and Clip max(v, min) then min(., max), as vmaxps and
-// vminps give them: a NaN becomes the lower bound.
+// Activations: Relu, Clip and the smooth ones. Relu is 0 > v ? 0 : v and Clip min > v ? min : v, then max < v ? max : v, as vmaxps
+// and vminps with the bound first give them: a NaN stays one, and so does the sign of zero.
 #include <cmath>
 #include <limits>
 
@@ -13,7 +13,7 @@ struct Relu {
   explicit Relu(const Node&) {}
   template <class T>
   T operator()(T x) const {
-    return x > T{0} ? x : T{0};
+    return T{0} > x ? T{0} : x;
   }
 };
 struct LeakyRelu {
@@ -36,8 +36,8 @@ struct Tanh {
 };
 template <class T>
 T clamp_unit(T v) {
-  v = v < T{1} ? v : T{1};
-  return v > T{0} ? v : T{0};
+  v = T{1} < v ? T{1} : v;
+  return T{0} > v ? T{0} : v;
 }
 struct HardSigmoid {
   explicit HardSigmoid(const Node& node) : alpha(node.attr("alpha", 0.2f)), beta(node.attr("beta", 0.5f)) {}
@@ -142,8 +142,8 @@ template <class C>
 struct Clip {
   C lo, hi;
   C operator()(C x) const {
-    const C v = x > lo ? x : lo;
-    return v < hi ? v : hi;
+    const C v = lo > x ? lo : x;
+    return hi < v ? hi : v;
   }
 };
 

@@ -14,8 +14,8 @@ struct Act {
 
   float apply(float v) const {
     switch (kind) {
-      case Kind::relu: return v > 0.0f ? v : 0.0f;
-      case Kind::clip: v = v > min ? v : min; return v < max ? v : max;
+      case Kind::relu: return 0.0f > v ? 0.0f : v;
+      case Kind::clip: v = min > v ? min : v; return max < v ? max : v;
       case Kind::leaky_relu: return v < 0.0f ? v * alpha : v;
       case Kind::none: break;
     }

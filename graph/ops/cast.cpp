@@ -1,8 +1,9 @@
-// Cast, CastLike, Constant, ConstantOfShape.
+// Cast, CastLike, BitCast, Constant, ConstantOfShape.
 //
 // Cast to an integer truncates towards zero in 64 bits and keeps the low bits; NaN and what 64 bits cannot hold give
 // INT64_MIN first. To bool: anything but 0 is true. To the 16-bit floats: through float, rounded to nearest even.
 #include <cmath>
+#include <cstring>
 
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
@@ -81,6 +82,22 @@ void eval_cast(EvalContext& ctx) { ctx.out() = cast(ctx, ctx.in(0), cast_target(
 void infer_cast_like(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 1), dims_of(ctx, 0)); }
 void eval_cast_like(EvalContext& ctx) { ctx.out() = cast(ctx, ctx.in(0), ctx.in(1).dtype()); }
 
+// The same bytes under another type of the same size.
+void infer_bit_cast(InferContext& ctx) {
+  const DType to = cast_target(ctx), from = dtype_of(ctx, 0);
+  if (from != DType::undefined && (size_of(from) != size_of(to) || size_of(to) == 0))
+    fail(ctx, "cannot take the bits of " + std::string(to_string(from)) + " for " + std::string(to_string(to)) +
+                  "; expected a type of the same size");
+  set_dims(ctx, 0, to, dims_of(ctx, 0));
+}
+void eval_bit_cast(EvalContext& ctx) {
+  const Tensor& x = ctx.in(0);
+  Tensor y(cast_target(ctx), x.shape());
+  if (y.bytes() != x.bytes()) fail_dtype(ctx, x.dtype());
+  std::memcpy(y.mutable_as<std::byte>(), x.as<std::byte>(), x.bytes());
+  ctx.out() = y;
+}
+
 // --- Constant: one of its attributes is the value
 // ------------------------------------------------------------------------------
 template <class Ctx>
@@ -152,6 +169,11 @@ std::vector<OpDef> define() {
        .attrs = {{"saturate", AttrKind::i}, {"round_mode", AttrKind::s}},
        .infer = infer_cast_like,
        .eval = eval_cast_like},
+      {.name = "BitCast",
+       .inputs = {{"input"}},
+       .attrs = {{"to", AttrKind::i, true}},
+       .infer = infer_bit_cast,
+       .eval = eval_bit_cast},
       {.name = "Constant",
        .inputs = {},
        .attrs = {{"value", AttrKind::tensor},

@@ -1,19 +1,20 @@
-// Control flow: If, Loop, Scan, SequenceMap. Their bodies are closed graphs (graph/ir.h): what they read of their surroundings
-// stands behind their own operands, `captures` of them.
+// Control flow: If, Loop, Scan, SequenceMap. Their bodies are closed graphs (graph/ir.h): what they read of their
+// surroundings stands behind their own operands, `captures` of them.
 //
 //   If            cond | captures                          each branch: captures → outputs
-//   Loop          trips, cond, carried… | captures         body: iteration, cond, carried…, captures → cond, carried…, scans…
-//   Scan          carried…, scanned… | captures            body: carried…, slices…, captures → carried…, scans…
+//   Loop          trips, cond, carried… | captures         body: iteration, cond, carried…, captures → cond, carried…,
+//   scans… Scan          carried…, scanned… | captures            body: carried…, slices…, captures → carried…, scans…
 //   SequenceMap   sequence, more… | captures               body: element, elements or tensors…, captures → elements…
 //
-// Types: the body's inputs take the types of what the node is given. What a loop carries may change its shape on the way, so its
-// type is the join of what goes in and what comes out, found by repeating inference until nothing changes: a dimension can only
-// become unknown, so that ends soon.
+// Types: the body's inputs take the types of what the node is given. What a loop carries may change its shape on the way, so
+// its type is the join of what goes in and what comes out, found by repeating inference until nothing changes: a dimension
+// can only become unknown, so that ends soon.
 #include <algorithm>
 #include <cstring>
 
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
+#include "graph/ops/stack.h"
 
 namespace octet::graph::ops {
 namespace {
@@ -65,8 +66,8 @@ void infer_body(Graph& body, const std::vector<Type>& inputs) {
 
 void expect_interface(const InferContext& ctx, const Graph& body, const char* what, size_t inputs, size_t least_outputs) {
   if (body.inputs().size() != inputs)
-    ctx.fail(std::string(what) + " takes " + std::to_string(body.inputs().size()) + " inputs (captured values included); expected " +
-             std::to_string(inputs));
+    ctx.fail(std::string(what) + " takes " + std::to_string(body.inputs().size()) +
+             " inputs (captured values included); expected " + std::to_string(inputs));
   if (body.outputs().size() < least_outputs)
     ctx.fail(std::string(what) + " gives " + std::to_string(body.outputs().size()) + " outputs; expected at least " +
              std::to_string(least_outputs));
@@ -85,71 +86,11 @@ std::vector<Tensor> tensors_of(const EvalContext& ctx, size_t from, size_t to) {
 }
 
 bool truth(const EvalContext& ctx, const Tensor& condition, const char* what) {
-  if (condition.size() != 1 || condition.dtype() != DType::boolean)
+  if (!condition.is_tensor() || condition.size() != 1 || condition.dtype() != DType::boolean)
     ctx.fail(ErrorCode::invalid_model, std::string(what) + " is " + std::string(to_string(condition.dtype())) +
                                            octet::to_string(condition.shape()) + "; expected one bool");
   return *condition.as<uint8_t>() != 0;
 }
-
-// --- collecting what iterations give ------------------------------------------------------------------------------------
-
-// Equal tensors put together along a new axis, in the order of the iterations or against it.
-class Stack {
- public:
-  void add(const EvalContext& ctx, const Tensor& t) {
-    if (count_ == 0) {
-      dtype_ = t.dtype();
-      shape_ = t.shape();
-    } else if (t.dtype() != dtype_ || t.shape() != shape_) {
-      ctx.fail(ErrorCode::invalid_model, "a scan output is " + octet::to_string(t.shape()) + " in iteration " + std::to_string(count_) +
-                                             " and was " + octet::to_string(shape_) + "; expected one shape");
-    }
-    ++count_;
-    if (dtype_ == DType::string)
-      strings_.insert(strings_.end(), t.strings().begin(), t.strings().end());
-    else
-      bytes_.insert(bytes_.end(), t.as<std::byte>(), t.as<std::byte>() + t.bytes());
-  }
-
-  // `like`: the type of the output, for the shape of no iterations at all.
-  Tensor take(const Type& like, size_t axis, bool reverse) const {
-    Shape inner = shape_;
-    DType dtype = dtype_;
-    if (count_ == 0) {
-      dtype = like.dtype;
-      for (size_t i = 0; like.ranked() && i < like.dims->size(); ++i)
-        if (i != axis) inner.push_back(std::max<int64_t>((*like.dims)[i].value, 0));
-    }
-    axis = std::min(axis, inner.size());
-    Shape shape = inner;
-    shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), count_);
-    const int64_t outer = product(inner, 0, axis), run = product(inner, axis, inner.size());
-    const auto each = [&](auto move) {
-      for (int64_t i = 0; i < count_; ++i)
-        for (int64_t o = 0; o < outer; ++o) move((i * outer + o) * run, (o * count_ + (reverse ? count_ - 1 - i : i)) * run);
-    };
-    if (dtype == DType::string) {
-      std::vector<std::string> sorted(strings_.size());
-      each([&](int64_t from, int64_t to) {
-        std::copy_n(strings_.begin() + from, run, sorted.begin() + to);
-      });
-      return Tensor(shape, std::move(sorted));
-    }
-    Tensor t(dtype, shape);
-    const auto element = static_cast<int64_t>(size_of(dtype));
-    each([&](int64_t from, int64_t to) {
-      std::memcpy(t.mutable_as<std::byte>() + to * element, bytes_.data() + from * element, static_cast<size_t>(run * element));
-    });
-    return t;
-  }
-
- private:
-  DType dtype_ = DType::undefined;
-  Shape shape_;
-  int64_t count_ = 0;
-  std::vector<std::byte> bytes_;
-  std::vector<std::string> strings_;
-};
 
 Type stacked(const Type& slice, Dim count, int64_t axis) {
   Type t = plain(slice);
@@ -191,8 +132,9 @@ Dim trips(const InferContext& ctx, const Graph& body) {
   if (!count || count->size() != 1) return Dim();
   if (ctx.has(1) && !(ctx.constant(1) && ctx.constant(1)->size() == 1 && ctx.constant(1)->at_s64(0) != 0)) return Dim();
   const Value* goes_on = body.outputs()[0];
-  const bool always = goes_on == body.inputs()[1] || (goes_on->producer() && goes_on->producer()->op_name() == "Identity" &&
-                                                      goes_on->producer()->input(0) == body.inputs()[1]) ||
+  const bool always = goes_on == body.inputs()[1] ||
+                      (goes_on->producer() && goes_on->producer()->op_name() == "Identity" &&
+                       goes_on->producer()->input(0) == body.inputs()[1]) ||
                       (goes_on->is_constant() && goes_on->constant().size() == 1 && goes_on->constant().at_s64(0) != 0);
   return always ? Dim(std::max<int64_t>(count->at_s64(0), 0)) : Dim();
 }
@@ -203,7 +145,8 @@ void infer_loop(InferContext& ctx) {
   const size_t captures = captures_of(node), operands = operands_of(ctx, 2), carried = operands - 2;
   expect_interface(ctx, body, "the body", operands + captures, 1 + carried);
   if (node.outputs().size() > body.outputs().size() - 1 || node.outputs().size() < carried)
-    ctx.fail("has " + std::to_string(node.outputs().size()) + " outputs; the body gives " + std::to_string(body.outputs().size() - 1));
+    ctx.fail("has " + std::to_string(node.outputs().size()) + " outputs; the body gives " +
+             std::to_string(body.outputs().size() - 1));
   std::vector<Type> types = types_of(ctx, 0, operands);
   types[0] = Type::known(DType::s64, {});
   types[1] = Type::known(DType::boolean, {});
@@ -259,7 +202,13 @@ ScanParts scan_parts(const Ctx& ctx, const Graph& body) {
   const size_t captures = captures_of(node), inputs = count_inputs(ctx);
   if (scanned < 1 || inputs < captures || static_cast<size_t>(scanned) > inputs - captures)
     fail(ctx, "num_scan_inputs is " + std::to_string(scanned) + "; expected 1 to the number of inputs");
-  ScanParts p{inputs - captures - static_cast<size_t>(scanned), static_cast<size_t>(scanned), captures, {}, {}, {}, {},
+  ScanParts p{inputs - captures - static_cast<size_t>(scanned),
+              static_cast<size_t>(scanned),
+              captures,
+              {},
+              {},
+              {},
+              {},
               node.attr("batched", int64_t{0}) != 0};
   if (body.outputs().size() < p.carried) fail(ctx, "the body gives fewer outputs than the loop carries");
   const size_t scans = body.outputs().size() - p.carried;
@@ -283,7 +232,8 @@ void infer_scan(InferContext& ctx) {
   const ScanParts p = scan_parts(ctx, body);
   expect_interface(ctx, body, "the body", node.inputs().size(), p.carried);
   if (node.outputs().size() > body.outputs().size())
-    ctx.fail("has " + std::to_string(node.outputs().size()) + " outputs; the body gives " + std::to_string(body.outputs().size()));
+    ctx.fail("has " + std::to_string(node.outputs().size()) + " outputs; the body gives " +
+             std::to_string(body.outputs().size()));
   std::vector<Type> types = types_of(ctx, 0, node.inputs().size());
   Dim batch, count;
   const auto drop = [&](Type& t, int64_t axis) {
@@ -330,10 +280,12 @@ std::vector<Tensor> scan(EvalContext& ctx, const Graph& body, const ScanParts& p
   std::vector<int64_t> axes;
   int64_t count = -1;
   for (size_t i = 0; i < p.scanned; ++i) {
+    if (!whole[i].is_tensor()) ctx.fail(ErrorCode::invalid_model, "a scan input is a sequence; expected a tensor");
     axes.push_back(normalize_axis(ctx, p.input_axes[i], static_cast<int64_t>(whole[i].shape().size())));
     const int64_t n = whole[i].shape()[static_cast<size_t>(axes[i])];
     if (count >= 0 && n != count)
-      ctx.fail(ErrorCode::invalid_model, "scan inputs have lengths " + std::to_string(count) + " and " + std::to_string(n) + "; expected one");
+      ctx.fail(ErrorCode::invalid_model,
+               "scan inputs have lengths " + std::to_string(count) + " and " + std::to_string(n) + "; expected one");
     count = n;
   }
   std::vector<Stack> stacks(body.outputs().size() - p.carried);
@@ -362,14 +314,15 @@ void eval_scan(EvalContext& ctx) {
     for (size_t i = 0; i < ctx.output_count(); ++i) ctx.out(i) = outputs[i];
     return;
   }
-  const int64_t batch = inputs[0].shape().at(0);
+  const int64_t batch = inputs[0].shape().empty() ? -1 : inputs[0].shape()[0];
   std::vector<Stack> stacks(ctx.output_count());
   for (int64_t b = 0; b < batch; ++b) {
     std::vector<Tensor> one = inputs;
     for (size_t i = 0; i < p.carried + p.scanned; ++i) {
       if (inputs[i].shape().empty() || inputs[i].shape()[0] != batch)
-        ctx.fail(ErrorCode::invalid_model, "input " + std::to_string(i) + " has shape " + octet::to_string(inputs[i].shape()) +
-                                               "; expected a first dimension of " + std::to_string(batch) + ", the batch");
+        ctx.fail(ErrorCode::invalid_model, "input " + std::to_string(i) + " has shape " +
+                                               octet::to_string(inputs[i].shape()) + "; expected a first dimension of " +
+                                               std::to_string(batch) + ", the batch");
       one[i] = inputs[i].at(b);
     }
     const std::vector<Tensor> outputs = scan(ctx, body, p, std::move(one));
@@ -397,7 +350,7 @@ void infer_sequence_map(InferContext& ctx) {
 }
 
 Tensor copy_of(const Tensor& t) {
-  if (t.dtype() == DType::string) return t;
+  if (!t.is_tensor() || t.dtype() == DType::string) return t;
   Tensor copy(t.dtype(), t.shape());
   std::memcpy(copy.mutable_as<std::byte>(), t.as<std::byte>(), t.bytes());
   return copy;
@@ -407,6 +360,7 @@ void eval_sequence_map(EvalContext& ctx) {
   const Graph& body = body_of(ctx.node(), "body");
   const size_t operands = operands_of(ctx, 1);
   const std::vector<Tensor> given = tensors_of(ctx, 0, ctx.input_count());
+  if (given[0].kind() != ValueKind::sequence) ctx.fail(ErrorCode::invalid_model, "input 0 is no sequence; expected one");
   const int64_t count = given[0].size();
   std::vector<std::vector<Tensor>> results(ctx.output_count());
   std::vector<Tensor> inputs = given;
@@ -414,8 +368,8 @@ void eval_sequence_map(EvalContext& ctx) {
     for (size_t k = 0; k < operands; ++k) {
       if (given[k].kind() != ValueKind::sequence) continue;
       if (given[k].size() != count)
-        ctx.fail(ErrorCode::invalid_model, "sequences have " + std::to_string(count) + " and " + std::to_string(given[k].size()) +
-                                               " elements; expected one length");
+        ctx.fail(ErrorCode::invalid_model, "sequences have " + std::to_string(count) + " and " +
+                                               std::to_string(given[k].size()) + " elements; expected one length");
       inputs[k] = given[k].at(i);
     }
     const std::vector<Tensor> outputs = ctx.run(body, inputs, i == 0 ? inputs.size() : operands);
@@ -425,7 +379,8 @@ void eval_sequence_map(EvalContext& ctx) {
     ctx.out(k) = Tensor::sequence(ctx.node().output(k)->dtype(), std::move(results[k]));
 }
 
-// --- octet.Region: a graph run as it stands ---------------------------------------------------------------------------------
+// --- octet.Region: a graph run as it stands
+// ---------------------------------------------------------------------------------
 void infer_region(InferContext& ctx) {
   const Node& node = ctx.node();
   Graph& body = body_of(node, "body");

@@ -1,8 +1,8 @@
-// ConvTranspose: the convolution's gradient with respect to its image. Output pixel o gathers, over kernel row, kernel
-// column, channel, the inputs i with i * stride + k * dilation - pad = o: one FMA chain an output, as Conv.
+// ConvTranspose: the convolution's gradient with respect to its image. One FMA chain an output, as Conv; its order:
+// conv_transposed.h.
 #include <cmath>
 
-#include "graph/ops/conv.h"
+#include "graph/ops/conv_transposed.h"
 #include "graph/ops/families.h"
 
 namespace octet::graph::ops {
@@ -84,31 +84,6 @@ void infer_conv_transpose(InferContext& ctx) {
 }
 
 template <class T>
-void gather_row(const Image& image, const Image& out, const Window3& k, const T* x, const T* w, int64_t w_channel_step,
-                int64_t channels, int64_t d, int64_t h, T* row) {
-  for (int64_t kd = 0; kd < k.kernel[0]; ++kd) {
-    const int64_t sd = d + k.pad[0] - kd * k.dilation[0];
-    if (sd < 0 || sd % k.stride[0] != 0 || sd / k.stride[0] >= image.size[0]) continue;
-    for (int64_t kh = 0; kh < k.kernel[1]; ++kh) {
-      const int64_t sh = h + k.pad[1] - kh * k.dilation[1];
-      if (sh < 0 || sh % k.stride[1] != 0 || sh / k.stride[1] >= image.size[1]) continue;
-      for (int64_t kw = 0; kw < k.kernel[2]; ++kw) {
-        const int64_t shift = kw * k.dilation[2] - k.pad[2];
-        const int64_t tap = (kd * k.kernel[1] + kh) * k.kernel[2] + kw;
-        for (int64_t c = 0; c < channels; ++c) {
-          const T* from = x + ((c * image.size[0] + sd / k.stride[0]) * image.size[1] + sh / k.stride[1]) * image.size[2];
-          const T weight = w[c * w_channel_step + tap];
-          for (int64_t i = 0; i < image.size[2]; ++i) {
-            const int64_t o = i * k.stride[2] + shift;
-            if (o >= 0 && o < out.size[2]) row[o] = std::fma(from[i], weight, row[o]);
-          }
-        }
-      }
-    }
-  }
-}
-
-template <class T>
 Tensor convolve_transposed(EvalContext& ctx) {
   const Transposed t = *transposed(ctx);
   const Shape shape = to_shape(t.dims);
@@ -127,7 +102,8 @@ Tensor convolve_transposed(EvalContext& ctx) {
       const T* w = ctx.in(1).as<T>() + (group * channels * outputs + o % outputs) * k.taps();
       for (int64_t d = 0; d < out.size[0]; ++d)
         for (int64_t h = 0; h < out.size[1]; ++h, row += out.size[2]) {
-          gather_row(image, out, k, x, w, outputs * k.taps(), channels, d, h, row);
+          add_transposed_row(image, out, k, x, w, outputs * k.taps(), channels, d, h, row,
+                             [](T a, T b, T sum) { return std::fma(a, b, sum); });
           if (!ctx.has(2)) continue;
           for (int64_t i = 0; i < out.size[2]; ++i) row[i] += ctx.in(2).as<T>()[o];
         }
@@ -155,7 +131,8 @@ std::vector<OpDef> define() {
                      {"pads", AttrKind::ints},
                      {"strides", AttrKind::ints}},
            .infer = infer_conv_transpose,
-           .eval = widen_small_floats<eval_conv_transpose>}};
+           .eval = widen_small_floats<eval_conv_transpose>,
+           .quant = QuantRole::product}};
 }
 
 }  // namespace

@@ -32,6 +32,16 @@ std::span<const OpDef> microsoft_ops();
 std::span<const OpDef> control_ops();
 std::span<const OpDef> sequence_ops();
 std::span<const OpDef> recurrent_ops();
+std::span<const OpDef> microsoft_matmul_ops();
 std::span<const OpDef> fused_ops();
+std::span<const OpDef> signal_ops();
+std::span<const OpDef> detection_ops();
+std::span<const OpDef> sample_ops();
+std::span<const OpDef> unpool_ops();
+std::span<const OpDef> attention_ops();
+std::span<const OpDef> decoder_ops();
+std::span<const OpDef> unique_ops();
+std::span<const OpDef> text_ops();
+std::span<const OpDef> random_ops();
 
 }  // namespace octet::graph::ops

@@ -1,6 +1,7 @@
 // octet's own operators: products with their fused epilogue, tables, changes of layout.
 //
-// octet.Conv and octet.Gemm: x, w, [bias], [residual], [x_scale], [x_zero_point]. The types decide the arithmetic, which is
+// octet.Conv, octet.ConvTranspose (images of two axes; w is [outputs, channels / group, kernel...] as for octet.Conv) and
+// octet.Gemm: x, w, [bias], [residual], [x_scale], [x_zero_point]. The types decide the arithmetic, which is
 // that of kernels/epilogue.h bit for bit:
 //
 //   float x, w         v = FMA chain (+ bias) (+ residual), act                                                          →
@@ -22,6 +23,7 @@
 #include <cstring>
 
 #include "graph/ops/families.h"
+#include "graph/ops/conv_transposed.h"
 #include "graph/ops/integer_products.h"
 
 namespace octet::graph::ops {
@@ -68,6 +70,42 @@ void infer_fused(InferContext& ctx, const MaybeDims& dims, const Dim& channels) 
 void infer_fused_conv(InferContext& ctx) {
   const MaybeDims dims = conv_dims(ctx, kX, kW);
   infer_fused(ctx, dims, dims ? (*dims)[1] : Dim());
+}
+
+// Output: (in - 1) * stride + output_padding + extent - pads along each axis.
+struct TransposedConv {
+  Window window;
+  Dims dims;
+};
+template <class Ctx>
+std::optional<TransposedConv> fused_transposed(const Ctx& ctx) {
+  const MaybeDims x = dims_of(ctx, kX), w = dims_of(ctx, kW);
+  expect_rank(ctx, kX, x, 4, 4);
+  expect_rank(ctx, kW, w, 4, 4);
+  if (!x || !w) return std::nullopt;
+  const int64_t group = ctx.node().attr("group", int64_t{1});
+  if (group < 1) fail(ctx, "group is " + std::to_string(group) + "; expected at least 1");
+  std::vector<int64_t> extra = ctx.node().ints("output_padding");
+  if (extra.empty()) extra.assign(2, 0);
+  if (extra.size() != 2) fail(ctx, "output_padding has " + std::to_string(extra.size()) + " entries; expected 2");
+  for (const size_t i : {0, 1, 2, 3})
+    if (!(*w)[i].known()) fail(ctx, "the shape of its weights is not known");
+  if ((*w)[0].value % group != 0)
+    fail(ctx, std::to_string((*w)[0].value) + " output channels do not divide into " + std::to_string(group) + " groups");
+  same_dim(ctx, (*x)[1], Dim((*w)[1].value * group), "channels of image and weights");
+  TransposedConv t{window_of(ctx, {(*w)[2].value, (*w)[3].value}, nullptr), Dims{(*x)[0], (*w)[0], Dim(), Dim()}};
+  for (size_t i = 0; i < 2; ++i) {
+    const Dim& in = (*x)[i + 2];
+    if (!in.known()) continue;
+    const int64_t out = (in.value - 1) * t.window.strides[i] + extra[i] + t.window.extent(i) - t.window.pad_begin[i] - t.window.pad_end[i];
+    if (out < 1) fail(ctx, "the output would have size " + std::to_string(out) + " along spatial axis " + std::to_string(i));
+    t.dims[i + 2] = Dim(out);
+  }
+  return t;
+}
+void infer_fused_transposed(InferContext& ctx) {
+  const auto t = fused_transposed(ctx);
+  infer_fused(ctx, t ? MaybeDims(t->dims) : std::nullopt, t ? t->dims[1] : Dim());
 }
 
 template <class Ctx>
@@ -210,6 +248,42 @@ void eval_fused_conv(EvalContext& ctx) {
   ctx.out() = y;
 }
 
+void eval_fused_transposed(EvalContext& ctx) {
+  const TransposedConv t = *fused_transposed(ctx);
+  const Shape shape = to_shape(t.dims);
+  const Epilogue epilogue(ctx);
+  const Tensor &x = ctx.in(kX), &w = ctx.in(kW);
+  const Image image = image_of(x.shape()), out = image_of(shape);
+  const Window3 k = three_axes(t.window);
+  const int64_t groups = ctx.node().attr("group", int64_t{1}), channels = image.c / groups;
+  Tensor y(epilogue.dtype(), shape);
+  const auto planes = [&](auto zero, const auto* x_data, const auto* w_data, auto step) {
+    std::vector<decltype(zero)> row(static_cast<size_t>(out.size[2]));
+    int64_t at = 0;
+    for (int64_t n = 0; n < out.n; ++n)
+      for (int64_t o = 0; o < out.c; ++o)
+        for (int64_t h = 0; h < out.size[1]; ++h) {
+          std::fill(row.begin(), row.end(), zero);
+          add_transposed_row(image, out, k, x_data + (n * image.c + o / (out.c / groups) * channels) * image.plane(),
+                             w_data + o * channels * k.taps(), k.taps(), channels, 0, h, row.data(), step(o));
+          for (int64_t i = 0; i < out.size[2]; ++i) epilogue.store(row[static_cast<size_t>(i)], o, at++, y);
+        }
+  };
+  if (!epilogue.integer())
+    planes(0.0f, x.as<float>(), w.as<float>(), [](int64_t) { return [](float a, float b, float sum) { return std::fma(a, b, sum); }; });
+  else
+    with_byte(ctx, x.dtype(), [&](auto x_tag) {
+      with_byte(ctx, w.dtype(), [&](auto w_tag) {
+        planes(int32_t{0}, x.as<typename decltype(x_tag)::type>(), w.as<typename decltype(w_tag)::type>(), [&](int64_t o) {
+          return [zx = epilogue.x_zero_point(), zw = epilogue.w_zero_point(o)](int32_t a, int32_t b, int32_t sum) {
+            return sum + (a - zx) * (b - zw);
+          };
+        });
+      });
+    });
+  ctx.out() = y;
+}
+
 void eval_fused_gemm(EvalContext& ctx) {
   const Shape shape = to_shape(*fused_gemm_dims(ctx));
   const Epilogue epilogue(ctx);
@@ -259,6 +333,33 @@ void eval_table(EvalContext& ctx) {
 
 void eval_reorder(EvalContext& ctx) { ctx.out() = ctx.in(0); }
 
+// octet.Interleave: y[:, j * k + i] = x_i[:, j] for k images of one shape.
+void infer_interleave(InferContext& ctx) {
+  const size_t count = ctx.node().inputs().size();
+  MaybeDims dims = dims_of(ctx, 0);
+  for (size_t i = 1; i < count; ++i) {
+    expect_same_dtype(ctx, 0, i);
+    const MaybeDims other = dims_of(ctx, i);
+    for (size_t d = 0; dims && other && d < dims->size(); ++d) same_dim(ctx, (*dims)[d], (*other)[d], "dimensions of all images");
+  }
+  if (dims && (*dims)[1].known()) (*dims)[1] = Dim((*dims)[1].value * static_cast<int64_t>(count));
+  set_keeping_quant(ctx, 0, dtype_of(ctx, 0), dims);
+}
+void eval_interleave(EvalContext& ctx) {
+  const Shape s = ctx.in(0).shape();
+  const auto count = static_cast<int64_t>(ctx.input_count());
+  Shape shape = s;
+  shape[1] *= count;
+  Tensor y(ctx.in(0).dtype(), shape);
+  const auto plane = static_cast<size_t>(product(s, 2, s.size())) * size_of(y.dtype());
+  for (int64_t n = 0; n < s[0]; ++n)
+    for (int64_t c = 0; c < s[1]; ++c)
+      for (int64_t i = 0; i < count; ++i)
+        std::memcpy(y.mutable_as<std::byte>() + static_cast<size_t>((n * s[1] + c) * count + i) * plane,
+                    ctx.in(static_cast<size_t>(i)).as<std::byte>() + static_cast<size_t>(n * s[1] + c) * plane, plane);
+  ctx.out() = y;
+}
+
 std::vector<OpDef> define() {
   const std::vector<InputSchema> inputs = {
       {"x"}, {"w"}, {"bias", true}, {"residual", true}, {"x_scale", true}, {"x_zero_point", true}};
@@ -268,12 +369,21 @@ std::vector<OpDef> define() {
   std::vector<AttrSchema> window = {
       {"strides", AttrKind::ints}, {"pads", AttrKind::ints}, {"dilations", AttrKind::ints}, {"group", AttrKind::i}};
   window.insert(window.end(), epilogue.begin(), epilogue.end());
+  std::vector<AttrSchema> transposed = window;
+  transposed.push_back({"output_padding", AttrKind::ints});
   return {
       {.name = "octet.Conv",
        .inputs = inputs,
        .attrs = window,
        .infer = infer_fused_conv,
        .eval = eval_fused_conv,
+       .quant = QuantRole::product,
+       .layout = LayoutRole::channels_last},
+      {.name = "octet.ConvTranspose",
+       .inputs = inputs,
+       .attrs = transposed,
+       .infer = infer_fused_transposed,
+       .eval = eval_fused_transposed,
        .quant = QuantRole::product,
        .layout = LayoutRole::channels_last},
       {.name = "octet.Gemm",
@@ -287,6 +397,13 @@ std::vector<OpDef> define() {
        .attrs = {},
        .infer = infer_table,
        .eval = eval_table,
+       .layout = LayoutRole::any},
+      {.name = "octet.Interleave",
+       .inputs = {{.name = "inputs", .optional = false, .variadic = true}},
+       .attrs = {},
+       .infer = infer_interleave,
+       .eval = eval_interleave,
+       .quant = QuantRole::transparent,
        .layout = LayoutRole::any},
       {.name = "octet.Reorder",
        .inputs = {{"x"}},

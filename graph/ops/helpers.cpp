@@ -211,6 +211,23 @@ Tensor from_float32(const Tensor& t, DType dtype) {
   return out;
 }
 
+std::vector<double> to_f64(const Tensor& t) {
+  std::vector<double> out(static_cast<size_t>(t.size()));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = t.at_f64(static_cast<int64_t>(i));
+  return out;
+}
+
+Tensor from_f64(const EvalContext& ctx, const std::vector<double>& values, DType dtype, const Shape& shape) {
+  Tensor out(dtype, shape);
+  const bool known = visit_number(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* y = out.mutable_as<T>();
+    for (const double v : values) *y++ = static_cast<T>(static_cast<Compute<T>>(v));
+  });
+  if (!known) fail_dtype(ctx, dtype);
+  return out;
+}
+
 float scalar_f32(const EvalContext& ctx, size_t i) {
   const Tensor& t = ctx.in(i);
   if (t.size() != 1)
@@ -220,7 +237,7 @@ float scalar_f32(const EvalContext& ctx, size_t i) {
 
 int64_t scalar_s64(const EvalContext& ctx, size_t i) {
   const Tensor& t = ctx.in(i);
-  if (t.size() != 1)
+  if (!t.is_tensor() || t.size() != 1)
     fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
   return t.at_s64(0);
 }

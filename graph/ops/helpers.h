@@ -292,6 +292,10 @@ Tensor gather_mapped(EvalContext& ctx, const Tensor& in, const std::vector<std::
 Tensor to_float32(const Tensor& t);                 // from any float type
 Tensor from_float32(const Tensor& t, DType dtype);  // to f16 or bf16 (f32: itself)
 
+// Rare operators compute in double, whatever the type: read all elements, compute, round once (integers: towards zero).
+std::vector<double> to_f64(const Tensor& t);
+Tensor from_f64(const EvalContext& ctx, const std::vector<double>& values, DType dtype, const Shape& shape);
+
 // Runs a definition written for f32 and f64 on 16-bit floats too: inputs widened, and where input 0 is narrow the first
 // `narrowed` outputs rounded once.
 template <void (*F)(EvalContext&), size_t narrowed = SIZE_MAX>

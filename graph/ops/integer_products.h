@@ -68,4 +68,26 @@ inline std::vector<int32_t> centred(EvalContext& ctx, const Tensor& x, const Ten
 
 inline int32_t integer_step(int32_t a, int32_t b, int32_t sum) { return sum + a * b; }
 
+// The int32 sums of all matrices. A zero point may be absent, one number, one a row of a (rank 1), or of a shape that
+// broadcasts.
+inline std::vector<int32_t> integer_matmul(EvalContext& ctx, const Tensor& a, const Tensor* a_zero, const Tensor& b,
+                                           const Tensor* b_zero) {
+  const auto zero_shape = [&](const Tensor* zero, const Tensor& x, bool rows) {
+    Shape shape = !zero || zero->size() == 1 ? Shape{} : zero->shape();
+    if (rows && shape.size() == 1 && x.shape().size() > 1) shape.push_back(1);
+    if (to_shape(*broadcast(ctx, to_dims(shape), to_dims(x.shape()))) != x.shape())
+      fail(ctx,
+           "a scale or zero point of shape " + octet::to_string(shape) + " does not fit " + octet::to_string(x.shape()));
+    return shape;
+  };
+  const std::vector<int32_t> left = centred(ctx, a, a_zero, zero_shape(a_zero, a, true));
+  const std::vector<int32_t> right = centred(ctx, b, b_zero, zero_shape(b_zero, b, false));
+  std::vector<int32_t> sums;
+  for_each_matrix(a.shape(), b.shape(), [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t m, int64_t n, int64_t k) {
+    if (static_cast<size_t>(at_y + m * n) > sums.size()) sums.resize(static_cast<size_t>(at_y + m * n));
+    matmul_rows(m, n, k, left.data() + at_a, right.data() + at_b, sums.data() + at_y, integer_step);
+  });
+  return sums;
+}
+
 }  // namespace octet::graph::ops

@@ -1,5 +1,5 @@
-// MatMul and Gemm. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1) and
-// adds beta * C. Integers wrap.
+// MatMul, Gemm, Det. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1)
+// and adds beta * C. Integers wrap.
 #include "graph/ops/matmul.h"
 
 #include <cmath>
@@ -112,8 +112,56 @@ void eval_gemm(EvalContext& ctx) {
   ctx.out() = y;
 }
 
+// --- Det: of the last two axes, by elimination with the largest pivot of each column, in double
+// ------------------------------------
+template <class Ctx>
+MaybeDims det_dims(const Ctx& ctx) {
+  const MaybeDims x = dims_of(ctx, 0);
+  expect_rank(ctx, 0, x, 2, 64);
+  if (!x) return std::nullopt;
+  same_dim(ctx, x->back(), (*x)[x->size() - 2], "the last two dimensions");
+  return Dims(x->begin(), x->end() - 2);
+}
+void infer_det(InferContext& ctx) {
+  expect_real(ctx, 0);
+  set_dims(ctx, 0, dtype_of(ctx, 0), det_dims(ctx));
+}
+double determinant(std::vector<double> m, size_t n) {
+  double det = 1;
+  for (size_t c = 0; c < n; ++c) {
+    size_t pivot = c;
+    for (size_t r = c + 1; r < n; ++r)
+      if (std::fabs(m[r * n + c]) > std::fabs(m[pivot * n + c])) pivot = r;
+    if (m[pivot * n + c] == 0) return 0;
+    if (pivot != c) {
+      std::swap_ranges(m.begin() + static_cast<std::ptrdiff_t>(pivot * n),
+                       m.begin() + static_cast<std::ptrdiff_t>((pivot + 1) * n),
+                       m.begin() + static_cast<std::ptrdiff_t>(c * n));
+      det = -det;
+    }
+    det *= m[c * n + c];
+    for (size_t r = c + 1; r < n; ++r) {
+      const double factor = m[r * n + c] / m[c * n + c];
+      for (size_t k = c; k < n; ++k) m[r * n + k] -= factor * m[c * n + k];
+    }
+  }
+  return det;
+}
+void eval_det(EvalContext& ctx) {
+  const Tensor& x = ctx.in(0);
+  if (!is_float(x.dtype())) fail_dtype(ctx, x.dtype());
+  const Shape shape = to_shape(*det_dims(ctx));
+  const int64_t n = x.shape().back();
+  const std::vector<double> values = to_f64(x);
+  std::vector<double> out;
+  for (int64_t i = 0; i < element_count(shape); ++i)
+    out.push_back(determinant({values.begin() + i * n * n, values.begin() + (i + 1) * n * n}, static_cast<size_t>(n)));
+  ctx.out() = from_f64(ctx, out, x.dtype(), shape);
+}
+
 std::vector<OpDef> define() {
-  return {{.name = "MatMul",
+  return {{.name = "Det", .inputs = {{"X"}}, .attrs = {}, .infer = infer_det, .eval = eval_det},
+          {.name = "MatMul",
            .inputs = {{"A"}, {"B"}},
            .attrs = {},
            .infer = infer_matmul,

@@ -2,6 +2,7 @@
 // quantized form of the plain operator means; an absent zero point is 0.
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "graph/ops/families.h"
 #include "graph/ops/integer_products.h"
@@ -79,6 +80,36 @@ void eval_sigmoid(EvalContext& ctx) {
 void eval_leaky_relu(EvalContext& ctx) {
   const float alpha = ctx.node().attr("alpha", 0.01f);
   eval_unary(ctx, [alpha](float v) { return v < 0.0f ? v * alpha : v; });
+}
+
+// --- QLinearSoftmax: X, X_scale, X_zero_point, Y_scale, Y_zero_point. Before opset 13 over all axes from `axis` on.
+// ------------------------------------------------
+void eval_softmax(EvalContext& ctx) {
+  expect_bytes(ctx, 0);
+  const Tensor& x = ctx.in(0);
+  const Affine qx = affine(ctx, 1, 2), qy = affine(ctx, 3, 4);
+  const QuantRange range = quant_range(x.dtype());
+  const auto rank = static_cast<int64_t>(x.shape().size());
+  const bool flat = ctx.node().attr("opset", int64_t{13}) < 13;
+  const auto axis = static_cast<size_t>(normalize_axis(ctx, ctx.node().attr("axis", int64_t{-1}), rank));
+  const int64_t length = flat ? product(x.shape(), axis, x.shape().size()) : x.shape()[axis];
+  const int64_t inner = flat ? 1 : product(x.shape(), axis + 1, x.shape().size());
+  Tensor y(x.dtype(), x.shape());
+  std::vector<float> line(static_cast<size_t>(length));
+  for (int64_t l = 0; length > 0 && l < x.size() / length; ++l) {
+    const int64_t at = l / inner * length * inner + l % inner;
+    float largest = -std::numeric_limits<float>::infinity();
+    for (int64_t i = 0; i < length; ++i) {
+      line[static_cast<size_t>(i)] = numerics::dequantize(quantum(x, at + i * inner), qx.scale, qx.zero_point);
+      largest = std::max(largest, line[static_cast<size_t>(i)]);
+    }
+    for (float& v : line) v = numerics::exp(v - largest);
+    const float sum = numerics::sum16(line.size(), [&](size_t i) { return line[i]; });
+    for (int64_t i = 0; i < length; ++i)
+      y.mutable_as<uint8_t>()[at + i * inner] = static_cast<uint8_t>(
+          numerics::quantize(line[static_cast<size_t>(i)] / sum, qy.scale, qy.zero_point, range.lo, range.hi));
+  }
+  ctx.out() = y;
 }
 
 // --- QLinearAveragePool, QLinearGlobalAveragePool
@@ -269,6 +300,7 @@ std::vector<OpDef> define() {
       op("QLinearMul", binary, {}, infer_binary, eval_binary<true>),
       op("QLinearSigmoid", unary, {}, infer_unary, eval_sigmoid),
       op("QLinearLeakyRelu", unary, {{"alpha", f}}, infer_unary, eval_leaky_relu),
+      op("QLinearSoftmax", unary, {{"axis", i}, {"opset", i, true}}, infer_unary, eval_softmax),
       op("QLinearAveragePool", unary,
          {{"auto_pad", s},
           {"ceil_mode", i},

@@ -5,8 +5,10 @@
 //                           ((x - mean) * inv) * scale + bias
 //   RMSNormalization        inv = 1 / sqrt(sum(x*x) / n + epsilon); (x * inv) * scale
 //   LpNormalization         x / sum |x|, x / sqrt(sum x*x); 0 where the norm is 0
+//   MeanVariance            (x - mean) / (sqrt(mean of squares - mean^2) + 1e-9)
 //   LRN                     x / (bias + alpha / size * sum of squares of the neighbouring channels) ^ beta, the power in
 //   double
+#include <algorithm>
 #include <cmath>
 
 #include "graph/ops/families.h"
@@ -248,6 +250,40 @@ void lrn(EvalContext& ctx, Tag<T>) {
   ctx.out() = y;
 }
 
+// --- MeanVarianceNormalization: the same elements of all axes but `axes` share mean and variance; in double
+// ----------------------
+template <class Ctx>
+std::vector<int64_t> variance_axes(const Ctx& ctx, size_t rank) {
+  std::vector<int64_t> axes = ctx.node().ints("axes");
+  if (!ctx.node().has_attr("axes")) axes = {0, 2, 3};
+  return normalize_axes(ctx, axes, static_cast<int64_t>(rank));
+}
+void infer_mean_variance(InferContext& ctx) {
+  expect_real(ctx, 0);
+  const MaybeDims x = dims_of(ctx, 0);
+  if (x) variance_axes(ctx, x->size());
+  set_dims(ctx, 0, dtype_of(ctx, 0), x);
+}
+void eval_mean_variance(EvalContext& ctx) {
+  const Tensor& x = ctx.in(0);
+  if (!is_float(x.dtype())) fail_dtype(ctx, x.dtype());
+  Shape kept = x.shape();
+  for (const int64_t a : variance_axes(ctx, kept.size())) kept[static_cast<size_t>(a)] = 1;
+  const std::vector<int64_t> group = broadcast_offsets(kept, x.shape());
+  const std::vector<double> values = to_f64(x);
+  const double count = static_cast<double>(x.size()) / static_cast<double>(std::max<int64_t>(element_count(kept), 1));
+  std::vector<double> mean(static_cast<size_t>(element_count(kept)), 0.0), square = mean, out = values;
+  for (size_t i = 0; i < values.size(); ++i) {
+    mean[static_cast<size_t>(group[i])] += values[i] / count;
+    square[static_cast<size_t>(group[i])] += values[i] * values[i] / count;
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double m = mean[static_cast<size_t>(group[i])];
+    out[i] = (values[i] - m) / (std::sqrt(std::max(square[static_cast<size_t>(group[i])] - m * m, 0.0)) + 1e-9);
+  }
+  ctx.out() = from_f64(ctx, out, x.dtype(), x.shape());
+}
+
 OpDef norm(std::string name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
            void (*eval)(EvalContext&), int max_outputs = 1) {
   return {.name = std::move(name),
@@ -277,6 +313,7 @@ std::vector<OpDef> define() {
       norm("RMSNormalization", {{"X"}, {"scale"}}, {{"axis", i}, {"epsilon", f}, {"stash_type", i}}, infer_layer_norm,
            kEval<rms_norm<float>, rms_norm<double>>),
       norm("LpNormalization", {{"input"}}, {{"axis", i}, {"p", i}}, infer_lp_norm, kEval<lp_norm<float>, lp_norm<double>>),
+      norm("MeanVarianceNormalization", {{"X"}}, {{"axes", AttrKind::ints}}, infer_mean_variance, eval_mean_variance),
       norm("LRN", {{"X"}}, {{"alpha", f}, {"beta", f}, {"bias", f}, {"size", i, true}}, infer_lrn,
            kEval<lrn<float>, lrn<double>>),
   };

@@ -1,4 +1,4 @@
-// Order and position: TopK, CumSum, NonZero, ReverseSequence.
+// Order and position: TopK, CumSum, CumProd, NonZero, ReverseSequence.
 #include <algorithm>
 #include <numeric>
 
@@ -60,10 +60,20 @@ void eval_top_k(EvalContext& ctx) {
   if (ctx.output_count() > 1) ctx.out(1) = indices;
 }
 
-// --- CumSum: one sum after the other, in order
-// --------------------------------------------------------------------------------
-void infer_cum_sum(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), dims_of(ctx, 0)); }
-void eval_cum_sum(EvalContext& ctx) {
+// --- CumSum, CumProd: one sum or product after the other, in order
+// -------------------------------------------------------------------
+void infer_cumulative(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), dims_of(ctx, 0)); }
+// Integers wrap.
+template <bool sums, class C>
+C accumulated(C acc, C v) {
+  if constexpr (std::is_floating_point_v<C>)
+    return sums ? acc + v : acc * v;
+  else
+    return static_cast<C>(sums ? static_cast<uint64_t>(acc) + static_cast<uint64_t>(v)
+                               : static_cast<uint64_t>(acc) * static_cast<uint64_t>(v));
+}
+template <bool sums>
+void eval_cumulative(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
   const size_t axis = axis_of(ctx, scalar_s64(ctx, 1), x.shape().size());
   const int64_t n = x.shape()[axis];
@@ -76,12 +86,13 @@ void eval_cum_sum(EvalContext& ctx) {
     using C = Compute<T>;
     for (int64_t line = 0; line < outer * inner; ++line) {
       const int64_t base = line / inner * n * inner + line % inner;
-      C sum{};
+      C acc = sums ? C{0} : C{1};
       for (int64_t i = 0; i < n; ++i) {
         const int64_t at = base + (reverse ? n - 1 - i : i) * inner;
-        const auto next = static_cast<C>(sum + static_cast<C>(x.as<T>()[at]));
-        y.mutable_as<T>()[at] = static_cast<T>(exclusive ? sum : next);
-        sum = next;
+        const auto v = static_cast<C>(x.as<T>()[at]);
+        const C next = accumulated<sums>(acc, v);
+        y.mutable_as<T>()[at] = static_cast<T>(exclusive ? acc : next);
+        acc = next;
       }
     }
   });
@@ -145,6 +156,14 @@ void eval_reverse(EvalContext& ctx) {
   ctx.out() = y;
 }
 
+OpDef cumulative(std::string name, void (*eval)(EvalContext&)) {
+  return {.name = std::move(name),
+          .inputs = {{"x"}, {"axis"}},
+          .attrs = {{"exclusive", AttrKind::i}, {"reverse", AttrKind::i}},
+          .infer = infer_cumulative,
+          .eval = eval};
+}
+
 std::vector<OpDef> define() {
   constexpr AttrKind i = AttrKind::i;
   return {
@@ -154,11 +173,8 @@ std::vector<OpDef> define() {
        .max_outputs = 2,
        .infer = infer_top_k,
        .eval = eval_top_k},
-      {.name = "CumSum",
-       .inputs = {{"x"}, {"axis"}},
-       .attrs = {{"exclusive", i}, {"reverse", i}},
-       .infer = infer_cum_sum,
-       .eval = eval_cum_sum},
+      cumulative("CumSum", eval_cumulative<true>),
+      cumulative("CumProd", eval_cumulative<false>),
       {.name = "NonZero", .inputs = {{"X"}}, .attrs = {}, .infer = infer_non_zero, .eval = eval_non_zero},
       {.name = "ReverseSequence",
        .inputs = {{"input"}, {"sequence_lens"}},

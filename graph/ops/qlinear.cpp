@@ -59,44 +59,15 @@ void eval_qlinear_conv(EvalContext& ctx) {
 }
 
 // --- matrix product
-// -------------------------------------------------------------------------------------------------------------- A rank-1
-// parameter of the left operand belongs to its rows.
-Shape row_shape(const Tensor& t, const Shape& a) {
-  if (t.size() == 1) return {};
-  if (t.shape().size() == 1 && a.size() > 1) return {t.shape()[0], 1};
-  return t.shape();
-}
-Shape column_shape(const Tensor& t) { return t.size() == 1 ? Shape{} : t.shape(); }
-
-void check_broadcasts(const EvalContext& ctx, const Shape& from, const Shape& to) {
-  const Dims result = *broadcast(ctx, to_dims(from), to_dims(to));
-  if (to_shape(result) != to)
-    fail(ctx, "a scale or zero point of shape " + octet::to_string(from) + " does not fit " + octet::to_string(to));
-}
-
-// The int32 sums of all matrices, inputs `ai`, `bi`, zero points `za`, `zb`.
-std::vector<int32_t> matmul_sums(EvalContext& ctx, size_t ai, size_t za, size_t bi, size_t zb) {
-  const Tensor &a = ctx.in(ai), &b = ctx.in(bi);
-  const Shape a_zero = ctx.has(za) ? row_shape(ctx.in(za), a.shape()) : Shape{};
-  const Shape b_zero = ctx.has(zb) ? column_shape(ctx.in(zb)) : Shape{};
-  check_broadcasts(ctx, a_zero, a.shape());
-  check_broadcasts(ctx, b_zero, b.shape());
-  const std::vector<int32_t> left = centred(ctx, a, value_of(ctx, za), a_zero);
-  const std::vector<int32_t> right = centred(ctx, b, value_of(ctx, zb), b_zero);
-  std::vector<int32_t> sums(static_cast<size_t>(element_count(to_shape(*matmul_dims(ctx, ai, bi)))));
-  for_each_matrix(a.shape(), b.shape(), [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t m, int64_t n, int64_t k) {
-    matmul_rows(m, n, k, left.data() + at_a, right.data() + at_b, sums.data() + at_y, integer_step);
-  });
-  return sums;
-}
-
+// --------------------------------------------------------------------------------------------------------------
 void infer_matmul_integer(InferContext& ctx) {
   expect_byte(ctx, 0);
   expect_byte(ctx, 1);
   set_dims(ctx, 0, DType::s32, matmul_dims(ctx, 0, 1));
 }
 void eval_matmul_integer(EvalContext& ctx) {
-  ctx.out() = Tensor::of(DType::s32, to_shape(*matmul_dims(ctx, 0, 1)), matmul_sums(ctx, 0, 2, 1, 3));
+  ctx.out() = Tensor::of(DType::s32, to_shape(*matmul_dims(ctx, 0, 1)),
+                         integer_matmul(ctx, ctx.in(0), value_of(ctx, 2), ctx.in(1), value_of(ctx, 3)));
 }
 
 void infer_qlinear_matmul(InferContext& ctx) {
@@ -112,7 +83,7 @@ void eval_qlinear_matmul(EvalContext& ctx) {
   const auto sa = per_slice<float>(ctx, 1, m, 1.0f);
   const auto sb = per_slice<float>(ctx, 4, n, 1.0f);
   const QuantStore store(scalar_f32(ctx, 6), static_cast<int32_t>(scalar_s64(ctx, 7)), ctx.in(7).dtype());
-  const std::vector<int32_t> sums = matmul_sums(ctx, 0, 2, 3, 5);
+  const std::vector<int32_t> sums = integer_matmul(ctx, ctx.in(0), value_of(ctx, 2), ctx.in(3), value_of(ctx, 5));
   Tensor y(ctx.in(7).dtype(), shape);
   for (int64_t i = 0; i < y.size(); ++i) {
     const float multiplier = (sa[i / n % m] * sb[i % n]) / store.scale;

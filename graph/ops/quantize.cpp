@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "graph/ops/activation_quanta.h"
+#include "graph/ops/dynamic_quantize.h"
 #include "graph/ops/families.h"
 
 namespace octet::graph::ops {
@@ -146,23 +147,10 @@ void infer_dynamic(InferContext& ctx) {
 }
 
 void eval_dynamic(EvalContext& ctx) {
-  const Tensor& x = ctx.in(0);
-  const float* v = x.as<float>();
-  float lo = 0, hi = 0;
-  for (int64_t i = 0; i < x.size(); ++i) {
-    lo = lo < v[i] ? lo : v[i];
-    hi = hi > v[i] ? hi : v[i];
-  }
-  const float width = (hi - lo) / 255.0f;
-  const float scale = width > 0.0f ? width : 1.0f;
-  const float zero = 0.0f - lo / scale;
-  const int32_t zero_point = numerics::quantize_scaled(zero, 0, 0, 255);
-  Tensor y(DType::u8, x.shape());
-  for (int64_t i = 0; i < x.size(); ++i)
-    y.mutable_as<uint8_t>()[i] = static_cast<uint8_t>(numerics::quantize(v[i], scale, zero_point, 0, 255));
-  ctx.out(0) = y;
-  if (ctx.output_count() > 1) ctx.out(1) = Tensor::scalar(scale);
-  if (ctx.output_count() > 2) ctx.out(2) = Tensor::of<uint8_t>(DType::u8, {}, {static_cast<uint8_t>(zero_point)});
+  const DynamicallyQuantized q = quantize_dynamically(ctx.in(0));
+  ctx.out(0) = q.integers;
+  if (ctx.output_count() > 1) ctx.out(1) = Tensor::scalar(q.scale);
+  if (ctx.output_count() > 2) ctx.out(2) = Tensor::of<uint8_t>(DType::u8, {}, {static_cast<uint8_t>(q.zero_point)});
 }
 
 std::vector<OpDef> define() {

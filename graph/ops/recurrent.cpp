@@ -1,9 +1,11 @@
-// LSTM, GRU and RNN. Sums are those of two products, each one FMA chain from +0 with its bias added behind it (octet/numerics.h):
+// LSTM, GRU and RNN. Sums are those of two products, each one FMA chain from +0 with its bias added behind it
+// (octet/numerics.h):
 //
 //   v = (h . R + Rb) + (x . W + Wb)          then + (p * c) where an LSTM has peepholes, then the clip, then the activation
 //
-//   LSTM   i, o, f, c~ = gates;   C = (f * C) + (i * c~);   H = o * h(C);   o's peephole sees the new C;   input_forget: f = 1 - i
-//   GRU    z, r, h~ = gates;      H = ((1 - z) * h~) + (z * H);   h~'s product is of r * h, or, linear_before_reset, r scales
+//   LSTM   i, o, f, c~ = gates;   C = (f * C) + (i * c~);   H = o * h(C);   o's peephole sees the new C;   input_forget: f =
+//   1 - i GRU    z, r, h~ = gates;      H = ((1 - z) * h~) + (z * H);   h~'s product is of r * h, or, linear_before_reset, r
+//   scales
 //          (h . R + Rb)
 //   RNN    H = f(v)
 //
@@ -32,7 +34,8 @@ void infer_recurrent(InferContext& ctx) {
   const Dim steps = x ? (*x)[batch_first ? 1 : 0] : Dim(), batch = x ? (*x)[batch_first ? 0 : 1] : Dim();
   const Dim directions(node.attr("direction", "forward") == "bidirectional" ? 2 : 1);
   Dim hidden = r ? (*r)[2] : Dim();
-  if (node.has_attr("hidden_size")) hidden = same_dim(ctx, hidden, Dim(node.attr("hidden_size", int64_t{0})), "hidden sizes");
+  if (node.has_attr("hidden_size"))
+    hidden = same_dim(ctx, hidden, Dim(node.attr("hidden_size", int64_t{0})), "hidden sizes");
   if (x)
     if (const MaybeDims w = dims_of(ctx, 1)) same_dim(ctx, (*x)[2], (*w)[2], "input sizes");
   const DType dtype = dtype_of(ctx, 0);
@@ -84,7 +87,8 @@ struct Recurrent {
 
 void expect_shape(EvalContext& ctx, size_t i, const Shape& shape) {
   if (ctx.has(i) && ctx.in(i).shape() != shape)
-    fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(ctx.in(i).shape()) + "; expected " + octet::to_string(shape));
+    fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(ctx.in(i).shape()) + "; expected " +
+                  octet::to_string(shape));
 }
 
 Recurrent recurrent_of(EvalContext& ctx) {
@@ -100,7 +104,8 @@ Recurrent recurrent_of(EvalContext& ctx) {
   rec.activations = recurrent_activations(node);
   rec.clip = node.attr("clip", 0.0f);
   const int64_t rows = rec.gates * rec.hidden;
-  const Shape state = rec.batch_first ? Shape{rec.batch, rec.directions, rec.hidden} : Shape{rec.directions, rec.batch, rec.hidden};
+  const Shape state =
+      rec.batch_first ? Shape{rec.batch, rec.directions, rec.hidden} : Shape{rec.directions, rec.batch, rec.hidden};
   expect_shape(ctx, 1, {rec.directions, rows, rec.inputs});
   expect_shape(ctx, 2, {rec.directions, rows, rec.hidden});
   expect_shape(ctx, 3, {rec.directions, 2 * rows});
@@ -147,9 +152,12 @@ void run_sequence(const Recurrent& rec, int64_t d, int64_t n, bool reverse, floa
   for (int64_t i = 0; i < length; ++i) {
     const int64_t t = reverse ? length - 1 - i : i;
     const float* x = rec.x + rec.x_row(t, n) * I;
-    const auto product_h = [&](int64_t row, const float* from) { return chain(from, r + row * H, H, rb ? rb + row : nullptr); };
+    const auto product_h = [&](int64_t row, const float* from) {
+      return chain(from, r + row * H, H, rb ? rb + row : nullptr);
+    };
     const int64_t full = rec.gates == 3 ? 2 * H : rows;  // a GRU's third product comes later
-    for (int64_t row = 0; row < rows; ++row) xw[static_cast<size_t>(row)] = chain(x, w + row * I, I, wb ? wb + row : nullptr);
+    for (int64_t row = 0; row < rows; ++row)
+      xw[static_cast<size_t>(row)] = chain(x, w + row * I, I, wb ? wb + row : nullptr);
     for (int64_t row = 0; row < full; ++row) hr[static_cast<size_t>(row)] = product_h(row, h) + xw[static_cast<size_t>(row)];
     const auto gate = [&](int64_t g, int64_t k) { return hr[static_cast<size_t>(g * H + k)]; };
     if (rec.gates == 1) {
@@ -204,9 +212,9 @@ void eval_in_float(EvalContext& ctx) {
 
 std::vector<OpDef> define() {
   using enum AttrKind;
-  const std::vector<AttrSchema> common = {{"activation_alpha", floats}, {"activation_beta", floats}, {"activations", strings},
-                                          {"clip", f},                  {"direction", s},            {"hidden_size", AttrKind::i},
-                                          {"layout", AttrKind::i}};
+  const std::vector<AttrSchema> common = {
+      {"activation_alpha", floats}, {"activation_beta", floats}, {"activations", strings}, {"clip", f}, {"direction", s},
+      {"hidden_size", AttrKind::i}, {"layout", AttrKind::i}};
   const auto op = [&](const char* name, int outputs, std::vector<InputSchema> more, std::vector<AttrSchema> attrs) {
     OpDef def{.name = name,
               .inputs = {{"X"}, {"W"}, {"R"}, {"B", true}, {"sequence_lens", true}, {"initial_h", true}},
@@ -227,9 +235,12 @@ struct Known {
   float alpha, beta;
 };
 // With the alpha and beta they have when none are given.
-constexpr Known kActivations[] = {{"Relu", 0, 0},       {"Tanh", 0, 0},       {"Sigmoid", 0, 0},         {"Affine", 1, 0},
-                                  {"LeakyRelu", 0.01f, 0}, {"ThresholdedRelu", 1, 0}, {"ScaledTanh", 1, 1}, {"HardSigmoid", 0.2f, 0.5f},
-                                  {"Elu", 1, 0},        {"Softsign", 0, 0},   {"Softplus", 0, 0}};
+constexpr Known kActivations[] = {{"Relu", 0, 0},          {"Tanh", 0, 0},
+                                  {"Sigmoid", 0, 0},       {"Affine", 1, 0},
+                                  {"LeakyRelu", 0.01f, 0}, {"ThresholdedRelu", 1, 0},
+                                  {"ScaledTanh", 1, 1},    {"HardSigmoid", 0.2f, 0.5f},
+                                  {"Elu", 1, 0},           {"Softsign", 0, 0},
+                                  {"Softplus", 0, 0}};
 
 bool takes_alpha(std::string_view kind) {
   return kind != "Relu" && kind != "Tanh" && kind != "Sigmoid" && kind != "Softsign" && kind != "Softplus";
@@ -257,13 +268,16 @@ std::vector<RecurrentActivation> recurrent_activations(const Node& node) {
     }
   }
   const size_t wanted = directions * (node.op_name() == "RNN" ? 1 : node.op_name() == "GRU" ? 2 : 3);
-  if (names.size() != wanted) refuse("has " + std::to_string(names.size()) + " activations; expected " + std::to_string(wanted));
+  if (names.size() != wanted)
+    refuse("has " + std::to_string(names.size()) + " activations; expected " + std::to_string(wanted));
   // Alphas and betas are listed for those that take one, in order.
   const std::vector<float> alphas = node.floats("activation_alpha"), betas = node.floats("activation_beta");
   size_t alpha = 0, beta = 0;
   std::vector<RecurrentActivation> activations;
   for (const std::string& name : names) {
-    const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b)); };
+    const auto same = [](char a, char b) {
+      return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+    };
     const auto known = std::find_if(std::begin(kActivations), std::end(kActivations), [&](const Known& k) {
       return std::equal(k.name.begin(), k.name.end(), name.begin(), name.end(), same);
     });

@@ -4,6 +4,8 @@
 // axes are done from the last to the first, each output one FMA chain over its taps in the order of the source. Coordinates
 // and weights are computed in float. Nearest is a pure selection. On 8-bit values linear and cubic interpolate quanta and
 // round half to even, which for quantized values means what it means for the reals they stand for.
+#include "graph/ops/resize.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -152,10 +154,7 @@ int64_t nearest_index(const std::string& mode, float x, int64_t n) {
 
 // --- taps
 // --------------------------------------------------------------------------------------------------------------------
-struct Tap {
-  int64_t index;
-  float weight;
-};
+using Tap = ResizeTap;
 using Taps = std::vector<Tap>;
 
 float cubic_weight(float x, float a) {
@@ -251,48 +250,63 @@ void read_roi(EvalContext& ctx, std::vector<Axis>& plan) {
   }
 }
 
-void eval_resize(EvalContext& ctx) {
-  const Tensor& x = ctx.in(0);
+struct Plan {
+  std::vector<ResizeAxis> axes;
+  std::vector<std::vector<bool>> outside;  // of the image, along each axis
+  bool crop = false, nearest = false;
+};
+
+Plan plan_resize(EvalContext& ctx) {
   const Node& node = ctx.node();
-  std::vector<Axis> plan = plan_axes(ctx, to_dims(x.shape()));
+  std::vector<Axis> axes = plan_axes(ctx, to_dims(ctx.in(0).shape()));
   const std::string coordinates = node.attr("coordinate_transformation_mode", "half_pixel");
-  const bool crop = coordinates == "tf_crop_and_resize";
-  if (crop) read_roi(ctx, plan);
+  Plan plan;
+  plan.crop = coordinates == "tf_crop_and_resize";
+  if (plan.crop) read_roi(ctx, axes);
   const std::string mode = node.attr("mode", "nearest");
+  plan.nearest = mode == "nearest";
   const std::string nearest = node.attr("nearest_mode", "round_prefer_floor");
   const Kernel kernel{mode == "cubic", node.attr("antialias", int64_t{0}) != 0,
                       node.attr("exclude_outside", int64_t{0}) != 0, node.attr("cubic_coeff_a", -0.75f)};
-  const size_t rank = plan.size();
-  Shape shape;
-  std::vector<std::vector<int64_t>> maps(rank);
-  std::vector<std::vector<Taps>> taps(rank);
-  std::vector<std::vector<bool>> outside(rank);
-  for (size_t a = 0; a < rank; ++a) {
-    shape.push_back(plan[a].out);
-    const bool cut = crop && (plan[a].roi_start != 0.0f || plan[a].roi_end != 1.0f);
-    for (int64_t i = 0; i < plan[a].out; ++i) {
-      const float at = plan[a].resized() || cut ? source_coordinate(coordinates, plan[a], i) : static_cast<float>(i);
-      outside[a].push_back(crop && (at < 0 || at > static_cast<float>(plan[a].in - 1)));
-      if (mode == "nearest")
-        maps[a].push_back(nearest_index(nearest, at, plan[a].in));
-      else if (plan[a].resized() || cut)
-        taps[a].push_back(taps_at(kernel, at, plan[a].scale, plan[a].in));
+  plan.outside.resize(axes.size());
+  for (size_t a = 0; a < axes.size(); ++a) {
+    ResizeAxis& out = plan.axes.emplace_back();
+    const bool cut = plan.crop && (axes[a].roi_start != 0.0f || axes[a].roi_end != 1.0f);
+    for (int64_t i = 0; i < axes[a].out; ++i) {
+      const float at = axes[a].resized() || cut ? source_coordinate(coordinates, axes[a], i) : static_cast<float>(i);
+      plan.outside[a].push_back(plan.crop && (at < 0 || at > static_cast<float>(axes[a].in - 1)));
+      if (plan.nearest)
+        out.nearest.push_back(nearest_index(nearest, at, axes[a].in));
+      else if (axes[a].resized() || cut)
+        out.taps.push_back(taps_at(kernel, at, axes[a].scale, axes[a].in));
     }
+    out.size = axes[a].out;
   }
+  return plan;
+}
+
+void eval_resize(EvalContext& ctx) {
+  const Tensor& x = ctx.in(0);
+  const Plan plan = plan_resize(ctx);
+  const size_t rank = plan.axes.size();
+  Shape shape;
+  for (const ResizeAxis& a : plan.axes) shape.push_back(a.size);
   Tensor y;
-  if (mode == "nearest") {
+  if (plan.nearest) {
+    std::vector<std::vector<int64_t>> maps;
+    for (const ResizeAxis& a : plan.axes) maps.push_back(a.nearest);
     y = gather_mapped(ctx, x, maps);
   } else {
     std::vector<float> v = x.to_f32();
     Shape now = x.shape();
     for (size_t a = rank; a-- > 0;) {
-      if (taps[a].empty()) continue;
-      v = interpolate(v, product(now, 0, a), now[a], product(now, a + 1, rank), taps[a]);
+      if (plan.axes[a].taps.empty()) continue;
+      v = interpolate(v, product(now, 0, a), now[a], product(now, a + 1, rank), plan.axes[a].taps);
       now[a] = shape[a];
     }
     y = stored(ctx, v, x.dtype(), shape);
   }
-  if (crop) extrapolate(ctx, y, outside);
+  if (plan.crop) extrapolate(ctx, y, plan.outside);
   ctx.out() = y;
 }
 
@@ -315,6 +329,16 @@ std::vector<OpDef> define() {
 }
 
 }  // namespace
+
+std::vector<ResizeAxis> resize_axes(const Node& node) {
+  std::vector<Tensor> inputs;
+  for (const Value* v : node.inputs()) inputs.push_back(v && v->is_constant() ? v->constant() : Tensor());
+  const Type& x = node.input(0)->type();
+  inputs[0] = Tensor(x.dtype, x.shape(), std::shared_ptr<std::byte[]>());
+  std::vector<Tensor> none(1);
+  EvalContext ctx(node, inputs, none);
+  return plan_resize(ctx).axes;
+}
 
 std::span<const OpDef> resize_ops() {
   static const std::vector<OpDef> kOps = define();

@@ -13,7 +13,15 @@ Type element_of(const Type& holder) { return {holder.dtype, holder.dims, nullptr
 
 void expect_kind(const InferContext& ctx, size_t i, ValueKind kind) {
   if (ctx.type(i).kind != kind && ctx.type(i).dtype != DType::undefined)  // of an undefined type nothing is known
-    ctx.fail("input " + std::to_string(i) + " is " + to_string(ctx.type(i)) + "; expected a " + std::string(to_string(kind)));
+    ctx.fail("input " + std::to_string(i) + " is " + to_string(ctx.type(i)) + "; expected a " +
+             std::string(to_string(kind)));
+}
+
+// Optionals hold what a caller put into them, so kinds are looked at again when values are there.
+void expect_held(const EvalContext& ctx, size_t i, ValueKind kind) {
+  if (ctx.in(i).kind() != kind)
+    fail(ctx, "input " + std::to_string(i) + " is of kind " + std::string(to_string(ctx.in(i).kind())) + "; expected a " +
+                  std::string(to_string(kind)));
 }
 
 MaybeDims common(const MaybeDims& a, const MaybeDims& b) {
@@ -58,11 +66,15 @@ void infer_construct(InferContext& ctx) {
 }
 void eval_construct(EvalContext& ctx) {
   std::vector<Tensor> elements;
-  for (size_t i = 0; i < ctx.input_count(); ++i) elements.push_back(ctx.in(i));
-  ctx.out() = Tensor::sequence(elements[0].dtype(), std::move(elements));
+  for (size_t i = 0; i < ctx.input_count(); ++i) {
+    expect_held(ctx, i, ValueKind::tensor);
+    elements.push_back(ctx.in(i));
+  }
+  ctx.out() = Tensor::sequence(ctx.in(0).dtype(), std::move(elements));
 }
 
-// --- SequenceInsert, SequenceErase, SequenceAt, SequenceLength --------------------------------------------------------------
+// --- SequenceInsert, SequenceErase, SequenceAt, SequenceLength
+// --------------------------------------------------------------
 void infer_insert(InferContext& ctx) {
   expect_kind(ctx, 0, ValueKind::sequence);
   expect_kind(ctx, 1, ValueKind::tensor);
@@ -73,6 +85,8 @@ void infer_insert(InferContext& ctx) {
   ctx.set(0, std::move(type));
 }
 void eval_insert(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::sequence);
+  expect_held(ctx, 1, ValueKind::tensor);
   std::vector<Tensor> elements = ctx.in(0).elements();
   const auto size = static_cast<int64_t>(elements.size());
   const int64_t at = ctx.has(2) ? position(ctx, 2, size, size) : size;
@@ -86,6 +100,7 @@ void infer_erase(InferContext& ctx) {
   ctx.set(0, sequence_of(ctx.type(0)));
 }
 void eval_erase(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::sequence);
   std::vector<Tensor> elements = ctx.in(0).elements();
   const auto size = static_cast<int64_t>(elements.size());
   const int64_t at = ctx.has(1) ? position(ctx, 1, size, size - 1) : size - 1;
@@ -99,6 +114,7 @@ void infer_at(InferContext& ctx) {
   ctx.set(0, element_of(ctx.type(0)));
 }
 void eval_at(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::sequence);
   const int64_t size = ctx.in(0).size();
   ctx.out() = ctx.in(0).at(position(ctx, 1, size, size - 1));
 }
@@ -107,9 +123,13 @@ void infer_length(InferContext& ctx) {
   expect_kind(ctx, 0, ValueKind::sequence);
   ctx.set(0, DType::s64, Dims{});
 }
-void eval_length(EvalContext& ctx) { ctx.out() = Tensor::of<int64_t>(DType::s64, {}, {ctx.in(0).size()}); }
+void eval_length(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::sequence);
+  ctx.out() = Tensor::of<int64_t>(DType::s64, {}, {ctx.in(0).size()});
+}
 
-// --- SplitToSequence --------------------------------------------------------------------------------------------------------
+// --- SplitToSequence
+// --------------------------------------------------------------------------------------------------------
 void infer_split(InferContext& ctx) {
   expect_kind(ctx, 0, ValueKind::tensor);
   Type type = sequence_of(ctx.type(0));
@@ -123,6 +143,7 @@ void infer_split(InferContext& ctx) {
   ctx.set(0, std::move(type));
 }
 void eval_split(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::tensor);
   const Tensor& x = ctx.in(0);
   const int64_t axis = normalize_axis(ctx, ctx.node().attr("axis", int64_t{0}), static_cast<int64_t>(x.shape().size()));
   const int64_t size = x.shape()[static_cast<size_t>(axis)];
@@ -160,7 +181,8 @@ void eval_split(EvalContext& ctx) {
   ctx.out() = Tensor::sequence(x.dtype(), std::move(parts));
 }
 
-// --- ConcatFromSequence -------------------------------------------------------------------------------------------------------
+// --- ConcatFromSequence
+// -------------------------------------------------------------------------------------------------------
 void infer_concat(InferContext& ctx) {
   expect_kind(ctx, 0, ValueKind::sequence);
   Type type = element_of(ctx.type(0));
@@ -175,12 +197,14 @@ void infer_concat(InferContext& ctx) {
   ctx.set(0, std::move(type));
 }
 void eval_concat(EvalContext& ctx) {
+  expect_held(ctx, 0, ValueKind::sequence);
   const std::vector<Tensor>& elements = ctx.in(0).elements();
   if (elements.empty()) ctx.fail(ErrorCode::invalid_argument, "the sequence is empty; expected elements to put together");
   const bool fresh = ctx.node().attr("new_axis", int64_t{0}) != 0;
   Shape first = elements[0].shape();
   const int64_t axis_attr = ctx.node().attr("axis", int64_t{0});
-  const auto axis = static_cast<size_t>(normalize_axis(ctx, axis_attr, static_cast<int64_t>(first.size()) + (fresh ? 1 : 0)));
+  const auto axis =
+      static_cast<size_t>(normalize_axis(ctx, axis_attr, static_cast<int64_t>(first.size()) + (fresh ? 1 : 0)));
   const auto widened = [&](const Tensor& t) {
     Shape s = t.shape();
     if (fresh) s.insert(s.begin() + static_cast<std::ptrdiff_t>(axis), 1);
@@ -193,7 +217,8 @@ void eval_concat(EvalContext& ctx) {
     const int64_t along = axis < s.size() ? s[axis] : 0;
     if (axis < s.size()) s[axis] = shape[axis];
     if (s != shape || t.dtype() != elements[0].dtype())
-      fail(ctx, "elements have shapes " + octet::to_string(first) + " and " + octet::to_string(t.shape()) + "; they do not go together");
+      fail(ctx, "elements have shapes " + octet::to_string(first) + " and " + octet::to_string(t.shape()) +
+                    "; they do not go together");
     shape[axis] += along;
   }
   Tensor y(elements[0].dtype(), shape);
@@ -211,7 +236,8 @@ void eval_concat(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- Optional, OptionalHasElement, OptionalGetElement --------------------------------------------------------------------------
+// --- Optional, OptionalHasElement, OptionalGetElement
+// --------------------------------------------------------------------------
 bool holds_sequence(ValueKind kind) { return kind == ValueKind::sequence || kind == ValueKind::optional_sequence; }
 
 // The attribute `type` as the importer gives it: {1 for a sequence, element type}.
@@ -231,8 +257,9 @@ void infer_optional(InferContext& ctx) {
 void eval_optional(EvalContext& ctx) {
   const std::vector<int64_t> type = ctx.node().ints("type");
   const DType element = type.size() == 2 ? dtype_from_onnx(type[1]) : DType::undefined;
-  ctx.out() = ctx.has(0) && ctx.in(0).kind() == ValueKind::optional ? ctx.in(0)
-                                                                     : Tensor::optional(element, ctx.has(0) ? ctx.in(0) : Tensor());
+  ctx.out() = ctx.has(0) && ctx.in(0).kind() == ValueKind::optional
+                  ? ctx.in(0)
+                  : Tensor::optional(element, ctx.has(0) ? ctx.in(0) : Tensor());
 }
 
 void infer_has(InferContext& ctx) { ctx.set(0, DType::boolean, Dims{}); }
@@ -260,13 +287,21 @@ std::vector<OpDef> define() {
   using enum AttrKind;
   std::vector<OpDef> ops = {
       {.name = "SequenceEmpty", .inputs = {}, .attrs = {{"dtype", i}}, .infer = infer_empty, .eval = eval_empty},
-      {.name = "SequenceConstruct", .inputs = {{"inputs", false, true}}, .attrs = {}, .infer = infer_construct, .eval = eval_construct},
+      {.name = "SequenceConstruct",
+       .inputs = {{"inputs", false, true}},
+       .attrs = {},
+       .infer = infer_construct,
+       .eval = eval_construct},
       {.name = "SequenceInsert",
        .inputs = {{"input_sequence"}, {"tensor"}, {"position", true}},
        .attrs = {},
        .infer = infer_insert,
        .eval = eval_insert},
-      {.name = "SequenceErase", .inputs = {{"input_sequence"}, {"position", true}}, .attrs = {}, .infer = infer_erase, .eval = eval_erase},
+      {.name = "SequenceErase",
+       .inputs = {{"input_sequence"}, {"position", true}},
+       .attrs = {},
+       .infer = infer_erase,
+       .eval = eval_erase},
       {.name = "SequenceAt", .inputs = {{"input_sequence"}, {"position"}}, .attrs = {}, .infer = infer_at, .eval = eval_at},
       {.name = "SequenceLength", .inputs = {{"input_sequence"}}, .attrs = {}, .infer = infer_length, .eval = eval_length},
       {.name = "SplitToSequence",
@@ -279,7 +314,11 @@ std::vector<OpDef> define() {
        .attrs = {{"axis", i, true}, {"new_axis", i}},
        .infer = infer_concat,
        .eval = eval_concat},
-      {.name = "Optional", .inputs = {{"input", true}}, .attrs = {{"type", ints}}, .infer = infer_optional, .eval = eval_optional},
+      {.name = "Optional",
+       .inputs = {{"input", true}},
+       .attrs = {{"type", ints}},
+       .infer = infer_optional,
+       .eval = eval_optional},
       {.name = "OptionalHasElement", .inputs = {{"input", true}}, .attrs = {}, .infer = infer_has, .eval = eval_has},
       {.name = "OptionalGetElement", .inputs = {{"input"}}, .attrs = {}, .infer = infer_get, .eval = eval_get},
   };

@@ -1,5 +1,5 @@
-// Cutting and joining: Slice, Split, Concat, Pad, DepthToSpace, SpaceToDepth. Quantized bytes pass through; the constant
-// that Pad puts around a quantized value is given as a quantum.
+// Cutting and joining: Slice, Split, Concat, Pad, CenterCropPad, DepthToSpace, SpaceToDepth. Quantized bytes pass through;
+// the constant that Pad puts around a quantized value is given as a quantum.
 #include <algorithm>
 #include <climits>
 
@@ -288,6 +288,41 @@ void eval_pad(EvalContext& ctx) {
   ctx.out() = gather_mapped(ctx, x, maps, ctx.has(2) ? &ctx.in(2) : nullptr);
 }
 
+// --- CenterCropPad: the middle of each axis, or the axis in the middle of zeros
+// ----------------------------------------------------
+template <class Ctx>
+MaybeDims crop_dims(const Ctx& ctx) {
+  MaybeDims out = dims_of(ctx, 0);
+  if (!out) return std::nullopt;
+  std::vector<int64_t> axes = ctx.node().ints("axes");
+  if (axes.empty())
+    for (size_t i = 0; i < out->size(); ++i) axes.push_back(static_cast<int64_t>(i));
+  axes = normalize_axes(ctx, axes, static_cast<int64_t>(out->size()));
+  const MaybeValues sizes = shape_values(ctx, 1);
+  if (sizes && sizes->size() != axes.size())
+    fail(ctx, "shape has " + std::to_string(sizes->size()) + " entries; expected " + std::to_string(axes.size()));
+  for (size_t i = 0; i < axes.size(); ++i) {
+    if (sizes && (*sizes)[i].number && *(*sizes)[i].number < 0)
+      fail(ctx, "shape holds " + std::to_string(*(*sizes)[i].number) + "; expected sizes");
+    (*out)[static_cast<size_t>(axes[i])] = sizes ? (*sizes)[i].dim() : Dim();
+  }
+  return out;
+}
+void infer_crop(InferContext& ctx) { set_dims(ctx, 0, dtype_of(ctx, 0), crop_dims(ctx)); }
+void eval_crop(EvalContext& ctx) {
+  const Tensor& x = ctx.in(0);
+  const Shape shape = to_shape(*crop_dims(ctx));
+  std::vector<std::vector<int64_t>> maps;
+  for (size_t a = 0; a < shape.size(); ++a) {
+    const int64_t in = x.shape()[a], out = shape[a];
+    const int64_t first = in > out ? (in - out) / 2 : -((out - in) / 2);
+    std::vector<int64_t> map;
+    for (int64_t i = first; i < first + out; ++i) map.push_back(i < in ? std::max<int64_t>(i, -1) : -1);
+    maps.push_back(std::move(map));
+  }
+  ctx.out() = gather_mapped(ctx, x, maps);
+}
+
 // --- DepthToSpace, SpaceToDepth
 // ----------------------------------------------------------------------------------------------------
 int64_t block_of(const InferContext& ctx) {
@@ -363,6 +398,11 @@ std::vector<OpDef> define() {
             eval_pad, LayoutRole::any),
       mover("DepthToSpace", {{"input"}}, {{"blocksize", AttrKind::i, true}, {"mode", AttrKind::s}}, infer_depth_to_space,
             eval_depth_to_space),
+      {.name = "CenterCropPad",
+       .inputs = {{"input_data"}, {"shape"}},
+       .attrs = {{"axes", AttrKind::ints}},
+       .infer = infer_crop,
+       .eval = eval_crop},
       mover("SpaceToDepth", {{"input"}}, {{"blocksize", AttrKind::i, true}}, infer_space_to_depth, eval_space_to_depth),
   };
 }

@@ -1,19 +1,20 @@
 // Brings every Q/DQ model to one form: integers only between a Q (or a graph input) and its DQs, always u8, always typed.
 //
-//   DQ(T(q))                      → T(DQ(q))           T transparent, on integers: one form for what quantizers write either way
-//   T(Q(x))                       → Q(T(x))            when no DQ follows
-//   Q:s8 → DQ:s8                  → Q:u8 → DQ:u8       zero point + 128; the same reals
-//   s8 input → DQ:s8              → octet.Table(i ^ 128) → DQ:u8
-//   Q:s8 → s8 output              → Q:u8 → octet.Table(i ^ 128) → output
+//   DQ(T(q))                      → T(DQ(q))           T transparent, on integers: one form for what quantizers write either
+//   way T(Q(x))                       → Q(T(x))            when no DQ follows C(q)                          → Q(C(DQ(q))) C
+//   a clamp of integers between Q and DQ, its bounds as reals Q:s8 → DQ:s8                  → Q:u8 → DQ:u8       zero point
+//   + 128; the same reals s8 input → DQ:s8              → octet.Table(i ^ 128) → DQ:u8 Q:s8 → s8 output              → Q:u8
+//   → octet.Table(i ^ 128) → output
 //
-// Then the integer value of every u8 Q and DQ carries its parameters in its type; where two DQs of one value disagree, a table
-// of the identity gives the second a value of its own. Constants (weights) are left alone. Declined: 16- and 4-bit integers,
-// activations with scales per channel, parameters that are not constant.
+// Then the integer value of every u8 Q and DQ carries its parameters in its type; where two DQs of one value disagree, a
+// table of the identity gives the second a value of its own. Constants (weights) are left alone. Declined: 16- and 4-bit
+// integers, activations with scales per channel, parameters that are not constant.
 #include <algorithm>
 
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/transparent.h"
+#include "octet/numerics.h"
 
 namespace octet::graph {
 
@@ -74,7 +75,8 @@ bool hoist_dequantize(Graph& graph, Node* node) {
 
 // T(Q(x)) → Q(T(x)), for one input and one output
 bool sink_quantize(Graph& graph, Node* node) {
-  if (!is_transparent(*node) || node->outputs().size() != 1 || data_inputs(*node).size() != 1 || !is_byte(node->input(0))) return false;
+  if (!is_transparent(*node) || node->outputs().size() != 1 || data_inputs(*node).size() != 1 || !is_byte(node->input(0)))
+    return false;
   const std::optional<Quantize> q = as_quantize(node->input(0)->producer());
   if (!q || !q->params.per_tensor() || !graph.single_use(node->input(0))) return false;
   const std::optional<float> scalar = quantum_as_scalar(*node, q->params);
@@ -94,6 +96,29 @@ bool sink_quantize(Graph& graph, Node* node) {
   infer_types(graph, *sunk);
   graph.replace_uses(y, sunk->output());
   graph.set_input(sunk, 0, y);
+  return true;
+}
+
+// C(q) → Q(C(DQ(q)))
+bool raise_clamp(Graph& graph, Node* node) {
+  if (node->op().quant != QuantRole::clamp || !is_byte(node->input(0))) return false;
+  const std::optional<Quantize> q = as_quantize(node->input(0)->producer());
+  const std::optional<QuantParams> params = q ? std::optional(q->params) : shared_params(graph, *node);
+  if (!params || !params->per_tensor()) return false;
+  const bool relu = node->inputs().size() == 1;
+  std::vector<Value*> bounds(2, nullptr);
+  for (size_t i = 0; i < 2; ++i) {
+    const Value* given = node->input(i + 1);
+    if (given && !given->is_constant()) return false;
+    if (!given && !(relu && i == 0)) continue;
+    const auto quantum = given ? static_cast<int32_t>(given->constant().at_s64(0)) : 0;
+    bounds[i] = graph.add_constant(Tensor::scalar(numerics::dequantize(quantum, params->scale[0], params->zero_point[0])));
+  }
+  Value* x = insert_dequantize(graph, node->input(0), *params, node);
+  Node* clip = graph.add_node("Clip", {x, bounds[0], bounds[1]}, 1, node->name(), node);
+  infer_types(graph, *clip);
+  Value* y = insert_quantize(graph, clip->output(), *params, node->input(0)->dtype(), node, node->name() + "/quantize");
+  substitute(graph, node->output(), y);
   return true;
 }
 
@@ -179,8 +204,9 @@ int annotate(Graph& graph, Node* node) {
     if (!known)
       set_quant(dq->source, dq->params);
     else
-      graph.set_input(node, 0, insert_table(graph, dq->source, identity_table(),
-                                            std::make_shared<const QuantParams>(dq->params), node, node->name() + "/as"));
+      graph.set_input(node, 0,
+                      insert_table(graph, dq->source, identity_table(), std::make_shared<const QuantParams>(dq->params),
+                                   node, node->name() + "/as"));
   }
   return changes;
 }
@@ -205,6 +231,7 @@ int canonical_quantization(Graph& graph) {
   const std::vector<Node*> order = graph.node_list();
   for (auto it = order.rbegin(); it != order.rend(); ++it) changes += hoist_dequantize(graph, *it) ? 1 : 0;
   for (Node* node : graph.node_list()) changes += sink_quantize(graph, node) ? 1 : 0;
+  for (Node* node : graph.node_list()) changes += raise_clamp(graph, node) ? 1 : 0;
   for (Node* node : graph.node_list()) changes += unsign_quantize(graph, node) ? 1 : 0;
   for (Value* v : graph.inputs()) changes += unsign_value(graph, v);
   for (Node* node : graph.node_list())

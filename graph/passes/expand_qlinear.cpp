@@ -4,7 +4,7 @@
 //   QLinearAdd(a, as, az, b, bs, bz, ys, yz)      →  Q(Add(DQ(a), DQ(b)), ys, yz)
 //   QLinearConcat(ys, yz, a, as, az, …)           →  Q(Concat(DQ(a), …), ys, yz)
 //
-// The table below says where each operator keeps what. Products need constant weights, since only those are folded back into
+// qlinear_forms.h says where each operator keeps what. Products need constant weights, since only those are folded back into
 // integer products with the operator's own arithmetic; others keep their operator, as do nodes whose parameters are not
 // constant. A channels-last pooling keeps its operator as well.
 #include <algorithm>
@@ -12,35 +12,11 @@
 
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/qlinear_forms.h"
 
 namespace octet::graph {
 
 namespace {
-
-constexpr int kNone = -1;
-
-// Operands are triples (value, scale, zero point) from `first` on.
-struct Form {
-  std::string_view from, to;
-  int operands;  // kNone: all that there are
-  int first;
-  int y_scale;   // the zero point follows
-  int bias = kNone;
-  bool product = false;
-};
-
-constexpr Form kForms[] = {
-    {"QLinearConv", "Conv", 2, 0, 6, 8, true},
-    {"QLinearMatMul", "MatMul", 2, 0, 6, kNone, true},
-    {"com.microsoft.QGemm", "Gemm", 2, 0, 7, 6, true},
-    {"com.microsoft.QLinearAdd", "Add", 2, 0, 6},
-    {"com.microsoft.QLinearMul", "Mul", 2, 0, 6},
-    {"com.microsoft.QLinearSigmoid", "Sigmoid", 1, 0, 3},
-    {"com.microsoft.QLinearLeakyRelu", "LeakyRelu", 1, 0, 3},
-    {"com.microsoft.QLinearAveragePool", "AveragePool", 1, 0, 3},
-    {"com.microsoft.QLinearGlobalAveragePool", "GlobalAveragePool", 1, 0, 3},
-    {"com.microsoft.QLinearConcat", "Concat", kNone, 2, 0},
-};
 
 struct Operand {
   Value* value;
@@ -65,9 +41,9 @@ std::optional<QuantParams> read_params(const Value* scale, const Value* zero, in
 }
 
 // The axis that scales of operand `i` run over.
-int scale_axis(const Form& form, const Node& node, int i) {
-  if (i == 0 || !form.product || form.to == "Conv") return 0;
-  if (form.to == "Gemm") return node.attr("transB", int64_t{0}) != 0 ? 0 : 1;
+int scale_axis(const QLinearForm& form, const Node& node, int i) {
+  if (i == 0 || !form.product || form.plain == "Conv") return 0;
+  if (form.plain == "Gemm") return node.attr("transB", int64_t{0}) != 0 ? 0 : 1;
   return node.input(3)->type().ranked() ? node.input(3)->type().rank() - 1 : 1;
 }
 
@@ -79,9 +55,15 @@ QuantParams bias_params(const Node& node, const QuantParams& x, const QuantParam
   return p;
 }
 
-std::string expand(Graph& graph, Node* node, const Form& form) {
+bool is_last_axis(const Node& node) {
+  const int64_t axis = node.attr("axis", int64_t{-1});
+  return axis == -1 || is_rank(node.input(0), static_cast<int>(axis) + 1);
+}
+
+std::string expand(Graph& graph, Node* node, const QLinearForm& form) {
   const size_t given = node->inputs().size();
-  const size_t count = form.operands == kNone ? (given - static_cast<size_t>(form.first)) / 3 : static_cast<size_t>(form.operands);
+  const size_t count =
+      form.operands == kNoInput ? (given - static_cast<size_t>(form.first)) / 3 : static_cast<size_t>(form.operands);
   std::vector<Operand> operands;
   for (size_t i = 0; i < count; ++i) {
     const size_t at = static_cast<size_t>(form.first) + 3 * i;
@@ -92,7 +74,9 @@ std::string expand(Graph& graph, Node* node, const Form& form) {
   if (!operands[0].params.per_tensor()) return "its first operand has scales per channel";
   if (form.product && !operands[1].value->is_constant()) return "its weights change at run time";
   if (node->attr("channels_last", int64_t{0}) != 0) return "its images lie channels-last in the model";
-  Value* bias = form.bias == kNone ? nullptr : node->input(static_cast<size_t>(form.bias));
+  if (form.plain == "Softmax" && node->attr("opset", int64_t{13}) < 13 && !is_last_axis(*node))
+    return "it runs over several axes at once, as before opset 13";
+  Value* bias = form.bias == kNoInput ? nullptr : node->input(static_cast<size_t>(form.bias));
   if (bias && !bias->is_constant()) return "its bias is not constant";
   const auto y = static_cast<size_t>(form.y_scale);
   const bool float_output = !node->input(y);
@@ -104,8 +88,9 @@ std::string expand(Graph& graph, Node* node, const Form& form) {
 
   std::vector<Value*> inputs;
   for (const Operand& o : operands) inputs.push_back(insert_dequantize(graph, o.value, o.params, node));
-  if (bias) inputs.push_back(insert_dequantize(graph, bias, bias_params(*node, operands[0].params, operands[1].params), node));
-  const OpDef* op = find_op(form.to);
+  if (bias)
+    inputs.push_back(insert_dequantize(graph, bias, bias_params(*node, operands[0].params, operands[1].params), node));
+  const OpDef* op = find_op(form.plain);
   Node* plain = graph.add_node(*op, inputs, 1, node->name(), node);
   for (const AttrSchema& schema : op->attrs)
     if (const Attribute* a = node->find_attr(schema.name)) plain->set_attr(std::string(schema.name), *a);
@@ -122,8 +107,9 @@ std::string expand(Graph& graph, Node* node, const Form& form) {
 int expand_qlinear(Graph& graph) {
   int changes = 0;
   for (Node* node : graph.node_list()) {
-    const auto form = std::find_if(std::begin(kForms), std::end(kForms), [&](const Form& f) { return f.from == node->op_name(); });
-    if (form == std::end(kForms)) continue;
+    const auto form = std::find_if(std::begin(kQLinearForms), std::end(kQLinearForms),
+                                   [&](const QLinearForm& f) { return f.qlinear == node->op_name(); });
+    if (form == std::end(kQLinearForms)) continue;
     std::string declined = expand(graph, node, *form);
     if (declined.empty())
       ++changes;

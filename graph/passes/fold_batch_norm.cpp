@@ -1,6 +1,8 @@
-// BatchNormalization after a product goes into its weights; elsewhere it becomes a multiplication and an addition.
+// BatchNormalization after a product goes into its weights; elsewhere it becomes a depthwise 1x1 convolution, which takes an
+// activation in, quantizes and fuses like any other, or, where x is no image, a multiplication and an addition.
 //
 //   BatchNormalization(octet.Conv(x, w, b))  →  octet.Conv(x, w·g, (b - mean)·g + B)      g = scale / sqrt(var + epsilon)
+//   BatchNormalization(x[N,C,H,W])           →  octet.Conv(x, g[C,1,1,1], B - mean·g) {group = C}
 //   BatchNormalization(x)                    →  Add(Mul(x, g), B - mean·g)
 //
 // Also after octet.Gemm and ConvTranspose. Declined: parameters that are not constant, training mode, an input of unknown rank.
@@ -53,6 +55,20 @@ std::string fold(Graph& graph, Node* node) {
     }
   }
   if (!x->type().ranked() || x->type().rank() < 2) return "the rank of its input is not known";
+  if (x->type().rank() == 4) {
+    const auto c = static_cast<int64_t>(a->factor.size());
+    Value* w = graph.add_constant(Tensor::of<float>(DType::f32, {c, 1, 1, 1}, a->factor), node->name() + "/factor");
+    Value* b = graph.add_constant(Tensor::of<float>(DType::f32, {c}, a->shift), node->name() + "/shift");
+    Node* conv = graph.add_node("octet.Conv", {x, w, b}, 1, node->name(), node);
+    conv->set_attr("strides", std::vector<int64_t>{1, 1});
+    conv->set_attr("pads", std::vector<int64_t>(4, 0));
+    conv->set_attr("dilations", std::vector<int64_t>{1, 1});
+    conv->set_attr("group", c);
+    conv->output()->set_type(Type{DType::f32, std::nullopt, nullptr});
+    infer_types(graph, *conv);
+    substitute(graph, node->output(), conv->output());
+    return {};
+  }
   Shape shape(static_cast<size_t>(x->type().rank()), 1);
   shape[1] = static_cast<int64_t>(a->factor.size());
   Value* factor = graph.add_constant(Tensor::of<float>(DType::f32, shape, a->factor), node->name() + "/factor");

@@ -1,7 +1,9 @@
 // Arithmetic with constants per output channel, after a product, goes into its weights and bias.
 //
 //   Add(octet.Conv(x, w, b), c[1,C,1,1])  →  octet.Conv(x, w, b + c)
-//   Sub(p, c), Sub(c, p), Mul(p, c), Div(p, c) likewise; chains of them one by one; octet.Gemm over its last axis; ConvTranspose
+//   Add(p, DQ(c : int32[C]))              →  octet.Gemm(x, w, DQ(c))       when it has no bias yet
+//   Sub(p, c), Sub(c, p), Mul(p, c), Div(p, c) likewise; chains of them one by one; octet.Gemm over its last axis;
+//   ConvTranspose
 //
 // Declined: the product's value is used elsewhere, the constant varies over other axes, or a factor meets integer weights.
 #include "graph/passes/match.h"
@@ -59,11 +61,30 @@ bool fold(Graph& graph, Node* node) {
   return false;
 }
 
+// A quantized bias keeps its integers.
+bool take_integer_bias(Graph& graph, Node* node) {
+  if (node->op_name() != "Add" || node->has_attr("act")) return false;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    Value *y = node->input(1 - side), *c = node->input(side);
+    Node* product = y->producer();
+    if (!is_product(product) || product->op_name() != "octet.Gemm" || product->has_attr("act")) continue;
+    if (product->input(kBias) || product->input(kResidual) || !graph.single_use(y)) continue;
+    const std::optional<Dequantize> bias = as_dequantize(c);
+    if (!bias || !bias->source->is_constant() || bias->source->dtype() != DType::s32) continue;
+    if (bias->source->constant().shape() != Shape{output_channels(*product).count}) continue;
+    graph.set_input(product, kBias, c);
+    graph.move_before(product, node);  // behind the bias
+    substitute(graph, node->output(), y);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 int fold_scale_bias(Graph& graph) {
   int changes = 0;
-  for (Node* node : graph.node_list()) changes += fold(graph, node) ? 1 : 0;
+  for (Node* node : graph.node_list()) changes += fold(graph, node) || take_integer_bias(graph, node) ? 1 : 0;
   return changes;
 }
 

@@ -48,7 +48,8 @@ bool fuse_activation(Graph& graph, Node* node) {
   }
   if (op == "Clip") {
     const auto bound = [&](size_t i, float absent) { return node->input(i) ? scalar_constant(node->input(i)) : absent; };
-    const std::optional<float> lo = bound(1, std::numeric_limits<float>::lowest()), hi = bound(2, std::numeric_limits<float>::max());
+    const std::optional<float> lo = bound(1, std::numeric_limits<float>::lowest()),
+                               hi = bound(2, std::numeric_limits<float>::max());
     if (!lo || !hi) {
       node->why = "its bounds change at run time";
       return false;
@@ -96,6 +97,10 @@ bool fuse_quantize(Graph& graph, Node* node) {
   Node* product = q->source->producer();
   if (!is_integer(*product)) {
     node->why = "the product before it computes in float32";
+    return false;
+  }
+  if (const Value* r = product->input(kResidual); r && r->dtype() == DType::f32) {
+    node->why = "the product before it adds a float32 value that is not quantized";
     return false;
   }
   if (product->input(kXScale)) {

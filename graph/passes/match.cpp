@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <unordered_set>
 
 namespace octet::graph {
 
@@ -83,7 +84,8 @@ bool same_shape(const Value* a, const Value* b) {
 bool is_rank(const Value* value, int rank) { return value->type().ranked() && value->type().rank() == rank; }
 
 std::optional<float> scalar_constant(const Value* value) {
-  if (!value || !value->is_constant() || value->constant().size() != 1 || value->dtype() == DType::string) return std::nullopt;
+  if (!value || !value->is_constant() || value->constant().size() != 1 || value->dtype() == DType::string)
+    return std::nullopt;
   return static_cast<float>(value->constant().at_f64(0));
 }
 
@@ -106,13 +108,18 @@ int input_index(const OpDef& op, std::string_view name) {
 
 void erase_dead(Graph& graph, Node* node) {
   const auto unused = [&](const Value* v) { return v->uses().empty() && !graph.is_output(v); };
-  if (!std::all_of(node->outputs().begin(), node->outputs().end(), unused)) return;
-  std::vector<Node*> producers;
-  for (const Value* v : node->inputs())
-    if (v && v->producer() && std::find(producers.begin(), producers.end(), v->producer()) == producers.end())
-      producers.push_back(v->producer());
-  graph.erase(node);
-  for (Node* p : producers) erase_dead(graph, p);
+  // A producer may be reached along several ways, and be gone by the second.
+  std::vector<Node*> work{node};
+  std::unordered_set<const Node*> erased;
+  while (!work.empty()) {
+    Node* next = work.back();
+    work.pop_back();
+    if (erased.contains(next) || !std::all_of(next->outputs().begin(), next->outputs().end(), unused)) continue;
+    for (const Value* v : next->inputs())
+      if (v && v->producer()) work.push_back(v->producer());
+    erased.insert(next);
+    graph.erase(next);
+  }
 }
 
 void substitute(Graph& graph, Value* from, Value* to) {
@@ -153,7 +160,8 @@ Value* quantized_constant(Graph& graph, Tensor tensor, const QuantParams& params
 
 Value* insert_dequantize(Graph& graph, Value* source, const QuantParams& params, Node* before, std::string name) {
   Value* zero = zero_point_constant(graph, source->dtype(), params.zero_point);
-  Node* node = graph.add_node("DequantizeLinear", {source, scale_constant(graph, params.scale), zero}, 1, std::move(name), before);
+  Node* node =
+      graph.add_node("DequantizeLinear", {source, scale_constant(graph, params.scale), zero}, 1, std::move(name), before);
   if (!params.per_tensor()) node->set_attr("axis", int64_t{params.axis});
   infer_types(graph, *node);
   return node->output();
@@ -161,7 +169,8 @@ Value* insert_dequantize(Graph& graph, Value* source, const QuantParams& params,
 
 Value* insert_quantize(Graph& graph, Value* source, const QuantParams& params, DType dtype, Node* before, std::string name) {
   Value* zero = zero_point_constant(graph, dtype, params.zero_point);
-  Node* node = graph.add_node("QuantizeLinear", {source, scale_constant(graph, params.scale), zero}, 1, std::move(name), before);
+  Node* node =
+      graph.add_node("QuantizeLinear", {source, scale_constant(graph, params.scale), zero}, 1, std::move(name), before);
   if (!params.per_tensor()) node->set_attr("axis", int64_t{params.axis});
   infer_types(graph, *node);
   Type type = node->output()->type();

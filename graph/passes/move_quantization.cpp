@@ -49,7 +49,8 @@ std::optional<QuantParams> params_in_front(const Node& node) {
 
 bool all_constant(const Node& node) {
   const std::vector<size_t> data = data_inputs(node);
-  return std::all_of(data.begin(), data.end(), [&](size_t i) { return as_dequantize(node.input(i))->source->is_constant(); });
+  return std::all_of(data.begin(), data.end(),
+                     [&](size_t i) { return as_dequantize(node.input(i))->source->is_constant(); });
 }
 
 Node* node_behind(const Graph& graph, const Node* node) {
@@ -95,11 +96,20 @@ bool push(Graph& graph, Node* node) {
   return true;
 }
 
+// Whether only Qs of these parameters follow: then what made the value may take the clamp in (quantize_elementwise).
+bool is_quantized_again(const Graph& graph, const Value* v, const QuantParams& params) {
+  const auto same = [&](const Use& u) {
+    const std::optional<Quantize> q = as_u8_quantize(u.node);
+    return q && q->params == params;
+  };
+  return !graph.is_output(v) && std::all_of(v->uses().begin(), v->uses().end(), same);
+}
+
 // A clamp whose image of every quantum is a quantum, as a table.
 bool push_clamp(Graph& graph, Node* node) {
   if (node->op().quant != QuantRole::clamp) return false;
   const std::optional<Dequantize> dq = as_u8_dequantize(node->input(0));
-  if (!dq || dq->source->is_constant()) return false;
+  if (!dq || dq->source->is_constant() || is_quantized_again(graph, node->output(), dq->params)) return false;
   std::vector<Tensor> in(node->inputs().size());
   for (size_t i = 1; i < in.size(); ++i) {
     if (node->input(i) && !node->input(i)->is_constant()) return false;
@@ -118,7 +128,8 @@ bool push_clamp(Graph& graph, Node* node) {
     if (numerics::dequantize(quantum, scale, zero) != v) return false;
     table.push_back(static_cast<uint8_t>(quantum));
   }
-  Value* y = insert_table(graph, dq->source, Tensor::of<uint8_t>(DType::u8, {256}, table), dq->source->type().quant, node, node->name());
+  Value* y = insert_table(graph, dq->source, Tensor::of<uint8_t>(DType::u8, {256}, table), dq->source->type().quant, node,
+                          node->name());
   substitute(graph, node->output(), insert_dequantize(graph, y, dq->params, node));
   return true;
 }
@@ -213,7 +224,8 @@ int requantize(Graph& graph) {
       const float real = numerics::dequantize(i, dq->params.scale[0], dq->params.zero_point[0]);
       table.push_back(static_cast<uint8_t>(numerics::quantize(real, q->params.scale[0], q->params.zero_point[0], 0, 255)));
     }
-    Value* y = insert_table(graph, dq->source, Tensor::of<uint8_t>(DType::u8, {256}, table), node->output()->type().quant, node, node->name());
+    Value* y = insert_table(graph, dq->source, Tensor::of<uint8_t>(DType::u8, {256}, table), node->output()->type().quant,
+                            node, node->name());
     substitute(graph, node->output(), y);
   }
   return changes;

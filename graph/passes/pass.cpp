@@ -14,15 +14,15 @@ namespace {
 //   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs of
 //      constants stay.
 //   2. The dialects of quantization become one, while graphs still look as their quantizers wrote them: QLinear operators
-//      expand to Q/DQ, s8 to u8, transparent operators on integers to the same on reals. After that only Q and DQ know integers.
-//   3. Float algebra: activations that are spelled out, before their arithmetic melts into a product; then products in one form first, so that batch norms, factors, biases and pads find one kind of
-//      weights; weights behind transposes and reshapes before that. The dynamic dialect makes its products here, so that their
-//      biases fold alike.
+//      expand to Q/DQ, fused dynamic products to those of ONNX, s8 to u8, transparent operators on integers to the same on reals. After that only Q and DQ know integers.
+//   3. Float algebra: activations and normalisations that are spelled out, before their arithmetic melts into a product; then
+//      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind transposes and
+//      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
 //   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
 //   5. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
 //      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own. Tables merge
 //      before the last residuals, which wait for quantized Adds to exist.
-//   6. What is still float: dequantized constants are evaluated, and the rest is swept out.
+//   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
 //
 // Subgraphs come last, each through the same list: by then what they capture has its final type.
 constexpr Pass kPasses[] = {
@@ -36,6 +36,7 @@ constexpr Pass kPasses[] = {
     {"dead_code", dead_code},
 
     {"expand_qlinear", expand_qlinear},
+    {"expand_dynamic", expand_dynamic},
     {"canonical_quantization", canonical_quantization},
     {"remove_identity", remove_identity},
     {"merge_duplicates", merge_duplicates},
@@ -43,7 +44,9 @@ constexpr Pass kPasses[] = {
     {"push_dequantize_weights", push_dequantize_weights},
     {"fold_constants", fold_constants},
     {"fuse_activations", fuse_activations},
+    {"fuse_normalisations", fuse_normalisations},
     {"normalise_products", normalise_products},
+    {"normalise_transposed", normalise_transposed},
     {"normalise_dynamic", normalise_dynamic},
     {"normalise_pools", normalise_pools},
     {"fold_batch_norm", fold_batch_norm},
@@ -63,12 +66,15 @@ constexpr Pass kPasses[] = {
     {"quantize_elementwise", quantize_elementwise},
     {"merge_tables", merge_tables},
     {"fuse_residual", fuse_residual},
+    {"fuse_shuffle", fuse_shuffle},
 
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},
+
+    {"explain", explain},
 };
 
 void check_names(const std::vector<std::string>& disabled) {

@@ -14,12 +14,15 @@ int control_flow(Graph& graph);
 int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
 int fuse_activations(Graph& graph);
+int fuse_normalisations(Graph& graph);
 int normalise_products(Graph& graph);
+int normalise_transposed(Graph& graph);
 int normalise_pools(Graph& graph);
 int fold_batch_norm(Graph& graph);
 int fold_scale_bias(Graph& graph);
 int fold_pad(Graph& graph);
 int expand_qlinear(Graph& graph);
+int expand_dynamic(Graph& graph);
 int canonical_quantization(Graph& graph);
 int normalise_dynamic(Graph& graph);
 int push_dequantize_weights(Graph& graph);
@@ -29,7 +32,9 @@ int requantize(Graph& graph);
 int quantize_products(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);
+int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
+int explain(Graph& graph);
 
 }  // namespace octet::graph

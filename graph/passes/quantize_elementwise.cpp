@@ -1,13 +1,12 @@
 // What computes between DQ and Q, and is no product, computes on quanta.
 //
-//   Q(Relu(DQ(q)))            → q's product with that activation, when it made q and the parameters are the same
+//   Q(Relu(DQ(q)))            → the product or Add that made q, with that activation, when the parameters are the same
 //   Q(f(DQ(q)))               → octet.Table(q)                f any element-wise expression of q alone
 //   Q([Relu](Add(DQ a, DQ b)))→ Add(a, b) {act} : u8          Sub, Mul likewise; one side may be a constant behind a DQ
 //   Q(AveragePool(DQ(q)))     → AveragePool(q) : u8           and GlobalAveragePool
 //
-// An operand of Add that an integer product has just made is put first: fused into that product (fuse_residual), the sum is then
-// the same to the bit.
-// Declined, with the operand that was not quantized named: everything else between DQ and Q.
+// An operand of Add that an integer product has just made is put first: fused into that product (fuse_residual), the sum is
+// then the same to the bit. Declined, with the operand that was not quantized named: everything else between DQ and Q.
 #include <algorithm>
 #include <limits>
 
@@ -60,18 +59,21 @@ bool fuse_clamp(Graph& graph, Node* q) {
   const std::optional<Activation> act = read_clamp(quantize->source->producer());
   if (!act || !graph.single_use(quantize->source)) return false;
   const std::optional<Dequantize> dq = as_u8_dequantize(quantize->source->producer()->input(0));
-  if (!dq || dq->params != quantize->params || !graph.single_use(dq->node->output()) || !graph.single_use(dq->source)) return false;
-  Node* product = dq->source->producer();
-  if (!is_product(product) || product->has_attr("act")) return false;
-  set_activation(product, *act);
-  take_quantize(graph, product, q);
+  if (!dq || dq->params != quantize->params || !graph.single_use(dq->node->output()) || !graph.single_use(dq->source))
+    return false;
+  Node* maker = dq->source->producer();
+  const bool binary = maker && maker->op().quant == QuantRole::binary && maker->output()->quant();
+  if ((!is_product(maker) && !binary) || maker->has_attr("act")) return false;
+  set_activation(maker, *act);
+  take_quantize(graph, maker, q);
   return true;
 }
 
 bool make_table(Graph& graph, Node* q) {
   const std::optional<TableRegion> region = find_table_region(graph, q);
   if (!region) return false;
-  Value* y = insert_table(graph, region->source, table_of(*region, q), q->output()->type().quant, q, region->nodes.back()->name());
+  Value* y =
+      insert_table(graph, region->source, table_of(*region, q), q->output()->type().quant, q, region->nodes.back()->name());
   substitute(graph, q->output(), y);
   return true;
 }
@@ -170,7 +172,7 @@ void explain(const Graph& graph, Node* node) {
                                         [](const Value* v) { return v && as_dequantize(v).has_value(); });
   bool quantized_out = !node->output()->uses().empty() && !graph.is_output(node->output());
   for (const Use& u : node->output()->uses()) quantized_out = quantized_out && as_quantize(u.node).has_value();
-  node->why = !quantized_in ? "its input is not quantized"
+  node->why = !quantized_in    ? "its input is not quantized"
               : !quantized_out ? "no QuantizeLinear follows it"
                                : "it is no function of one 8-bit value";
 }
@@ -181,7 +183,8 @@ int quantize_elementwise(Graph& graph) {
   int changes = 0;
   for (Node* node : graph.node_list()) {
     if (!as_u8_quantize(node)) continue;
-    if (fuse_clamp(graph, node) || make_table(graph, node) || make_binary(graph, node) || make_average(graph, node)) ++changes;
+    if (fuse_clamp(graph, node) || make_table(graph, node) || make_binary(graph, node) || make_average(graph, node))
+      ++changes;
   }
   for (const auto& node : graph.nodes()) explain(graph, node.get());
   return changes;

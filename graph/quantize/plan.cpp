@@ -34,7 +34,7 @@ class Planner {
       position_[node.get()] = ++position;
       join(*node);
       std::string why;
-      if (is_quantizable_product(*node, why)) plan_.products.push_back({node.get(), weight_axis(*node), nullptr, nullptr});
+      if (is_quantizable_product(*node, why)) plan_.products.push_back({.node = node.get(), .weight_axis = weight_axis(*node)});
       if (!why.empty()) node->why = why;
     }
     find_ends(graph_, style_, plan_.products, absorbed_);

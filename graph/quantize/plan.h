@@ -19,6 +19,7 @@ struct QuantizedProduct {
   int weight_axis = 0;        // of the output channels
   Value* end = nullptr;       // after the operators that are computed together with it
   Value* residual = nullptr;  // the other operand of an Add among them
+  Use bias{nullptr, 0};       // where the bias is read: by the product, or of a MatMul by an Add behind it; null node: none
 };
 
 struct QuantGroup {

@@ -1,10 +1,10 @@
-// The float passes of graph/passes, which speak of octet.Conv and octet.Gemm, and the way back to ONNX operators.
+// The float passes of graph/passes, which speak of octet.Conv, octet.ConvTranspose and octet.Gemm, and the way back to ONNX operators.
+#include <algorithm>
 
 #include "graph/op_def.h"
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/quantize/quantize.h"
-#include "graph/quantize/widen.h"
 
 namespace octet::graph {
 
@@ -34,6 +34,30 @@ void restore_conv(Graph& graph, Node* node) {
   substitute(graph, node->output(), finish(graph, conv));
 }
 
+// Weights as ONNX has them: [C, M / g, kernel...].
+Tensor inputs_first(const Tensor& w, int64_t groups) {
+  const Shape& s = w.shape();
+  const int64_t inputs = s[1], outputs = s[0] / groups, taps = w.size() / (s[0] * s[1]);
+  Tensor t(DType::f32, {inputs * groups, outputs, s[2], s[3]});
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t o = 0; o < outputs; ++o)
+      for (int64_t c = 0; c < inputs; ++c)
+        std::copy_n(w.as<float>() + ((g * outputs + o) * inputs + c) * taps, taps,
+                    t.mutable_as<float>() + ((g * inputs + c) * outputs + o) * taps);
+  return t;
+}
+
+void restore_transposed(Graph& graph, Node* node) {
+  const Value* w = node->input(kW);
+  Value* turned = graph.add_constant(inputs_first(w->constant(), node->attr("group", int64_t{1})), w->name() + "_inputs_first");
+  Node* conv = graph.add_node("ConvTranspose", {node->input(kX), turned, node->input(kBias)}, 1, node->name(), node);
+  for (const char* key : {"strides", "pads", "dilations", "group", "output_padding"})
+    if (const Attribute* a = node->find_attr(key)) conv->set_attr(key, *a);
+  const Shape& s = w->constant().shape();
+  conv->set_attr("kernel_shape", std::vector<int64_t>(s.begin() + 2, s.end()));
+  substitute(graph, node->output(), finish(graph, conv));
+}
+
 Tensor transposed(const Tensor& w) {
   const int64_t rows = w.shape()[0], columns = w.shape()[1];
   Tensor t(DType::f32, {columns, rows});
@@ -60,13 +84,15 @@ void restore_products(Graph& graph) {
   for (Node* node : graph.node_list()) {
     if (node->op_name() == "octet.Conv")
       restore_conv(graph, node);
+    else if (node->op_name() == "octet.ConvTranspose")
+      restore_transposed(graph, node);
     else if (node->op_name() == "octet.Gemm")
       restore_gemm(graph, node);
   }
 }
 
-constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_identity, merge_duplicates,
-                                      dead_code,      fold_dequantized, fold_constants, normalise_products,
+constexpr int (*kPasses[])(Graph&) = {promote_half, fold_constants, fix_reshapes,    remove_identity, merge_duplicates,
+                                      dead_code,      fold_dequantized, fold_constants, normalise_products, normalise_transposed,
                                       normalise_pools, fold_batch_norm, fold_scale_bias, fold_pad,
                                       remove_identity, merge_duplicates, dead_code};
 
@@ -74,7 +100,7 @@ constexpr int (*kPasses[])(Graph&) = {fold_constants, fix_reshapes,    remove_id
 
 void prepare_for_quantization(Graph& graph) {
   check_is_float(graph);
-  widen_to_float32(graph);
+  infer_types(graph);
   for (const auto pass : kPasses)
     if (pass(graph) > 0) infer_types(graph);
   restore_products(graph);

@@ -47,8 +47,8 @@ int weight_axis(const Node& product) {
 bool is_quantizable_product(const Node& node, std::string& why) {
   const std::string_view op = node.op_name();
   if (node.op().quant != QuantRole::product) return false;
-  if (op != "Conv" && op != "Gemm" && op != "MatMul") {
-    why = "expected Conv, Gemm or MatMul";
+  if (op != "Conv" && op != "ConvTranspose" && op != "Gemm" && op != "MatMul") {
+    why = "expected Conv, ConvTranspose, Gemm or MatMul";
     return false;
   }
   const Value *x = node.input(0), *w = node.input(1), *bias = node.input(2);
@@ -61,8 +61,13 @@ bool is_quantizable_product(const Node& node, std::string& why) {
     return false;
   }
   const size_t rank = w->constant().shape().size();
-  if (op == "Conv" ? rank != 3 && rank != 4 : rank != 2) {
+  const bool image = op == "Conv" || op == "ConvTranspose";
+  if (image ? rank != 3 && rank != 4 : rank != 2) {
     why = "its weights have " + std::to_string(rank) + " dimensions";
+    return false;
+  }
+  if (op == "ConvTranspose" && node.attr("group", int64_t{1}) != 1) {
+    why = "it has groups, and a file cannot hold a scale for each of its output channels";
     return false;
   }
   if (op == "Gemm" && (node.attr("transA", int64_t{0}) != 0 || node.attr("alpha", 1.0f) != 1 || node.attr("beta", 1.0f) != 1)) {
@@ -97,7 +102,11 @@ void find_ends(const Graph& graph, QuantStyle style, std::vector<QuantizedProduc
       absorbed.insert(n);
       v = n->output();
     };
-    if (Node* n = next(); n && is_bias_add(*p->node, *n)) take(n);
+    if (p->node->input(2)) p->bias = {p->node, 2};
+    if (Node* n = next(); n && is_bias_add(*p->node, *n)) {
+      p->bias = {n, n->input(0) == v ? 1 : 0};
+      take(n);
+    }
     if (Node* n = next(); n && style == QuantStyle::fused && is_residual_add(*n, v)) {
       p->residual = other_operand(*n, v);
       take(n);

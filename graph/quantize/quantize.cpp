@@ -51,7 +51,7 @@ class Writer {
       params_[&g] = group_params(g);
       for (Value* v : g.values) write_activation(v, params_[&g], first);
     }
-    for (const QuantizedProduct& p : plan.products) write_weights_of(*p.node, params_.at(x_group_.at(p.node)).scale);
+    for (const QuantizedProduct& p : plan.products) write_weights_of(p, params_.at(x_group_.at(p.node)).scale);
     graph_.drop_unused_constants();
     infer_types(graph_);
   }
@@ -116,8 +116,10 @@ class Writer {
       if (graph_.outputs()[i] == v) graph_.set_output(i, real);
   }
 
-  void write_weights_of(Node& node, float x_scale) {
-    Value *w = node.input(1), *bias = node.input(2);
+  void write_weights_of(const QuantizedProduct& product, float x_scale) {
+    Node& node = *product.node;
+    Value* w = node.input(1);
+    Value* bias = product.bias.node ? product.bias.node->input(static_cast<size_t>(product.bias.index)) : nullptr;
     const int axis = weight_axis(node);
     const std::vector<float> b = bias ? bias->constant().to_f32() : std::vector<float>{};
     const WeightParams params = quantize_weights(w->constant(), axis, b, x_scale);
@@ -131,7 +133,7 @@ class Writer {
     graph_.set_input(&node, 1, per_channel(params.integers, params.scale, Tensor(DType::s8, {channels}), w->name(), axis));
     if (!bias) return;
     const std::vector<float> scale = bias_scales(x_scale, params.scale);
-    graph_.set_input(&node, 2,
+    graph_.set_input(product.bias.node, static_cast<size_t>(product.bias.index),
                      per_channel(quantize_bias(b, scale), scale, Tensor(DType::s32, {channels}), bias->name(), 0));
   }
 

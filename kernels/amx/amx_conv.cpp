@@ -7,15 +7,44 @@
 #include <map>
 
 #include "kernels/amx/blocking.h"
+#include "kernels/amx/gather.h"
 #include "kernels/amx/generator.h"
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
+#include "kernels/amx/tune.h"
 #include "kernels/packed_weights.h"
 #include "kernels/run_params.h"
 
 namespace octet::kernels {
 namespace amx {
 namespace {
+
+// From a window of x to each k step; none when stacked.
+std::vector<int64_t> step_offsets(const ConvProblem& problem, const Form& form) {
+  const ConvShape& s = problem.shape;
+  std::vector<int64_t> offsets;
+  if (form.stacked_stride > 0) return offsets;
+  for (const KStep& step : form.steps)
+    offsets.push_back(step.ky * s.dilation_h * problem.x.row + step.kx * s.dilation_w * problem.x.pixel + step.byte);
+  return offsets;
+}
+
+int64_t tiles_of_row(const ConvShape& s) { return (s.ow + kTileRows - 1) / kTileRows; }
+
+// Tiles whose copies lie in the workspace at once: whole rows of blocks, and of stacks; as many as stay near, for a call's
+// beginning and end cost as much as a block.
+int64_t copy_batch(const ConvProblem& problem, const Form& form, int64_t m) {
+  constexpr int64_t kBatchBytes = 48 * 1024;
+  const auto fit = [&](int64_t bytes) { return std::max<int64_t>(1, kBatchBytes / bytes / m) * m; };
+  if (form.stacked_stride == 0) return fit(form.panel_bytes());
+  return fit(make_stacks(problem.shape).row_bytes()) * tiles_of_row(problem.shape);
+}
+
+bool offsets_fit(const ConvProblem& problem, const Form& form) {
+  constexpr int64_t kFar = int64_t{1} << 30;
+  const std::vector<int64_t> offsets = step_offsets(problem, form);
+  return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
+}
 
 // A part of the block list: one chunk of panels under all tiles.
 struct Chunk {
@@ -24,75 +53,103 @@ struct Chunk {
 
 class AmxConv final : public Conv {
  public:
-  AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form)
-      : problem_(problem),
+  AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
+          Tiling tiling, const Blocking& blocking)
+      : isa_(isa),
+        problem_(problem),
         weights_(std::move(weights)),
         form_(form),
         panels_(weights_->as<Packed>().panels),
         params_(problem.epilogue, *weights_),
         constants_(make_epilogue_constants(isa, problem.epilogue)),
-        tiling_(make_tiling(problem, panels_)),
-        blocking_(choose_blocking(tiling_.tiles(), panels_, k_steps(), copied())) {
-    const ConvShape& s = problem_.shape;
-    for (const KStep& step : form_.steps)
-      offsets_.push_back(step.ky * s.dilation_h * problem_.x.row + step.kx * s.dilation_w * problem_.x.pixel + step.byte);
-    for (int64_t k = 0; copied() && k < k_steps(); ++k) copied_offsets_.push_back(k * kTileBytes);
-    list_blocks(isa);
-    static constexpr const char* kSources[] = {"flat", "rows", "copied"};
-    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
-            " " + kSources[static_cast<size_t>(tiling_.source)];
+        tiling_(std::move(tiling)),
+        planes_(tiling_.source == RowSource::phases ? make_phase_planes(problem.shape) : PhasePlanes{}),
+        blocking_(blocking),
+        stacks_(make_stacks(problem.shape)),
+        batch_tiles_(copy_batch(problem, form, blocking.m)) {
+    offsets_ = step_offsets(problem, form);
+    if (sums_are_offset())
+      for (ChannelParams& record : params_.bound)
+        for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumOffset);
+    list_blocks();
+    bind_kernels(0);
+    static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
+    static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
+    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
+            kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
+            kStreams[static_cast<size_t>(blocking_.stream)];
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override {
-    return kSumBytes + (params_.bytes() + 63) / 64 * 64 +
-           (copied() ? static_cast<size_t>(blocking_.m * form_.panel_bytes()) : 0);
+    return kScratchBytes + (params_.bytes() + 63) / 64 * 64 + static_cast<size_t>(copy_bytes());
   }
   std::string name() const override { return name_; }
+  std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
+  void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
-  static constexpr size_t kSumBytes = static_cast<size_t>(kMaxTiles * kTileBytes);
+  static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
 
   bool copied() const { return tiling_.source == RowSource::copied; }
+  bool phases() const { return tiling_.source == RowSource::phases; }
+  bool stacked() const { return tiling_.source == RowSource::stacked; }
+  int64_t copy_bytes() const {
+    if (phases()) return planes_.image + kTileBytes;  // junk positions are read past the last plane
+    if (stacked()) return batch_tiles_ / tiles_of_row(problem_.shape) * stacks_.row_bytes();
+    return copied() ? batch_tiles_ * form_.panel_bytes() : 0;
+  }
+  int64_t step_in_tile(size_t k) const;
+  int64_t x_of(int64_t tile) const;
+  int64_t group_bytes(int64_t group) const { return copied() ? 0 : group * (problem_.shape.ic / problem_.shape.groups); }
+  bool sums_are_offset() const { return offset_sum_is_exact(problem_.epilogue, weights_->facts.bound); }
   int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
   int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
-  bool same_rows(const Block& a, const Block& b) const { return a.rows == b.rows && group_of(a) == group_of(b); }
-  void list_blocks(const Isa& isa);
-  void copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept;
+  int64_t tile_of(const Block& block) const { return block.rows / static_cast<int64_t>(sizeof(TileRow)) / kTileRows; }
+  bool same_batch(const Block& a, const Block& b) const {
+    return tile_of(a) / batch_tiles_ == tile_of(b) / batch_tiles_ && group_of(a) == group_of(b);
+  }
+  void list_blocks();
+  void bind_kernels(int prefetch_lines);
+  void copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept;
+  void copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept;
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
 
+  struct BlockShape {
+    int m, n, columns;
+  };
+
+  const Isa& isa_;
   const ConvProblem problem_;
   const std::shared_ptr<const PackedWeights> weights_;
   const Form& form_;
   const int64_t panels_;
-  const RunParams params_;
+  RunParams params_;
   const EpilogueConstants constants_;
   const Tiling tiling_;
+  const PhasePlanes planes_;  // when tiling_ wants them
   const Blocking blocking_;
-  std::vector<int64_t> offsets_, copied_offsets_;  // of k steps: in x, in copied tiles
+  const Stacks stacks_;        // when tiling_ wants them
+  const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
+  std::vector<int64_t> offsets_;  // of k steps in x
+  std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
+  Block idle_{};
   std::vector<Block> blocks_;
-  std::vector<BlockFunction> functions_;  // of each block
+  std::vector<BlockShape> shapes_;        // of each block
+  std::vector<BlockFunction> functions_;
   std::vector<Chunk> chunks_;
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
 };
 
-void AmxConv::list_blocks(const Isa& isa) {
+void AmxConv::list_blocks() {
   const ConvShape& s = problem_.shape;
   const Epilogue& e = problem_.epilogue;
-  const EpilogueForm form = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
+  rows_ = tiling_.rows;
+  idle_.rows = static_cast<int64_t>(rows_.size() * sizeof(TileRow));
+  rows_.resize(rows_.size() + static_cast<size_t>(kMaxTiles) * kTileRows);
   const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
   const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
-
-  std::map<std::array<int, 3>, BlockFunction> functions;
-  const auto function_of = [&](int m, int n, int valid) {
-    BlockFunction& f = functions[{m, n, valid}];
-    if (f == nullptr) {
-      code_.push_back(block_kernel(isa, {m, n, valid, blocking_.stream_x, form}));
-      f = code_.back()->entry<BlockFunction>();
-    }
-    return f;
-  };
   for (int64_t group = 0; group < s.groups; ++group)
     for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk) {
       const int64_t chunk_end = std::min(chunk + blocking_.chunk, panels_);
@@ -102,33 +159,97 @@ void AmxConv::list_blocks(const Isa& isa) {
         for (int64_t panel = chunk; panel < chunk_end; panel += blocking_.n) {
           const auto n = static_cast<int>(std::min<int64_t>(blocking_.n, chunk_end - panel));
           Block& block = blocks_.emplace_back();
-          for (int i = 0; i < m; ++i)
-            block.x[i] =
-                copied() ? i * form_.panel_bytes() : tiling_.x[static_cast<size_t>(tile + i)] + group * (s.ic / s.groups);
+          for (int i = 0; i < m; ++i) block.x[i] = x_of(tile + i) + group_bytes(group);
           const int64_t channel = group * columns + panel * 16;
           block.weights = (group * panels_ + panel) * form_.panel_bytes();
           block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          functions_.push_back(function_of(m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))));
+          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))});
         }
       }
       chunks_.back().end = static_cast<int64_t>(blocks_.size());
     }
 }
 
-// The rows of a block's tiles, k step by k step: [tile][k step][16][64].
-void AmxConv::copy_rows(const ConvArgs& args, const Block& block, std::byte* to) const noexcept {
-  const int64_t first = block.rows / static_cast<int64_t>(sizeof(TileRow));
-  const auto* x = static_cast<const std::byte*>(args.x) + group_of(block) * (problem_.shape.ic / problem_.shape.groups);
-  const int64_t end = std::min<int64_t>(first + blocking_.m * kTileRows, static_cast<int64_t>(tiling_.rows.size()));
-  for (int64_t row = first; row < end; ++row) {
-    const std::byte* window = x + tiling_.copied[static_cast<size_t>(row)];
-    std::byte* out = to + (row - first) / kTileRows * form_.panel_bytes() + (row - first) % kTileRows * 64;
-    for (size_t k = 0; k < offsets_.size(); ++k)
-      std::memcpy(out + static_cast<int64_t>(k) * kTileBytes, window + offsets_[k], 64);
+void AmxConv::bind_kernels(int prefetch_lines) {
+  const Epilogue& e = problem_.epilogue;
+  BlockSpec spec;
+  spec.stream = blocking_.stream;
+  spec.epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
+  spec.epilogue.offset_sum = sums_are_offset();
+  for (size_t k = 0; k < form_.steps.size(); ++k) spec.steps.push_back(static_cast<int32_t>(step_in_tile(k)));
+  spec.row_bytes = tiling_.row_bytes;
+  spec.prefetch_lines = prefetch_lines;
+
+  std::vector<std::shared_ptr<const Code>> code;
+  std::map<std::array<int, 3>, BlockFunction> functions;
+  functions_.clear();
+  for (const BlockShape& shape : shapes_) {
+    BlockFunction& f = functions[{shape.m, shape.n, shape.columns}];
+    if (f == nullptr) {
+      spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns;
+      spec.epilogue.add_int_bias = shape.m > 1 || spec.steps.size() > kBiasTileSteps;
+      code.push_back(block_kernel(isa_, spec));
+      f = code.back()->entry<BlockFunction>();
+    }
+    functions_.push_back(f);
   }
+  code_ = std::move(code);
+}
+
+// Every block takes the same number of lines, rounded up to one of few numbers, so that layers share code.
+void AmxConv::set_prefetch(std::span<const ByteRange> ranges) {
+  constexpr size_t kLine = 64;
+  size_t lines = 0;
+  for (const ByteRange& range : ranges) lines += (range.bytes + kLine - 1) / kLine;
+  size_t per_block = (lines + blocks_.size() - 1) / std::max<size_t>(blocks_.size(), 1);
+  if (per_block > 8) per_block = (per_block + 7) / 8 * 8;
+  size_t block = 0;
+  for (const ByteRange& range : ranges)
+    for (size_t at = 0; at < range.bytes && block < blocks_.size(); at += per_block * kLine)
+      blocks_[block++].prefetch = range.data + at;
+  for (const std::byte* last = block > 0 ? blocks_[block - 1].prefetch : nullptr; block < blocks_.size(); ++block)
+    blocks_[block].prefetch = last;
+  bind_kernels(static_cast<int>(per_block));
+}
+
+// Bytes from the first row of a tile to its k step.
+int64_t AmxConv::step_in_tile(size_t k) const {
+  const KStep& step = form_.steps[k];
+  if (stacked()) return static_cast<int64_t>(k) * 64;
+  if (copied()) return static_cast<int64_t>(k) * kTileBytes;
+  return phases() ? planes_.at(problem_.shape, step.ky, step.kx) + step.byte : offsets_[k];
+}
+
+// The first row of a tile: in x, or in what is copied of it.
+int64_t AmxConv::x_of(int64_t tile) const {
+  if (copied()) return tile % batch_tiles_ * form_.panel_bytes();
+  const int64_t x = tiling_.x[static_cast<size_t>(tile)];
+  return stacked() ? tile % batch_tiles_ / tiles_of_row(problem_.shape) * stacks_.row_bytes() + x : x;
+}
+
+// The rows of the blocks from `first` to `last`, of one batch.
+void AmxConv::copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept {
+  const int64_t tile = tile_of(first), tile_end = std::min(tile_of(last) + blocking_.m, tiling_.tiles());
+  const auto* x = static_cast<const std::byte*>(args.x) + group_of(first) * (problem_.shape.ic / problem_.shape.groups);
+  if (stacked()) {
+    const int64_t in_row = tiles_of_row(problem_.shape), row = tile / in_row;
+    return copy_stacks(problem_, stacks_, x, row, (tile_end - 1) / in_row + 1, to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
+  }
+  const std::span<const int64_t> windows(tiling_.copied.data() + tile * kTileRows, static_cast<size_t>((tile_end - tile) * kTileRows));
+  copy_windows(x, windows, offsets_, to + tile % batch_tiles_ * form_.panel_bytes());
+}
+
+// The plane rows that the tiles read.
+void AmxConv::copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept {
+  if (tile_begin >= tile_end) return;
+  const int64_t row_bytes = planes_.width * planes_.pixel;
+  const auto row_of = [&](int64_t tile) { return tiling_.x[static_cast<size_t>(tile)] / row_bytes; };
+  const int64_t last = (tiling_.x[static_cast<size_t>(tile_end - 1)] + (kTileRows - 1) * planes_.pixel) / row_bytes;
+  const int64_t taps = planes_.height - problem_.shape.oh;
+  copy_phases(problem_, planes_, static_cast<const std::byte*>(args.x), row_of(tile_begin), std::min(last + taps + 1, planes_.height), to);
 }
 
 void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
@@ -145,21 +266,18 @@ void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noex
 
 void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   auto* workspace = static_cast<std::byte*>(args.workspace);
-  std::byte* copies = workspace + kSumBytes + (params_.bytes() + 63) / 64 * 64;
-  const std::vector<int64_t>& steps = copied() ? copied_offsets_ : offsets_;
+  std::byte* copies = workspace + kScratchBytes + (params_.bytes() + 63) / 64 * 64;
   BlockArgs call{};
-  call.x = copied() ? copies : args.x;
+  call.idle = &idle_;
+  call.x = copy_bytes() > 0 ? copies : args.x;
   call.weights = form_.tiles.as<std::byte>();
   call.y = args.y;
   call.residual = args.residual;
-  call.rows = tiling_.rows.data();
-  call.params = params_.of(args, *weights_, workspace + kSumBytes);
+  call.rows = rows_.data();
+  call.params = params_.of(args, *weights_, workspace + kScratchBytes);
   call.constants = &constants_;
   call.sums = workspace;
-  call.steps = steps.data();
-  call.steps_end = steps.data() + steps.size();
-  call.row_bytes = tiling_.row_bytes;
-  call.panel_bytes = form_.panel_bytes();
+  call.trash = workspace + kSumBytes;
 
   configure_tiles();
   const auto share = [&](int64_t begin, int64_t end, int64_t step, auto body) {
@@ -168,19 +286,59 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     if (from < to) body(from, to);
   };
   const auto all = [&](int64_t from, int64_t to) {
-    if (!copied()) return run_blocks(call, from, to);
-    while (from < to) {  // blocks over the same rows
+    if (!copied() && !stacked()) return run_blocks(call, from, to);
+    while (from < to) {
       const Block& first = blocks_[static_cast<size_t>(from)];
       int64_t same = from + 1;
-      while (same < to && same_rows(blocks_[static_cast<size_t>(same)], first)) ++same;
-      copy_rows(args, first, copies);
+      while (same < to && same_batch(blocks_[static_cast<size_t>(same)], first)) ++same;
+      copy_rows(args, first, blocks_[static_cast<size_t>(same - 1)], copies);
       run_blocks(call, from, same);
       from = same;
     }
   };
   const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m;
+  if (phases()) {
+    const bool by_rows = rows >= parts;
+    copy_planes(args, by_rows ? rows * part / parts * blocking_.m : 0,
+                by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
+  }
   if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
   for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
+}
+
+// All that the speed of a blocking depends on.
+std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingProblem& cut) {
+  CodeKey key("amx blocking");
+  const ConvShape& s = p.shape;
+  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w,
+                          s.pad_top, s.pad_left, s.groups})
+    key.add(v);
+  for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
+  key.add(form.needs_touching_pixels).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
+  return key.text();
+}
+
+int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
+  const auto all = static_cast<int64_t>(form.steps.size()) * kTileBytes;
+  if (source == RowSource::copied || source == RowSource::stacked) return all;
+  const ConvShape& s = p.shape;
+  const int64_t stride = source == RowSource::phases ? 1 : s.stride_w;
+  return std::min(all, s.kh * (kTileRows * stride + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups));
+}
+
+std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                 const Form& form) {
+  const int64_t panels = weights->as<Packed>().panels;
+  const Tiling tiling = make_tiling(problem, panels, form.stacked_stride > 0);
+  const BlockingProblem cut{.tiles = tiling.tiles(),
+                            .panels = panels,
+                            .k_steps = static_cast<int64_t>(form.steps.size()),
+                            .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
+                            .copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked,
+                            .residual = problem.epilogue.residual != ResidualKind::none,
+                            .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};
+  const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
+  return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
 }
 
 }  // namespace
@@ -195,10 +353,13 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   assert(weights->kind == PackedKind::amx && weights->isa == isa.id && weights->shape == packed_shape(problem.shape));
   if (problem.x_dtype != DType::u8) return decline("activations and weights are not both integer");
   if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
-  const bool touching = problem.x.pixel == problem.shape.ic;
-  for (const amx::Form& form : weights->as<amx::Packed>().forms)
-    if (touching || !form.needs_touching_pixels)
-      return std::make_unique<amx::AmxConv>(isa, problem, std::move(weights), form);
+  for (const amx::Form& form : weights->as<amx::Packed>().forms) {
+    if (form.needs_touching_pixels && problem.x.pixel != problem.shape.ic) continue;
+    const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;
+    if (form.stacked_stride > 0 && !stacks_fit) continue;
+    if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
+    return amx::make_tuned(isa, problem, std::move(weights), form);
+  }
   assert(false);
   return nullptr;
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <limits>
 #include <optional>
+#include <utility>
 
 namespace octet::kernels::amx {
 namespace {
@@ -87,43 +89,139 @@ Tiling copied_tiling(const ConvProblem& problem) {
   return tiling;
 }
 
+std::optional<Tiling> phase_tiling(const ConvProblem& problem) {
+  const ConvShape& s = problem.shape;
+  // Planes of few channels cost more to copy than they save; planes of many images would not stay in a cache.
+  if ((s.stride_h == 1 && s.stride_w == 1) || s.ic < 32 || s.n > 1) return std::nullopt;
+  const PhasePlanes planes = make_phase_planes(s);
+  const int64_t run = (s.oh - 1) * planes.width + s.ow;
+  if (run < kTileRows) return std::nullopt;
+  Tiling tiling{RowSource::phases, planes.pixel, {}, {}, {}};
+  tile_run(tiling, 0, planes.pixel, run, [&](int64_t position) {
+    const int64_t oy = position / planes.width, ox = position % planes.width;
+    return ox < s.ow ? stored_row(problem, 0, oy, ox) : TileRow{};
+  });
+  return tiling;
+}
+
 }  // namespace
 
-Tiling make_tiling(const ConvProblem& problem, int64_t panels) {
+PhasePlanes make_phase_planes(const ConvShape& s) {
+  PhasePlanes p;
+  for (int64_t ky = 0; ky < s.kh; ++ky)
+    for (int64_t kx = 0; kx < s.kw; ++kx) {
+      const int64_t y = ky * s.dilation_h, x = kx * s.dilation_w;
+      p.height = std::max(p.height, s.oh + y / s.stride_h);
+      p.width = std::max(p.width, s.ow + x / s.stride_w);
+      const std::pair phase(static_cast<int32_t>(y % s.stride_h), static_cast<int32_t>(x % s.stride_w));
+      if (std::find(p.phases.begin(), p.phases.end(), phase) == p.phases.end()) p.phases.push_back(phase);
+    }
+  p.pixel = s.ic;
+  p.plane = p.height * p.width * p.pixel;
+  p.image = p.plane * static_cast<int64_t>(p.phases.size());
+  return p;
+}
+
+int64_t PhasePlanes::at(const ConvShape& s, int64_t ky, int64_t kx) const {
+  const int64_t y = ky * s.dilation_h, x = kx * s.dilation_w;
+  const std::pair phase(static_cast<int32_t>(y % s.stride_h), static_cast<int32_t>(x % s.stride_w));
+  const auto index = std::find(phases.begin(), phases.end(), phase) - phases.begin();
+  return index * plane + (y / s.stride_h * width + x / s.stride_w) * pixel;
+}
+
+Stacks make_stacks(const ConvShape& s) {
+  constexpr int64_t kMove = 8;  // bytes of the moves that copy pieces
+  Stacks stacks;
+  stacks.piece = s.stride_w * s.ic;
+  if (s.groups != 1 || s.dilation_w != 1 || stacks.piece > kMove) return {};
+  stacks.element = (s.kh * stacks.piece + 15) / 16 * 16;  // rows of a tile may cross cache lines, but not everywhere
+  stacks.elements = s.ow + (s.kw + s.stride_w - 1) / s.stride_w - 1;
+  return stacks;
+}
+
+Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked) {
+  const ConvShape& s = problem.shape;
+  if (stacked) {
+    const Stacks stacks = make_stacks(s);
+    Tiling tiling{RowSource::stacked, stacks.element, {}, {}, {}};
+    for (int64_t image = 0; image < s.n; ++image)
+      for (int64_t oy = 0; oy < s.oh; ++oy)
+        tile_run(tiling, 0, stacks.element, s.ow, [&](int64_t ox) { return stored_row(problem, image, oy, ox); });
+    return tiling;
+  }
   std::optional<Tiling> best = flat_tiling(problem);
-  if (std::optional<Tiling> rows = row_tiling(problem); rows && (!best || rows->tiles() < best->tiles()))
-    best = std::move(rows);
-  // Copying a k step of a tile takes about as long as three products; products are one a panel.
-  const int64_t outputs = problem.shape.n * problem.shape.oh * problem.shape.ow;
-  const int64_t copied_tiles = (outputs + kTileRows - 1) / kTileRows;
-  if (!best || copied_tiles * (panels + 3) < best->tiles() * panels) return copied_tiling(problem);
+  double best_cost = best ? static_cast<double>(best->tiles() * panels) : std::numeric_limits<double>::max();
+  const auto consider = [&](std::optional<Tiling> tiling, double copying) {
+    if (!tiling) return;
+    const double cost = static_cast<double>(tiling->tiles() * panels) + copying;
+    if (cost >= best_cost) return;
+    best_cost = cost;
+    best = std::move(tiling);
+  };
+  consider(row_tiling(problem), 0);
+  // In products of a k step, of which a tile has kh * kw * ic / 64: copying one of a tile takes about as long as three.
+  const int64_t outputs = s.n * s.oh * s.ow, tiles = (outputs + kTileRows - 1) / kTileRows;
+  const auto phases = static_cast<double>(make_phase_planes(s).phases.size());
+  consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
+  if (static_cast<double>(tiles * (panels + 3)) < best_cost) return copied_tiling(problem);
   return std::move(*best);
 }
 
-Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool copied) {
-  constexpr int64_t kL1Bytes = 32 * 1024, kL2Bytes = 1024 * 1024, kChunkBytes = 512 * 1024;
-  const int64_t panel_bytes = k_steps * kTileBytes;
-  Blocking b;
-  const bool few_steps = k_steps <= 8;
-  if (panels == 1)
-    b = {static_cast<int>(tiles >= 4 ? 4 : tiles >= 2 ? 2 : 1), 1, 1, true};
-  else if (panels == 2)
-    b = {tiles >= 2 ? 2 : 1, 2, 2, true};
-  else if (tiles == 1 || few_steps)
-    b = {1, static_cast<int>(std::min<int64_t>(panels, 4)), 4, true};
-  else
-    b = {2, 2, 2, true};
-  // A block's weights stay in L1 for all rows; or all weights pass by each row of blocks; or as many as leave L2 room.
-  if (b.n * panel_bytes <= kL1Bytes && tiles > b.m && !copied) {
-    b.chunk = b.n;
-    b.stream_x = true;
-  } else {
-    const int64_t all = (panels + b.n - 1) / b.n * b.n;
-    const bool once = copied || tiles <= b.m || panels * panel_bytes <= kL2Bytes;
-    b.chunk = once ? all : std::clamp<int64_t>(kChunkBytes / panel_bytes / b.n * b.n, b.n, all);
-    b.stream_x = false;
+double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
+  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
+  const auto steps = static_cast<double>(problem.k_steps);
+  const double panel_bytes = steps * static_cast<double>(kTileBytes);
+  const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
+  const double block_rows = ceil_div(problem.tiles, b.m), blocks = block_rows * ceil_div(problem.panels, b.n);
+
+  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless a
+  // block's rows do.
+  const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
+  const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
+  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : b.n) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
+  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + b.n) + 6.0 * far_tiles;
+
+  // What the epilogue of a full block takes, less what hides between the products.
+  const double epilogue = (problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0) * b.m * b.n / 4 * (b.m > 1 ? 1.3 : 1.0);
+  double cycles = blocks * (step * steps + std::max(20.0, epilogue - 10.0 * b.m * b.n * (steps - 1)));
+
+  const double weights = static_cast<double>(problem.panels) * panel_bytes;
+  if (weights > kL2Bytes) cycles += (chunk_bytes > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
+  if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes / kCopiedBytesPerCycle;
+  return cycles;
+}
+
+std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
+  struct Shape {
+    int m, n;
+  };
+  std::vector<std::pair<double, Blocking>> costed;
+  for (const Shape shape : {Shape{1, 4}, Shape{2, 2}, Shape{4, 1}}) {
+    Blocking b;
+    b.n = static_cast<int>(std::min<int64_t>(shape.n, problem.panels));
+    b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));
+    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp).
+    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 ? 2 : 1);
+    const int64_t all = (problem.panels + b.n - 1) / b.n * b.n;
+    for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {
+      b.chunk = std::min(all, (wanted + b.n - 1) / b.n * b.n);
+      if (problem.copied && b.chunk < all) continue;
+      for (const Stream stream : {Stream::x, Stream::weights, Stream::none}) {
+        b.stream = stream;
+        const bool known = std::any_of(costed.begin(), costed.end(), [&](const auto& c) { return c.second == b; });
+        if (known) continue;
+        // Streaming the side that is used again soonest only loses.
+        const bool weights_stay = b.chunk == b.n;
+        double cost = estimated_cycles(problem, b);
+        if (weights_stay == (stream == Stream::weights) || stream == Stream::none) cost *= 1.05;
+        costed.emplace_back(cost, b);
+      }
+    }
   }
-  return b;
+  std::stable_sort(costed.begin(), costed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Blocking> candidates;
+  for (const auto& [cost, blocking] : costed) candidates.push_back(blocking);
+  return candidates;
 }
 
 }  // namespace octet::kernels::amx

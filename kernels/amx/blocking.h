@@ -7,7 +7,11 @@
 //           add, so 16 neighbouring positions are a tile wherever rows end. Positions beyond the width are junk: computed,
 //           not stored
 //   rows    16 outputs of one row, stride_w pixels apart
-//   copied  anything else (narrow strided images, a few rows of a matrix): 16 outputs, whatever they are, copied first
+//   phases  strides above 1: x is copied once into stride_h * stride_w planes of every stride-th row and column, in which the
+//           convolution is a flat one of stride 1 (gather.h)
+//   stacked a few channels: the kernel's rows of an output row are interleaved into stacks, in which a window is contiguous
+//           and neighbouring windows overlap (gather.h)
+//   copied  anything else (a few rows of a matrix): 16 outputs, whatever they are, copied first
 //
 // The last tile of a run of positions is moved back so that it ends with the last output: nothing beyond the last tap is
 // read. Rows it shares with its neighbour are junk in one of the two, so each output is stored once.
@@ -15,13 +19,17 @@
 // A block multiplies `m` tiles by `n` panels (16 output channels each), m * n <= 4 accumulators:
 //   1x4   one 64-byte epilogue row a pixel; right for few k steps (64 bytes of K each), where the epilogue costs more
 //   2x2   the fewest tile loads a product; right for many k steps
-//   4x1   one panel
+//   4x1   every weight tile is loaded once for 64 rows: right where few rows meet weights that come from far
 // Panels are taken in chunks: for each chunk, for each row of blocks, for each block of the chunk. A chunk as wide as a
 // block keeps its weights in L1 and streams x; a chunk of all panels keeps x in L1 and streams the weights. The streamed
-// side is loaded by TILELOADDT1, which spares the other side's place in L1.
+// side may be loaded by TILELOADDT1, which spares the other side's place in L1.
+//
+// Which blocking is best depends on caches more than a formula can say. So a cost model names a few, best first, and the
+// plan times them (tune.h).
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kernels/conv.h"
@@ -31,31 +39,67 @@ namespace octet::kernels::amx {
 inline constexpr int kTileRows = 16;
 inline constexpr int64_t kTileBytes = 1024;
 
-enum class RowSource : uint8_t { flat, rows, copied };
+enum class RowSource : uint8_t { flat, rows, phases, stacked, copied };
 
 // Where one row of a tile is stored, from pixel (0, 0) of image 0; y < 0: nowhere.
 struct TileRow {
   int64_t y = -1, residual = 0;
 };
 
+// One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w + phase_w).
+struct PhasePlanes {
+  int64_t height = 0, width = 0;  // pixels of a plane
+  int64_t pixel = 0, plane = 0;   // bytes
+  int64_t image = 0;              // bytes of all planes of an image
+  std::vector<std::pair<int32_t, int32_t>> phases;
+  // Where kernel position (y, x) finds its first pixel, from the planes of an image.
+  int64_t at(const ConvShape& s, int64_t ky, int64_t kx) const;
+};
+PhasePlanes make_phase_planes(const ConvShape& shape);
+
+// One output row's stacks: element j holds, kernel row by kernel row, the stride_w pixels from j * stride_w on.
+struct Stacks {
+  int64_t piece = 0;      // bytes of a kernel row in an element
+  int64_t element = 0;    // bytes of an element
+  int64_t elements = 0;   // of an output row
+  int64_t row_bytes() const { return (elements * element + kSlack + 63) / 64 * 64; }
+};
+// Empty (element 0) where pixels are too wide for it.
+Stacks make_stacks(const ConvShape& shape);
+
 struct Tiling {
   RowSource source = RowSource::flat;
   int64_t row_bytes = 0;  // distance of the rows of a tile; 64 when copied
-  // Bytes from pixel (0, 0) of image 0 to the window of the tile's first row; empty when copied.
+  // Bytes from pixel (0, 0) of image 0 (phases: from the planes; stacked: from the output row's stacks) to the window of the tile's first row; empty when copied.
   std::vector<int64_t> x;
   std::vector<int64_t> copied;  // 16 a tile: the same for each row; rows past the last repeat it
   std::vector<TileRow> rows;    // 16 a tile
   int64_t tiles() const { return static_cast<int64_t>(rows.size()) / kTileRows; }
 };
-// `panels` weighs copying, which is paid once for all of them.
-Tiling make_tiling(const ConvProblem& problem, int64_t panels);
+// `panels` weighs copying, which is paid once for all of them. `stacked`: K is packed for stacks (pack.h).
+Tiling make_tiling(const ConvProblem& problem, int64_t panels, bool stacked = false);
+
+enum class Stream : uint8_t { none, x, weights };  // which side is loaded by TILELOADDT1
 
 struct Blocking {
   int m = 1, n = 4;
-  int64_t chunk = 4;     // panels
-  bool stream_x = true;  // TILELOADDT1 for x, else for the weights
+  int64_t chunk = 4;  // panels
+  Stream stream = Stream::x;
   bool operator==(const Blocking&) const = default;
 };
-Blocking choose_blocking(int64_t tiles, int64_t panels, int64_t k_steps, bool copied);
+
+// What there is to be cut.
+struct BlockingProblem {
+  int64_t tiles = 1, panels = 1, k_steps = 1;
+  int64_t x_tile_bytes = 1024;  // of x under a tile: less than its k steps where kernel positions overlap
+  bool copied = false;          // rows are copied once a chunk
+  bool residual = false;
+  bool offset_sum = false;
+};
+// Cycles of one thread, by the costs measured in shared/prototypes/amx/FINDINGS.md ("Choosing"): products at 16 a tile,
+// what loads and epilogues add, and bytes that come from beyond the second-level cache.
+double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
+// All that make sense, the cheapest first.
+std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);
 
 }  // namespace octet::kernels::amx

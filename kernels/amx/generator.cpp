@@ -1,172 +1,301 @@
 // Loop nest:
 //
 //   for block in blocks:
-//     C[m][n] = 0
-//     for k step:                                  16 rows or channels a tile, 64 bytes of K
-//       C[m][n] += A[m](x[m] + step) . B[n](weights + n * panel_bytes)
-//     sums = C                                     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1
-//     for tile in m, row in 16:
-//       if the row is stored: epilogue of its n * 16 channels -> y + row.y
+//     for k step, i < m, j < n:                    one slot each (schedule.h); 16 rows or channels a tile, 64 bytes of K
+//       k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the channels' int32 biases
+//       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
+//       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or the trash
+//   the stages that remain, without products
 //
+// sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
-// vectors  0..n-1 the channels of a row | the epilogue's temporaries
-// rdi args   rsi block   rax r8 r9 r10 x of the tiles   rbx rbp r11 r12 panels, each at its k step   rcx step list
-// r13 row_bytes   r14 64   r15 end of the step list   rdx temporary
-// epilogue:  rax row of y   r8 row of residual   r9 y   r10 residual   rbx sums   rbp rows   r11 params   r12 constants
-//            rcx rows left   edx scratch
+// vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
+//          20-23 int32 biases | 24-27 offsets or float biases | 28 pack order       k2 the tail, k3 wide residuals
+// general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
+//          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
+//          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); bias record and
+//          zero where sums start at biases; then y and residual of a unit's rows
+// stack    0 args  8 the block before  16 the one before that  24 trash
 #include "kernels/amx/generator.h"
 
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/amx/schedule.h"
 #include "kernels/jit/assembler.h"
 
 namespace octet::kernels::amx {
 namespace {
 
-using Xbyak::Label;
 using Xbyak::Reg64;
 using Xbyak::Tmm;
+using namespace Xbyak::util;
+
+constexpr int kArgs = 0, kBefore = 8, kBeforeThat = 16, kTrash = 24, kFrame = 32;
+constexpr int64_t kBuffer = kMaxTiles * kTileBytes;
 
 class Generator : public Assembler {
  public:
   Generator(const Isa& isa, const BlockSpec& spec) : Assembler(isa), spec_(spec) {
-    using namespace Xbyak::util;
-    const Reg64 saved[] = {rbx, rbp, r12, r13, r14, r15};
-    for (const Reg64& r : saved) push(r);
-    mov(rsi, arg(offsetof(BlockArgs, block)));
-    Label next;
+    assign_registers();
+    schedule_ = make_schedule(spec_.m * spec_.n, static_cast<int>(spec_.steps.size()), units());
+    assert(!schedule_.two_buffers || sums_read_ != r12);
+    begin();
+    Xbyak::Label next;
     align(32);
     L(next);
     products();
-    epilogue();
-    add(rsi, sizeof(Block));
-    cmp(rsi, arg(offsetof(BlockArgs, block_end)));
+    advance();
+    cmp(rsi, ptr[rdx + offsetof(BlockArgs, block_end)]);
     jne(next, T_NEAR);
-    for (size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
-    vzeroupper();
-    ret();
+    for (int ended = 1; ended <= schedule_.last_stage; ++ended) {
+      for (int slot = 0; slot < std::max(schedule_.slots, tiles()); ++slot) {
+        if (ended == 1 && slot < tiles()) store(slot);
+        epilogue_events(slot, ended);
+      }
+      if (ended < schedule_.last_stage) advance();
+    }
+    end();
   }
 
  private:
-  Xbyak::Address arg(size_t offset) { return ptr[rdi + offset]; }
-  Xbyak::Address field(size_t offset) { return ptr[rsi + offset]; }
+  int tiles() const { return spec_.m * spec_.n; }
   Tmm sum(int i, int j) const { return Tmm(i * spec_.n + j); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
-  Reg64 panel(int j) const { return std::array{rbx, rbp, r11, r12}[static_cast<size_t>(j)]; }
+  int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
+  bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
+  bool bias_tiles() const { return !spec_.epilogue.add_int_bias; }
+
+  // A unit is the same row of 1, 2 or 4 tiles i: as many as fill four cells and have registers for their addresses.
+  void assign_registers() {
+    free_ = {rdx, rdi};
+    for (int i = 3; i >= spec_.m; --i) free_.push_back(x(i));
+    const int units_if_one_row = 16 * spec_.m;
+    const bool wraps =
+        make_schedule(tiles(), static_cast<int>(spec_.steps.size()), units_if_one_row).two_buffers;
+    if (wraps) {
+      sums_read_ = free_.back();
+      free_.pop_back();
+    }
+    if (bias_tiles()) {
+      assert(spec_.m == 1);
+      zero_ = free_.back();
+      free_.pop_back();
+      bias_ = free_.back();
+      free_.pop_back();
+    }
+    const size_t per_row = has_residual() ? 2 : 1;
+    rows_of_unit_ = 1;
+    while (rows_of_unit_ * 2 * spec_.n <= 4 && spec_.m % (rows_of_unit_ * 2) == 0 &&
+           static_cast<size_t>(rows_of_unit_) * 2 * per_row <= free_.size())
+      rows_of_unit_ *= 2;
+    assert(per_row <= free_.size());
+
+    registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1,
+                  .pack_order = 28};
+    for (int i = 8; i < 13; ++i) registers_.temps.push_back(i);
+    if (has_residual() && spec_.n == 4) {
+      registers_.residual = {13, 14, 15, 29, 30, 31};
+      registers_.residual_opmask = 3;
+    } else {
+      registers_.temps.insert(registers_.temps.end(), {13, 14, 15, 29, 30, 31});
+    }
+    for (int j = 0; j < spec_.n; ++j) {
+      if (spec_.epilogue.out != DType::s32) registers_.scales.push_back(16 + j);
+      if (spec_.epilogue.add_int_bias) registers_.int_biases.push_back(20 + j);
+      if (spec_.epilogue.offset_sum) registers_.offsets.push_back(24 + j);
+      if (spec_.epilogue.bias) registers_.biases.push_back(24 + j);
+    }
+    if (spec_.columns < 16) registers_.tail_opmask = 2;
+  }
+  int units() const { return 16 * spec_.m / rows_of_unit_; }
+
+  void begin() {
+    for (const Reg64& r : saved()) push(r);
+    sub(rsp, kFrame);
+    mov(ptr[rsp + kArgs], rdi);
+    mov(rdx, ptr[rdi + offsetof(BlockArgs, idle)]);
+    mov(ptr[rsp + kBefore], rdx);
+    mov(ptr[rsp + kBeforeThat], rdx);
+    mov(rdx, ptr[rdi + offsetof(BlockArgs, trash)]);
+    mov(ptr[rsp + kTrash], rdx);
+    mov(rsi, ptr[rdi + offsetof(BlockArgs, block)]);
+    mov(r12, ptr[rdi + offsetof(BlockArgs, sums)]);
+    mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
+    mov(r13, spec_.row_bytes);
+    mov(r14d, 64);
+    if (registers_.tail_opmask >= 0) {
+      mov(edx, (1u << spec_.columns) - 1);
+      kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
+    }
+    load_epilogue_constants(*this, registers_);
+    if (schedule_.two_buffers) {
+      lea(sums_read_, ptr[r12 + kBuffer]);
+      set_up(2);  // units of no block run before the first set-up in the loop
+    }
+  }
+  void end() {
+    add(rsp, kFrame);
+    const auto registers = saved();
+    for (size_t i = registers.size(); i-- > 0;) pop(registers[i]);
+    vzeroupper();
+    ret();
+  }
+  std::array<Reg64, 6> saved() const { return {rbx, rbp, r12, r13, r14, r15}; }
+
+  // The block that ran becomes the one before. Leaves rdx = args.
+  void advance() {
+    mov(rdx, ptr[rsp + kBefore]);
+    mov(ptr[rsp + kBeforeThat], rdx);
+    mov(ptr[rsp + kBefore], rsi);
+    add(rsi, sizeof(Block));
+    mov(rdx, ptr[rsp + kArgs]);
+    if (schedule_.two_buffers) xchg(r12, sums_read_);
+  }
 
   void products() {
     const int m = spec_.m, n = spec_.n;
+    mov(rdx, ptr[rsp + kArgs]);
     for (int i = 0; i < m; ++i) {
-      mov(x(i), arg(offsetof(BlockArgs, x)));
-      add(x(i), field(offsetof(Block, x) + static_cast<size_t>(i) * 8));
+      mov(x(i), ptr[rdx + offsetof(BlockArgs, x)]);
+      add(x(i), ptr[rsi + offsetof(Block, x) + static_cast<size_t>(i) * 8]);
     }
-    mov(panel(0), arg(offsetof(BlockArgs, weights)));
-    add(panel(0), field(offsetof(Block, weights)));
-    mov(rdx, arg(offsetof(BlockArgs, panel_bytes)));
-    for (int j = 1; j < n; ++j) lea(panel(j), ptr[panel(j - 1) + rdx]);
-    mov(rcx, arg(offsetof(BlockArgs, steps)));
-    mov(r15, arg(offsetof(BlockArgs, steps_end)));
-    mov(r13, arg(offsetof(BlockArgs, row_bytes)));
-    mov(r14d, 64);
-    for (int i = 0; i < m * n; ++i) tilezero(Tmm(i));
+    mov(rbx, ptr[rdx + offsetof(BlockArgs, weights)]);
+    add(rbx, ptr[rsi + offsetof(Block, weights)]);
+    if (bias_tiles()) {
+      mov(bias_, ptr[rdx + offsetof(BlockArgs, params)]);
+      add(bias_, ptr[rsi + offsetof(Block, params)]);
+      xor_(zero_.cvt32(), zero_.cvt32());
+    }
 
-    Label next;
-    align(32);
-    L(next);
-    // The fewer side stays for the step; tiles of the other rotate, so that a load need not wait for the last product.
+    // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product.
     const bool keep_x = m <= n;
     const int kept = keep_x ? m : n, others = keep_x ? n : m;
-    const int first_kept = m * n, first_other = first_kept + kept, spare = 8 - first_other;
-    for (int i = 0; i < kept; ++i) load(keep_x, first_kept + i, i);
-    for (int j = 0; j < others; ++j) {
-      const int other = first_other + j % spare;
-      load(!keep_x, other, j);
-      for (int i = 0; i < kept; ++i) {
-        if (keep_x)
-          tdpbusd(sum(i, j), Tmm(first_kept + i), Tmm(other));
-        else
-          tdpbusd(sum(j, i), Tmm(other), Tmm(first_kept + i));
+    const int first_kept = tiles(), first_other = first_kept + kept, spare = 8 - first_other;
+    int rotation = 0, slot = 0;
+    for (size_t k = 0; k < spec_.steps.size(); ++k) {
+      for (int i = 0; i < kept; ++i) load(keep_x, first_kept + i, i, k);
+      for (int j = 0; j < others; ++j) {
+        const int other = first_other + rotation++ % spare;
+        load(!keep_x, other, j, k);
+        for (int i = 0; i < kept; ++i) {
+          const Tmm c = keep_x ? sum(i, j) : sum(j, i);
+          if (k == 0) {
+            store(c.getIdx());
+            start(c);
+          }
+          if (keep_x)
+            tdpbusd(c, Tmm(first_kept + i), Tmm(other));
+          else
+            tdpbusd(c, Tmm(other), Tmm(first_kept + i));
+          prefetch(slot);
+          epilogue_events(slot++, 1);
+        }
       }
     }
-    for (int j = 0; j < n; ++j) add(panel(j), static_cast<uint32_t>(kTileBytes));
-    add(rcx, 8);
-    cmp(rcx, r15);
-    jne(next, T_NEAR);
   }
 
-  void load(bool from_x, int tile, int index) {
-    if (from_x) {
-      mov(rdx, ptr[rcx]);
-      add(rdx, x(index));
-    }
-    const Xbyak::Address from = from_x ? ptr[rdx + r13] : ptr[panel(index) + r14];
-    if (from_x == spec_.stream_x)
+  void start(const Tmm& c) {
+    if (!bias_tiles()) return tilezero(c);
+    const auto record = static_cast<int64_t>(sizeof(ChannelParams)) * (c.getIdx() % spec_.n);
+    tileloadd(c, at(bias_, zero_, record + static_cast<int64_t>(offsetof(ChannelParams, int_bias))));
+  }
+
+  void load(bool from_x, int tile, int index, size_t k) {
+    const Xbyak::Address from =
+        from_x ? at(x(index), r13, spec_.steps[k]) : at(rbx, r14, index * panel_bytes() + static_cast<int64_t>(k) * kTileBytes);
+    if (spec_.stream == (from_x ? Stream::x : Stream::weights))
       tileloaddt1(Tmm(tile), from);
     else
       tileloadd(Tmm(tile), from);
   }
 
-  void epilogue() {
-    const Reg64 y_row = rax, residual_row = r8, y = r9, residual = r10, sums = rbx, rows = rbp, left = rcx;
-    const bool has_residual = spec_.epilogue.residual != ResidualKind::none;
-    mov(sums, arg(offsetof(BlockArgs, sums)));
-    for (int i = 0; i < spec_.m * spec_.n; ++i) tilestored(ptr[sums + r14 + static_cast<size_t>(i * kTileBytes)], Tmm(i));
-    mov(y, arg(offsetof(BlockArgs, y)));
-    add(y, field(offsetof(Block, y)));
-    if (has_residual) {
-      mov(residual, arg(offsetof(BlockArgs, residual)));
-      add(residual, field(offsetof(Block, residual)));
-    }
-    mov(rows, arg(offsetof(BlockArgs, rows)));
-    add(rows, field(offsetof(Block, rows)));
-    mov(r11, arg(offsetof(BlockArgs, params)));
-    add(r11, field(offsetof(Block, params)));
-    mov(r12, arg(offsetof(BlockArgs, constants)));
+  void prefetch(int slot) {
+    const auto first_of = [&](int of_slot) {
+      return (static_cast<int64_t>(of_slot) * spec_.prefetch_lines + schedule_.slots - 1) / schedule_.slots;
+    };
+    const int64_t first = first_of(slot), end = first_of(slot + 1);
+    if (first == end) return;
+    mov(rdx, ptr[rsi + offsetof(Block, prefetch)]);
+    for (int64_t line = first; line < end; ++line) prefetcht1(at(rdx, line * 64));
+  }
 
-    std::vector<EpilogueCell> cells;
-    for (int j = 0; j < spec_.n; ++j)
-      cells.push_back({.reg = j,
-                       .column = 16 * j,
-                       .valid = j + 1 == spec_.n ? spec_.columns : 16,
-                       .y = {y_row, 0},
-                       .residual = {residual_row, 0}});
-    EpilogueRegisters registers{.params = r11, .constants = r12, .scratch = edx, .temps = {}, .opmask = 1};
-    for (int i = spec_.n; i < isa().vector_count; ++i) registers.temps.push_back(i);
+  void store(int tile) { tilestored(at(r12, r14, tile * kTileBytes), Tmm(tile)); }
 
-    for (int i = 0; i < spec_.m; ++i) {
-      Label next, skip;
-      mov(ecx, kTileRows);
-      align(16);
-      L(next);
-      mov(y_row, ptr[rows + offsetof(TileRow, y)]);
-      test(y_row, y_row);
-      js(skip, T_NEAR);
-      add(y_row, y);
-      if (has_residual) {
-        mov(residual_row, ptr[rows + offsetof(TileRow, residual)]);
-        add(residual_row, residual);
-      }
-      for (int j = 0; j < spec_.n; ++j) vmovups(v(j), ptr[sums + static_cast<size_t>(j * kTileBytes)]);
-      emit_epilogue(*this, spec_.epilogue, registers, cells);
-      L(skip);
-      add(sums, 64);
-      add(rows, sizeof(TileRow));
-      dec(left);
-      jnz(next, T_NEAR);
-      if (i + 1 < spec_.m && spec_.n > 1) add(sums, static_cast<uint32_t>((spec_.n - 1) * kTileBytes));
+  // What is due in a slot for blocks that ran `youngest` blocks ago and before, the oldest first.
+  void epilogue_events(int slot, int youngest) {
+    for (int stage = schedule_.last_stage; stage >= youngest; --stage) {
+      if (stage == schedule_.setup_stage && slot == schedule_.setup_slot) set_up(stage);
+      for (size_t i = 0; i < schedule_.units.size(); ++i)
+        if (schedule_.units[i] == Schedule::Unit{slot, stage}) unit(static_cast<int>(i), stage);
     }
   }
 
+  // Parameters and addresses of the block `stage` blocks ago.
+  void set_up(int stage) {
+    const Reg64 block = rcx, args = rdx;
+    mov(block, ptr[rsp + (stage == 1 ? kBefore : kBeforeThat)]);
+    mov(args, ptr[rsp + kArgs]);
+    mov(rbp, ptr[args + offsetof(BlockArgs, y)]);
+    add(rbp, ptr[block + offsetof(Block, y)]);
+    if (has_residual()) {
+      mov(r15, ptr[args + offsetof(BlockArgs, residual)]);
+      add(r15, ptr[block + offsetof(Block, residual)]);
+    }
+    mov(registers_.params, ptr[args + offsetof(BlockArgs, params)]);
+    add(registers_.params, ptr[block + offsetof(Block, params)]);
+    load_epilogue_params(*this, spec_.epilogue, registers_);
+    mov(args, ptr[rsp + kArgs]);
+    mov(rcx, ptr[block + offsetof(Block, rows)]);
+    add(rcx, ptr[args + offsetof(BlockArgs, rows)]);
+  }
+
+  void unit(int index, int stage) {
+    const int group = index / 16 * rows_of_unit_, row = index % 16;
+    const Reg64 sums = stage == 1 ? r12 : sums_read_;
+    std::vector<EpilogueCell> cells;
+    for (int r = 0; r < rows_of_unit_; ++r) {
+      const int tile_row = group + r;
+      const auto place = static_cast<size_t>(tile_row * kTileRows + row) * sizeof(TileRow);
+      const Reg64 y = free_[static_cast<size_t>(r)];
+      mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
+      test(y, y);
+      lea(y, ptr[y + rbp]);
+      cmovs(y, ptr[rsp + kTrash]);
+      Reg64 residual = r15;
+      if (has_residual()) {
+        residual = free_[static_cast<size_t>(rows_of_unit_ + r)];
+        mov(residual, ptr[rcx + place + offsetof(TileRow, residual)]);
+        add(residual, r15);
+      }
+      for (int j = 0; j < spec_.n; ++j)
+        cells.push_back({.reg = cell_bank_ + static_cast<int>(cells.size()),
+                         .column = 16 * j,
+                         .valid = j + 1 == spec_.n ? spec_.columns : 16,
+                         .y = {y, 0},
+                         .residual = {residual, 0},
+                         .sum = RowAddress{sums, (tile_row * spec_.n + j) * kTileBytes + row * 64}});
+    }
+    cell_bank_ ^= 4;
+    emit_epilogue(*this, spec_.epilogue, registers_, cells);
+  }
+
   const BlockSpec spec_;
+  Schedule schedule_;
+  EpilogueRegisters registers_;
+  std::vector<Reg64> free_;
+  Reg64 sums_read_ = r12, zero_, bias_;
+  int rows_of_unit_ = 1;
+  int cell_bank_ = 0;
 };
 
 }  // namespace
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) {
   CodeKey key("amx");
-  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream_x);
+  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream).add(spec.row_bytes).add(spec.prefetch_lines);
+  for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/amx/blocking.h"
 #include "kernels/isa.h"
@@ -13,18 +14,20 @@ namespace octet::kernels::amx {
 
 inline constexpr int kMaxTiles = 4;
 
-// All in bytes, from the bases in BlockArgs.
+// In bytes from the bases in BlockArgs, but for `prefetch`.
 struct Block {
   int64_t x[kMaxTiles];  // first row of each tile
   int64_t weights;       // first panel
   int64_t params;        // its record
   int64_t y, residual;   // its first channel in a pixel
   int64_t rows;          // the block's TileRows
+  const std::byte* prefetch;  // BlockSpec::prefetch_lines cache lines from here
 };
 
 struct BlockArgs {
   const Block* block;
   const Block* block_end;  // not equal to block
+  const Block* idle;       // a block whose rows are stored nowhere: what came before the first
   const void* x;
   const void* weights;
   void* y;
@@ -32,20 +35,23 @@ struct BlockArgs {
   const TileRow* rows;
   const ChannelParams* params;
   const EpilogueConstants* constants;
-  void* sums;            // 4 KiB: the block's int32 tiles on their way to the epilogue
-  const int64_t* steps;  // from the first row of a tile to each k step, bytes
-  const int64_t* steps_end;
-  int64_t row_bytes;    // distance of x rows
-  int64_t panel_bytes;  // distance of panels
+  void* sums;   // kSumBytes: int32 tiles on their way to the epilogue
+  void* trash;  // kTrashBytes that take the rows stored nowhere
 };
+inline constexpr int64_t kSumBytes = 2 * kMaxTiles * kTileBytes, kTrashBytes = 256;
 using BlockFunction = void (*)(const BlockArgs*);
 
 struct BlockSpec {
   int m = 1, n = 1;  // tiles, panels
   int columns = 16;  // valid channels of the last panel
-  bool stream_x = true;
-  EpilogueForm epilogue;
+  Stream stream = Stream::x;
+  EpilogueForm epilogue;         // without add_int_bias (m = 1 only) tiles start at their biases
+  std::vector<int32_t> steps;    // from the first row of a tile to each k step, bytes; not empty
+  int64_t row_bytes = 64;        // distance of x rows
+  int prefetch_lines = 0;        // fetched into the second-level cache, spread over the products
 };
+// k steps up to which loading biases as tiles is cheaper than adding them in the epilogue.
+inline constexpr size_t kBiasTileSteps = 2;
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec);
 

@@ -52,6 +52,30 @@ Form pack_form(const ConvShape& shape, const ConvWeights& weights, int64_t posit
   return form;
 }
 
+int64_t stacked_k(const ConvShape& shape) {
+  return (shape.kw + shape.stride_w - 1) / shape.stride_w * make_stacks(shape).element;
+}
+
+Form pack_stacked(const ConvShape& shape, const ConvWeights& weights) {
+  const IntegerWeightReader reader(shape, weights);
+  const Stacks stacks = make_stacks(shape);
+  const int64_t panels = (shape.oc + 15) / 16;
+  Form form;
+  form.needs_touching_pixels = true;
+  form.stacked_stride = shape.stride_w;
+  form.steps.resize(static_cast<size_t>(steps_of(stacked_k(shape))));
+  form.tiles = AlignedBuffer(static_cast<size_t>(panels * form.panel_bytes()));
+  for (int64_t n = 0; n < shape.oc; ++n) {
+    int8_t* panel = form.tiles.as<int8_t>() + n / 16 * form.panel_bytes() + n % 16 * 4;
+    for (int64_t i = 0; i < reader.per_channel(); ++i) {
+      const int64_t kx = i % shape.kw, ky = i / shape.kw % shape.kh, c = i / (shape.kw * shape.kh);
+      const int64_t k = kx / shape.stride_w * stacks.element + ky * stacks.piece + kx % shape.stride_w * shape.ic + c;
+      panel[k / 4 * 64 + k % 4] = static_cast<int8_t>(reader.at(n, i));
+    }
+  }
+  return form;
+}
+
 }  // namespace
 }  // namespace amx
 
@@ -66,9 +90,14 @@ std::shared_ptr<const PackedWeights> pack_amx(const Isa& isa, const ConvShape& s
   const int64_t by_position = shape.kw * amx::steps_of(channels), by_row = amx::steps_of(shape.kw * channels);
   amx::Packed payload;
   payload.panels = (shape.oc / shape.groups + 15) / 16;
-  // Both forms cost memory twice: only for a real gain.
-  if (shape.kw > 1 && shape.dilation_w == 1 && shape.groups == 1 && 4 * by_row <= 3 * by_position)
-    payload.forms.push_back(amx::pack_form(shape, weights, shape.kw));
+  // More forms cost memory more than once: only for a real gain.
+  if (shape.kw > 1 && shape.dilation_w == 1 && shape.groups == 1) {
+    const bool stacks = amx::make_stacks(shape).element > 0 && shape.ow >= amx::kTileRows;
+    if (stacks && 2 * amx::steps_of(amx::stacked_k(shape)) <= shape.kh * std::min(by_row, by_position))
+      payload.forms.push_back(amx::pack_stacked(shape, weights));
+    if (4 * by_row <= 3 * by_position)
+      payload.forms.push_back(amx::pack_form(shape, weights, shape.kw));
+  }
   payload.forms.push_back(amx::pack_form(shape, weights, 1));
 
   PackedWeights packed = start_packing(isa, shape, weights);

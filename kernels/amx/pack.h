@@ -6,6 +6,9 @@
 //
 //   panel (16 output channels) = one tile a k step, in order:  16 rows of 64 bytes, row r = [16 channels][4], k = 4r..4r+3
 //
+// Where runs are so short that most of their steps is padding (kernels over 3 channels), K is *stacked*: in the order of the
+// stacks of gather.h, 7x7 over 3 channels with stride 2 is 4 elements of 48 bytes, 3 steps instead of 7.
+//
 // A step's place is (kernel row, kernel column, byte), so packed weights do not depend on the image.
 #pragma once
 
@@ -23,7 +26,8 @@ struct KStep {
 
 struct Form {
   bool needs_touching_pixels = false;
-  std::vector<KStep> steps;
+  int64_t stacked_stride = 0;  // stride_w of the stacks when K is stacked; 0: it is not
+  std::vector<KStep> steps;    // stacked: only their number counts
   AlignedBuffer tiles;  // [groups][panels][steps][1024]
   int64_t panel_bytes() const { return static_cast<int64_t>(steps.size()) * kTileBytes; }
 };

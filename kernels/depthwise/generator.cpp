@@ -311,7 +311,16 @@ class Generator : public Assembler {
 
 CodeKey key_of(const Spec& s, const Plan& plan) {
   CodeKey key("depthwise");
-  key.add(s.isa).add(s.form).add(s.rows).add(s.cols).add(s.tail_cols).add(s.tail_channels).add(s.spread);
+  key.add(s.isa)
+      .add(s.form)
+      .add(s.rows)
+      .add(s.cols)
+      .add(s.tail_cols)
+      .add(s.tail_channels)
+      .add(s.spread)
+      .add(s.wide)
+      .add(s.copies)
+      .add(s.copy_step);
   key.add(s.x_pixel).add(s.x_row).add(s.y_pixel).add(s.y_row).add(s.r_pixel).add(s.r_row);
   key.add(plan.window.kh).add(plan.window.kw).add(plan.window.stride_h).add(plan.window.stride_w);
   key.add(plan.window.dilation_h).add(plan.window.dilation_w);
@@ -321,8 +330,9 @@ CodeKey key_of(const Spec& s, const Plan& plan) {
 
 }  // namespace
 
-// Registers a group takes: f32 1 (and the shuffle), int16 2 or 3, int8 3 or 5; the epilogue takes at least 2.
-Costs costs(const Isa& isa, Form form) {
+// Registers a group takes: f32 1 (and the shuffle), int16 2 or 3, int8 3 or 5, wide 6; the epilogue takes at least 2.
+Costs costs(const Isa& isa, Form form, bool wide_blocks) {
+  if (wide_blocks) return {.group = 9, .use = 4, .accumulators = 6};
   const bool wide = isa.zmm();
   switch (form) {
     case Form::f32: return {.group = 1, .use = 1, .accumulators = wide ? 28 : 14};
@@ -333,7 +343,11 @@ Costs costs(const Isa& isa, Form form) {
 }
 
 StripKernel::StripKernel(const Spec& spec, const Plan& plan)
-    : code_(cached_code(key_of(spec, plan), [&] { return std::make_unique<Generator>(isa(spec.isa), spec, plan); })),
+    : code_(cached_code(key_of(spec, plan),
+                        [&]() -> std::unique_ptr<Assembler> {
+                          if (spec.wide) return generate_wide(isa(spec.isa), spec, plan);
+                          return std::make_unique<Generator>(isa(spec.isa), spec, plan);
+                        })),
       entry_(code_->entry<void (*)(const StripArgs*)>()) {}
 
 }  // namespace octet::kernels::depthwise

@@ -44,6 +44,23 @@ void put_header(std::byte* header, const Isa& isa, Form form, int64_t n, int64_t
   }
 }
 
+// Every place of a wide tuple, in the order of memory.
+void put_wide(Packed& packed, const IntegerWeightReader& reader, int64_t channels) {
+  for (int64_t base = 0; base < channels; base += kWideBlockChannels) {
+    std::byte* at = packed.data.as<std::byte>() + base / kWideBlockChannels * packed.block_bytes();
+    const int period = wide_period(channels - base);
+    for (const Tuple& tuple : packed.plan.tuples)
+      for (int q = 0; q < 4; ++q)
+        for (int i = 0; i < 16; ++i, at += 4) {
+          const int64_t n = base + interleaved_channel(q, i) % period;
+          if (n >= channels) continue;
+          for (int tap = 0; tap < kMaxTaps; ++tap)
+            if (const int position = tuple[static_cast<size_t>(tap)]; position != kHole)
+              put<int8_t>(at + tap, reader.at(n, position));
+        }
+  }
+}
+
 Packed pack(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
   Packed packed;
   packed.multiplier = shape.oc / shape.ic;
@@ -51,12 +68,21 @@ Packed pack(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) 
   const Window window{static_cast<int>(shape.kh),         static_cast<int>(shape.kw),
                       static_cast<int>(shape.stride_h),   static_cast<int>(shape.stride_w),
                       static_cast<int>(shape.dilation_h), static_cast<int>(shape.dilation_w)};
-  packed.plan = make_plan(window, taps(packed.form), costs(isa, packed.form));
+  packed.wide = packed.form == Form::int8 && isa.zmm() && packed.multiplier == 1;
+  packed.plan = make_plan(window, taps(packed.form), costs(isa, packed.form, packed.wide));
+  if (packed.wide && packed.plan.looped) {
+    packed.wide = false;
+    packed.plan = make_plan(window, taps(packed.form), costs(isa, packed.form, false));
+  }
 
-  const int64_t blocks = (shape.oc + kBlockChannels - 1) / kBlockChannels;
+  const int64_t blocks = (shape.oc + packed.block_channels() - 1) / packed.block_channels();
   packed.data = AlignedBuffer(static_cast<size_t>(blocks * packed.block_bytes()));
   const bool is_float = packed.form == Form::f32;
   const IntegerWeightReader reader(shape, weights);
+  if (packed.wide) {
+    put_wide(packed, reader, shape.oc);
+    return packed;
+  }
   for (int64_t n = 0; n < shape.oc; ++n) {
     std::byte* at = packed.data.as<std::byte>() + n / kBlockChannels * packed.block_bytes();
     if (packed.multiplier > 1) {
@@ -84,8 +110,9 @@ Packed pack(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) 
 std::string describe(const Packed& packed) {
   constexpr const char* kForms[] = {"f32", "int16 pairs", "int8 quads"};
   const Plan& plan = packed.plan;
-  return std::string(kForms[static_cast<size_t>(packed.form)]) + ", " + std::to_string(plan.tuples.size()) + " tuples, " +
-         (plan.looped ? "looped, " : "") + std::to_string(plan.rows) + "x" + std::to_string(plan.cols) + " pixels";
+  return std::string(kForms[static_cast<size_t>(packed.form)]) + (packed.wide ? " of 64 channels, " : ", ") +
+         std::to_string(plan.tuples.size()) + " tuples, " + (plan.looped ? "looped, " : "") + std::to_string(plan.rows) +
+         "x" + std::to_string(plan.cols) + " pixels";
 }
 
 }  // namespace

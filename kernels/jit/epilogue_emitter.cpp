@@ -27,7 +27,7 @@ class Emitter {
   void emit(std::span<const EpilogueCell> cells) {
     std::vector<EpilogueCell> used;
     for (const EpilogueCell& cell : cells)
-      if (cell.valid > 0) used.push_back(cell);
+      if (cell.valid > 0 || form_.interleaved) used.push_back(cell);
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
@@ -62,24 +62,91 @@ class Emitter {
     return t;
   }
 
+  bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
+    if (regs_.residual.empty() || cells.size() != 4 || form_.out != DType::u8) return false;
+    if (form_.residual != ResidualKind::u8_once && form_.residual != ResidualKind::u8_twice) return false;
+    for (size_t q = 0; q < 3; ++q)
+      if (!touch(cells, q, 16) || cells[q].residual.base != cells[q + 1].residual.base ||
+          cells[q].residual.displacement != cells[q + 1].residual.displacement)
+        return false;
+    return true;
+  }
+
+  // The same of four cells at once, in temps[slot] .. temps[slot + 3]; temps[slot + 4] is used.
+  void load_wide_residuals(std::span<const EpilogueCell> cells, size_t slot) {
+    const Zmm bytes(temp(slot + 4));
+    as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
+    for (size_t i = 0; i < 4; ++i) {
+      const Zmm r(temp(slot + i));
+      as_.vmovaps(r, Zmm(regs_.residual[4]));
+      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
+      if (form_.residual_zero_point) {
+        as_.vsubps(r, r, constant(offsetof(EpilogueConstants, offset_residual)));
+        as_.vmulps(r, r, Zmm(regs_.residual[5]));
+      } else {
+        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+      }
+    }
+  }
+
   void add_bias(const EpilogueCell& c) {
-    if (form_.bias) as_.vaddps(v(c.reg), v(c.reg), param(offsetof(ChannelParams, bias), c.column));
+    if (!form_.bias) return;
+    Xmm holder;
+    const Address memory = param(offsetof(ChannelParams, bias), c.column);
+    as_.vaddps(v(c.reg), v(c.reg), operand(regs_.biases, c.column, memory, holder));
+  }
+
+  // The parameter's register where it has one, else its place in memory.
+  const Xbyak::Operand& operand(const std::vector<int>& registers, int column, const Xbyak::Operand& memory, Xmm& holder) const {
+    if (registers.empty()) return memory;
+    holder = v(registers[static_cast<size_t>(column / 16)]);
+    return holder;
+  }
+
+  // reg = the biased sum, as float where values are wanted.
+  void load_sum(const EpilogueCell& c) {
+    const Xmm r = v(c.reg);
+    const bool integer_value = !form_.float_sum && !form_.offset_sum && form_.out != DType::s32;
+    if (form_.add_int_bias) {
+      const Address memory = param(offsetof(ChannelParams, int_bias), c.column);
+      if (c.sum && !regs_.int_biases.empty()) {
+        as_.vpaddd(r, v(regs_.int_biases[static_cast<size_t>(c.column / 16)]), at(*c.sum, 0));
+      } else {
+        Xmm holder;
+        if (c.sum) as_.vmovups(r, at(*c.sum, 0));
+        as_.vpaddd(r, r, operand(regs_.int_biases, c.column, memory, holder));
+      }
+    } else if (c.sum && integer_value) {
+      as_.vcvtdq2ps(r, at(*c.sum, 0));
+      return;
+    } else if (c.sum) {
+      as_.vmovups(r, at(*c.sum, 0));
+    }
+    if (integer_value) as_.vcvtdq2ps(r, r);
   }
 
   void to_value(std::span<const EpilogueCell> cells) {
-    if (form_.add_int_bias)
-      for (const EpilogueCell& c : cells)
-        as_.vpaddd(v(c.reg), v(c.reg), param(offsetof(ChannelParams, int_bias), c.column));
+    for (const EpilogueCell& c : cells) load_sum(c);
     if (form_.out == DType::s32) return;
-    if (!form_.float_sum)
-      for (const EpilogueCell& c : cells) as_.vcvtdq2ps(v(c.reg), v(c.reg));
+    if (form_.offset_sum) {
+      for (const EpilogueCell& c : cells) {
+        const auto record = static_cast<size_t>(c.column / 16);
+        as_.vfmadd213ps(v(c.reg), v(regs_.scales[record]), v(regs_.offsets[record]));
+      }
+      return;
+    }
 
     const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
     size_t slot = 0;
+    const bool wide = residuals_are_wide(cells);
+    if (wide) load_wide_residuals(cells, 0);
     for (const EpilogueCell& c : cells) {
-      const Address scale = param(offsetof(ChannelParams, scale), c.column);
+      Xmm holder;
+      const Address memory = param(offsetof(ChannelParams, scale), c.column);
+      const Xbyak::Operand& scale = operand(regs_.scales, c.column, memory, holder);
       if (once) {
-        const int t = load_u8_residual(c, slot++);
+        const int t = wide ? temp(slot) : load_u8_residual(c, slot);
+        ++slot;
         as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
       } else if (!form_.float_sum) {
         as_.vmulps(v(c.reg), v(c.reg), scale);
@@ -87,17 +154,17 @@ class Emitter {
       add_bias(c);
     }
     if (!once && form_.residual != ResidualKind::none)
-      for (const EpilogueCell& c : cells) add_residual(c, slot++);
+      for (const EpilogueCell& c : cells) add_residual(c, slot++, wide);
     activate(cells);
   }
 
-  void add_residual(const EpilogueCell& c, size_t slot) {
+  void add_residual(const EpilogueCell& c, size_t slot, bool wide) {
     const Xmm r = v(c.reg);
     if (form_.residual == ResidualKind::f32) {
       as_.vaddps(r, r, at(c.residual, 4 * c.column));
       return;
     }
-    const int t = load_u8_residual(c, slot);
+    const int t = wide ? temp(slot) : load_u8_residual(c, slot);
     if (form_.residual == ResidualKind::u8_twice) {
       as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
       as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
@@ -111,9 +178,13 @@ class Emitter {
 
   void activate(std::span<const EpilogueCell> cells) {
     if (form_.act == ActKind::clamp) {
+      // The bound is the first source: the second is what a NaN on either side gives.
+      const Xmm lo = v(temp(0)), hi = v(temp(1));
+      as_.vmovups(lo, constant(offsetof(EpilogueConstants, act_lo)));
+      as_.vmovups(hi, constant(offsetof(EpilogueConstants, act_hi)));
       for (const EpilogueCell& c : cells) {
-        as_.vmaxps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_lo)));
-        as_.vminps(v(c.reg), v(c.reg), constant(offsetof(EpilogueConstants, act_hi)));
+        as_.vmaxps(v(c.reg), lo, v(c.reg));
+        as_.vminps(v(c.reg), hi, v(c.reg));
       }
     } else if (form_.act == ActKind::leaky_relu) {
       constexpr uint8_t kLessThan = 1;
@@ -153,8 +224,10 @@ class Emitter {
     as_.vpackuswb(packed, packed, upper);
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
-    as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
-    as_.permute_dwords(packed, v(temp(0)), packed);
+    if (!form_.interleaved) {
+      if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
+      as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
+    }
     if (as_.isa().zmm())
       store_quarters_zmm(cells);
     else
@@ -215,6 +288,10 @@ class Emitter {
     const Zmm packed(cells[0].reg);
     for (size_t q = 0; q < cells.size();) {
       const EpilogueCell& c = cells[q];
+      if (c.valid == 0) {
+        ++q;
+        continue;
+      }
       const bool pair = q % 2 == 0 && touch(cells, q, 16);
       if (q == 0 && pair && touch(cells, 1, 16) && touch(cells, 2, 16)) {
         as_.vmovdqu32(at(c.y, c.column), packed);
@@ -246,6 +323,7 @@ class Emitter {
   }
 
   Xbyak::Opmask tail_mask(int valid) {
+    if (regs_.tail_opmask >= 0) return Xbyak::Opmask(regs_.tail_opmask);
     const Xbyak::Opmask k(regs_.opmask);
     as_.mov(regs_.scratch, (1u << valid) - 1);
     as_.kmovw(k, regs_.scratch);
@@ -308,8 +386,8 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 }
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
-  key.add(f.float_sum).add(f.add_int_bias).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act);
+  key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
+  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
@@ -325,6 +403,20 @@ bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
     if (!((v + extra) * gain < kSafe)) return true;  // also when NaN
   }
   return false;
+}
+
+bool offset_sum_is_exact(const Epilogue& e, std::span<const int64_t> bound) {
+  if (e.out != DType::u8 || !e.bias.empty() || e.residual != ResidualKind::none || e.act != ActKind::none) return false;
+  if (e.lo < e.zero_point || must_clamp_first(e, bound)) return false;
+  // Sums of 2^23 and more are floats no longer whole, but where they saturate anyway that does not show, up to the bits of
+  // infinity (0x7f800000 - kSumOffset = 0x34800000).
+  constexpr int64_t kExact = int64_t{1} << 23, kFinite = 0x34000000;
+  for (size_t n = 0; n < bound.size(); ++n) {
+    if (!(e.scale[n] >= 0.0f)) return false;
+    const bool saturates = bound[n] < kFinite && e.scale[n] * static_cast<float>(kExact) >= 256.0f;
+    if (bound[n] >= kExact && !saturates) return false;
+  }
+  return true;
 }
 
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
@@ -343,6 +435,13 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.lo, static_cast<uint8_t>(e.lo));
   fill(k.hi, static_cast<uint8_t>(e.hi));
   fill(k.zero, 0.0f);
+  constexpr float kOffset = 8388608.0f;
+  fill(k.sum_offset, kOffset);
+  fill(k.minus_sum_offset, -kOffset);
+  fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
+  fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
+  for (int cell = 0; cell < 4; ++cell)
+    for (int i = 0; i < 64; ++i) k.residual_shuffle[cell][i] = static_cast<uint8_t>(4 * cell + i % 16 / 4);
   const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
   for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
   return k;
@@ -358,6 +457,32 @@ void fill_channel_params(const Epilogue& e, std::span<const int32_t> int_bias, i
     if (!e.scale.empty()) record.scale[i % 16] = e.scale[n];
     if (!e.bias.empty()) record.bias[i % 16] = e.bias[n];
   }
+}
+
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
+  const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
+  if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
+  if (regs.residual.empty()) return;
+  for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
+  load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));
+  load(regs.residual[5], offsetof(EpilogueConstants, residual_scale));
+  // Every dword's lowest byte.
+  as.mov(regs.scratch.cvt64(), uint64_t{0x1111111111111111});
+  as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());
+}
+
+void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
+  const auto param = [&](size_t record, size_t field) {
+    return as.at(regs.params, static_cast<int64_t>(record * sizeof(ChannelParams) + field));
+  };
+  for (size_t i = 0; i < regs.scales.size(); ++i) as.vmovups(as.v(regs.scales[i]), param(i, offsetof(ChannelParams, scale)));
+  for (size_t i = 0; i < regs.int_biases.size(); ++i)
+    as.vmovups(as.v(regs.int_biases[i]), param(i, offsetof(ChannelParams, int_bias)));
+  for (size_t i = 0; i < regs.biases.size(); ++i) as.vmovups(as.v(regs.biases[i]), param(i, offsetof(ChannelParams, bias)));
+  if (form.offset_sum)
+    for (size_t i = 0; i < regs.offsets.size(); ++i)
+      as.vmulps(as.v(regs.offsets[i]), as.v(regs.scales[i]),
+                as.at(regs.constants, static_cast<int64_t>(offsetof(EpilogueConstants, minus_sum_offset))));
 }
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells) {

@@ -11,14 +11,24 @@
 //   EpilogueForm                                                                    baked (part of the code's key)
 //
 // Integer products that can load their bias into the accumulators at the start do so (ChannelParams::int_bias) and leave
-// `add_int_bias` off; the AMX generator, whose tiles start at zero, turns it on.
+// `add_int_bias` off; AMX blocks whose tiles start at zero turn it on, and let the cells be read from the stored tiles (`sum`).
+//
+// Offset sums: where a sum starts at bias + 0x4b000000, its bits are the float 2^23 + sum, and fma(that, scale, -2^23 * scale)
+// is the product sum * scale, rounded once as the specification's: no conversion, no multiplication. offset_sum_is_exact()
+// says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits are no such float but
+// stay below it, comes out as the lowest value all the same.
 //
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
+//
+// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
+// two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
+// of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +38,9 @@
 #include "kernels/jit/cache.h"
 
 namespace octet::kernels {
+
+// The channel, of 64, in lane i of interleaved cell q.
+constexpr int interleaved_channel(int q, int i) { return i / 4 * 16 + q * 4 + i % 4; }
 
 // 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
 struct ChannelParams {
@@ -40,6 +53,7 @@ struct ChannelParams {
 struct EpilogueForm {
   bool float_sum = false;
   bool add_int_bias = false;
+  bool offset_sum = false;
   bool bias = false;
   bool residual_zero_point = false;  // some subtraction needed
   bool clamp_first = false;
@@ -48,6 +62,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
+  bool interleaved = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -57,6 +72,10 @@ void add_to_key(CodeKey& key, const EpilogueForm& form);
 // True when some |value| before rounding might reach 2^31, so that the emitted code must clamp first. bound[n] is at least
 // the magnitude of every sum of channel n.
 bool must_clamp_first(const Epilogue& epilogue, std::span<const int64_t> bound);
+
+// Whether this epilogue gives the same bytes from offset sums (see above); `bound` as for must_clamp_first.
+bool offset_sum_is_exact(const Epilogue& epilogue, std::span<const int64_t> bound);
+inline constexpr uint32_t kSumOffset = 0x4b000000;  // the bits of 2^23
 
 // One 64-byte vector each, so that they are memory operands at any width.
 struct alignas(64) EpilogueConstants {
@@ -69,6 +88,10 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
+  float sum_offset[16], minus_sum_offset[16];  // 2^23, -2^23
+  uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
+  float offset_residual[16];                   // 2^23 + residual_zero_point
+  float minus_offset_times_scale[16];          // -2^23 * residual_scale
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -83,11 +106,12 @@ struct RowAddress {
 };
 
 struct EpilogueCell {
-  int reg = 0;
+  int reg = 0;         // holds the sums, or receives them from `sum`
   int column = 0;      // first channel of the cell, counted from the channel that `params` and the addresses point at
-  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped
+  int valid = 0;       // channels to store, 1..lanes(); cells with 0 are skipped (interleaved: not stored)
   RowAddress y;        // of column 0
   RowAddress residual; // of column 0; unused without one
+  std::optional<RowAddress> sum = {};  // where the sums lie, when not in `reg`
 };
 
 struct EpilogueRegisters {
@@ -95,7 +119,20 @@ struct EpilogueRegisters {
   Xbyak::Reg32 scratch;    // clobbered
   std::vector<int> temps;  // at least two free vector registers; more give more overlap
   int opmask = 1;          // clobbered (AVX-512, tails only)
+  // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
+  std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
+  int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
+  // Wide residuals (u8 to u8, 64-byte vectors): four cells whose residual bytes touch are spread by byte shuffles into floats
+  // 2^23 + r, which costs half of a conversion. Registers for four shuffles, 2^23 and the scale, a mask; or none.
+  std::vector<int> residual = {};
+  int residual_opmask = -1;
+  int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
+
+// Fills the constant registers that `regs` names (pack_order, residual), once a kernel call.
+void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
+// Fills the parameter registers that `regs` names.
+void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells);
 

@@ -9,7 +9,7 @@
 namespace octet::kernels {
 namespace {
 
-constexpr size_t kOpenBins = 32;
+constexpr size_t kOpenBins = 48;
 constexpr int kMaxMembers = 8;
 
 // The int16 lanes of Columns columns, two a column.
@@ -26,11 +26,46 @@ struct Group {
   bool x = false;
 };
 
-template <int Columns>
 struct Bin {
-  Lanes<Columns> room_high, room_low;  // what may still be added, downwards as a negative number
   int x = 0, d = 0;
-  uint32_t members[kMaxMembers];       // X groups from the front, D groups from the back
+  uint32_t members[kMaxMembers];  // X groups from the front, D groups from the back
+
+  void put(uint32_t group, bool is_x) { members[is_x ? x++ : kMaxMembers - ++d] = group; }
+};
+
+// A bin that may still grow.
+template <int Columns>
+struct OpenBin {
+  Lanes<Columns> room_high, room_low;  // what may still be added, downwards as a negative number
+  uint32_t bin = 0;
+  bool takes_x = false, takes_d = false;
+
+  // Two registers at a time: most refusals show in the first.
+  bool takes(const Group<Columns>& group) const {
+    for (int r = 0; r < Columns / 4; r += 2) {
+      const __m128i high = _mm_or_si128(_mm_cmpgt_epi16(group.high.v[r], room_high.v[r]),
+                                        _mm_cmpgt_epi16(group.high.v[r + 1], room_high.v[r + 1]));
+      const __m128i low = _mm_or_si128(_mm_cmplt_epi16(group.low.v[r], room_low.v[r]),
+                                       _mm_cmplt_epi16(group.low.v[r + 1], room_low.v[r + 1]));
+      if (_mm_movemask_epi8(_mm_or_si128(high, low)) != 0) return false;
+    }
+    return group.x ? takes_x : takes_d;
+  }
+
+  void start(uint32_t index) {
+    for (int r = 0; r < Columns / 4; ++r) {
+      room_high.v[r] = _mm_set1_epi16(INT16_MAX);
+      room_low.v[r] = _mm_set1_epi16(INT16_MIN);
+    }
+    bin = index;
+  }
+
+  void put(const Group<Columns>& group) {
+    for (int r = 0; r < Columns / 4; ++r) {
+      room_high.v[r] = _mm_sub_epi16(room_high.v[r], group.high.v[r]);
+      room_low.v[r] = _mm_sub_epi16(room_low.v[r], group.low.v[r]);
+    }
+  }
 };
 
 bool type_exists(int x, int d, int max_groups) {
@@ -102,69 +137,72 @@ int measure_group(const int8_t* weights, Group<Columns>& group) {
   return 128 * largest(most);
 }
 
+// First fit over the bins opened last; the next to be forgotten is taken in turn, which is the oldest as long as none is
+// full.
 template <int Columns>
-bool fits(const Bin<Columns>& bin, const Group<Columns>& group) {
-  __m128i over = _mm_setzero_si128();
-  for (int r = 0; r < Columns / 4; ++r) {
-    over = _mm_or_si128(over, _mm_cmpgt_epi16(group.high.v[r], bin.room_high.v[r]));
-    over = _mm_or_si128(over, _mm_cmplt_epi16(group.low.v[r], bin.room_low.v[r]));
-  }
-  return _mm_movemask_epi8(over) == 0;
-}
-
-template <int Columns>
-void put(Bin<Columns>& bin, const Group<Columns>& group) {
-  for (int r = 0; r < Columns / 4; ++r) {
-    bin.room_high.v[r] = _mm_sub_epi16(bin.room_high.v[r], group.high.v[r]);
-    bin.room_low.v[r] = _mm_sub_epi16(bin.room_low.v[r], group.low.v[r]);
-  }
-  if (group.x)
-    bin.members[bin.x++] = group.index;
-  else
-    bin.members[kMaxMembers - ++bin.d] = group.index;
-}
-
-template <int Columns>
-std::vector<Bin<Columns>> fill_bins(const std::vector<Group<Columns>>& groups, const std::vector<uint32_t>& order,
-                                    const TypeTable& table) {
-  std::vector<Bin<Columns>> bins;
-  bins.reserve(order.size() / 2 + 1);
-  std::vector<uint32_t> open;
-  open.reserve(kOpenBins + 1);
+std::vector<Bin> fill_bins(const std::vector<Group<Columns>>& groups, const std::vector<uint32_t>& order,
+                           const TypeTable& table) {
+  std::vector<Bin> bins;
+  bins.reserve(order.size());
+  OpenBin<Columns> open[kOpenBins];
+  size_t open_count = 0, oldest = 0;
   for (uint32_t g : order) {
     const Group<Columns>& group = groups[g];
-    bool placed = false;
-    for (size_t i = 0; i < open.size() && !placed; ++i) {
-      Bin<Columns>& bin = bins[open[i]];
-      const bool type_fits = group.x ? table.x_fits[bin.x][bin.d] : table.d_fits[bin.x][bin.d];
-      if (!type_fits || !fits(bin, group)) continue;
-      put(bin, group);
-      placed = true;
-      if (!table.d_fits[bin.x][bin.d] && !table.x_fits[bin.x][bin.d]) open.erase(open.begin() + static_cast<int64_t>(i));
+    size_t i = 0;
+    while (i < open_count && !open[i].takes(group)) ++i;
+    if (i == open_count) {
+      if (open_count == kOpenBins) {
+        i = oldest;
+        oldest = (oldest + 1) % kOpenBins;
+      } else {
+        ++open_count;
+      }
+      open[i].start(static_cast<uint32_t>(bins.size()));
+      bins.emplace_back();
     }
-    if (placed) continue;
-    if (open.size() == kOpenBins) open.erase(open.begin());
-    open.push_back(static_cast<uint32_t>(bins.size()));
-    Bin<Columns>& bin = bins.emplace_back();
-    for (int r = 0; r < Columns / 4; ++r) {
-      bin.room_high.v[r] = _mm_set1_epi16(INT16_MAX);
-      bin.room_low.v[r] = _mm_set1_epi16(INT16_MIN);
-    }
-    put(bin, group);
+    open[i].put(group);
+    Bin& bin = bins[open[i].bin];
+    bin.put(group.index, group.x);
+    open[i].takes_x = table.x_fits[bin.x][bin.d];
+    open[i].takes_d = table.d_fits[bin.x][bin.d];
   }
   return bins;
 }
 
-// |w|, then c; adds what the group owes to the columns' bias.
-void write_x_group(const int8_t* w, int columns, int8_t* magnitude, int8_t* flip, int32_t* bias) {
-  for (int n = 0; n < columns; ++n)
-    for (int k = 0; k < 4; ++k) {
-      const int32_t value = w[4 * n + k];
-      magnitude[4 * n + k] = static_cast<int8_t>(value < 0 ? -value : value);
-      flip[4 * n + k] = static_cast<int8_t>(value < 0 ? 0x7f : 0x80);
-      bias[n] += value < 0 ? 127 * value : 128 * value;
+// What the X groups of a panel owe to its columns: 128 * sum of w + sum of |w| over negative w.
+template <int Columns>
+class XBias {
+ public:
+  // |w|, then c.
+  void write_group(const int8_t* w, int8_t* magnitude, int8_t* flip) {
+    const __m128i zero = _mm_setzero_si128(), ones = _mm_set1_epi16(1);
+    for (int r = 0; r < Columns / 4; ++r) {
+      const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w) + r), sign = _mm_cmpgt_epi8(zero, v);
+      const __m128i absolute = _mm_sub_epi8(_mm_xor_si128(v, sign), sign);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(magnitude) + r, absolute);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(flip) + r, _mm_xor_si128(sign, _mm_set1_epi8(INT8_MIN)));
+      const __m128i negative = _mm_and_si128(absolute, sign);
+      const __m128i pairs[2] = {_mm_madd_epi16(_mm_unpacklo_epi8(v, sign), ones),
+                                _mm_madd_epi16(_mm_unpackhi_epi8(v, sign), ones)};
+      const __m128i owed[2] = {_mm_madd_epi16(_mm_unpacklo_epi8(negative, zero), ones),
+                               _mm_madd_epi16(_mm_unpackhi_epi8(negative, zero), ones)};
+      for (int half = 0; half < 2; ++half)
+        sum_[2 * r + half] = _mm_add_epi32(sum_[2 * r + half], _mm_add_epi32(_mm_slli_epi32(pairs[half], 7), owed[half]));
     }
-}
+  }
+
+  std::vector<int32_t> columns() const {
+    std::array<int32_t, 2 * Columns> pairs;
+    std::memcpy(pairs.data(), sum_, sizeof pairs);
+    std::vector<int32_t> bias(Columns);
+    for (size_t n = 0; n < Columns; ++n)
+      bias[n] = static_cast<int32_t>(static_cast<uint32_t>(pairs[2 * n]) + static_cast<uint32_t>(pairs[2 * n + 1]));
+    return bias;
+  }
+
+ private:
+  __m128i sum_[Columns / 2] = {};  // int32, two a column
+};
 
 template <int Columns>
 BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
@@ -185,10 +223,10 @@ BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
   for (size_t g = 0; g < group_count; ++g)
     if (bucket[g] != 255) order[start[bucket[g]]++] = static_cast<uint32_t>(g);
 
-  const std::vector<Bin<Columns>> bins = fill_bins<Columns>(groups, order, table);
+  const std::vector<Bin> bins = fill_bins<Columns>(groups, order, table);
 
   BinnedPanel panel;
-  panel.bias.assign(Columns, 0);
+  XBias<Columns> bias;
   panel.order.reserve(order.size());
   std::array<std::vector<uint32_t>, kBinTypeCount> by_type;
   size_t type_of[4][9] = {};
@@ -202,10 +240,10 @@ BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
   for (size_t t = 0; t < kBinTypeCount; ++t) {
     if (!by_type[t].empty()) panel.runs.push_back({static_cast<uint32_t>(t), static_cast<int32_t>(by_type[t].size())});
     for (uint32_t i : by_type[t]) {
-      const Bin<Columns>& bin = bins[i];
+      const Bin& bin = bins[i];
       for (int m = 0; m < bin.x; ++m, to += 2 * kVector) {
         panel.order.push_back(bin.members[m]);
-        write_x_group(weights + bin.members[m] * kVector, Columns, to, to + kVector, panel.bias.data());
+        bias.write_group(weights + bin.members[m] * kVector, to, to + kVector);
       }
       for (int m = 0; m < bin.d; ++m, to += kVector) {
         const uint32_t member = bin.members[kMaxMembers - 1 - m];
@@ -214,6 +252,7 @@ BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
       }
     }
   }
+  panel.bias = bias.columns();
   return panel;
 }
 

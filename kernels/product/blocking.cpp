@@ -76,9 +76,9 @@ Blocking blocking(int64_t height, int64_t width, int max_rows) {
   return out;
 }
 
-int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes) {
-  constexpr int64_t kFirstLevel = 40 << 10, kSecondLevel = 192 << 10, kWeightsInSecondLevel = 256 << 10;
-  const int64_t budget = weight_bytes <= kWeightsInSecondLevel ? kFirstLevel : kSecondLevel;
+int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes, const Caches& caches) {
+  const auto first = static_cast<int64_t>(caches.first_level), second = static_cast<int64_t>(caches.second_level);
+  const int64_t budget = weight_bytes <= second / 2 ? first : second * 5 / 8;
   return std::max<int64_t>(1, budget / std::max<int64_t>(1, block_bytes));
 }
 

@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/caches.h"
+
 namespace octet::kernels {
 
 struct BlockShape {
@@ -33,7 +35,7 @@ Blocking blocking(int64_t height, int64_t width, int max_rows);
 
 // Row blocks that share a cache: all panels pass over one chunk before the next begins. Small weights stay in the second level
 // cache and the chunk's activations in the first; large weights are read once for as many activations as the second level holds.
-int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes);
+int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes, const Caches& caches);
 
 // Part `part` of `parts` of a grid of row blocks and panels: whole rows of the grid first, columns when rows are few.
 struct GridPart {

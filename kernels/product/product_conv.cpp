@@ -81,6 +81,7 @@ class ProductConv final : public Conv {
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override { return scales_at_run() ? params_.bytes() : 0; }
   std::string name() const override { return name_; }
+  std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
 
  private:
   bool scales_at_run() const {
@@ -159,7 +160,7 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   const Epilogue& e = problem_.epilogue;
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
   const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
-  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes);
+  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
   return {};
 }
 

@@ -117,7 +117,7 @@ std::vector<Panel> cut_panels(const Isa& isa, ProductKind kind, const ConvShape&
       const int64_t rest = columns - n;
       Panel panel{group, group * columns + n, 0, 1, 0, 0};
       if (kind != ProductKind::bins) {
-        const bool wide = s.kh * s.kw == 1 && columns % 64 == 0;
+        const bool wide = s.kh * s.kw == 1 && rest >= 64;
         panel.vectors = !isa.zmm() ? 2 : wide ? 4 : rest > 16 ? 2 : 1;
       }
       panel.columns = static_cast<int>(std::min<int64_t>(rest, panel.vectors * isa.lanes()));

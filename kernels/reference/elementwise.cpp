@@ -38,14 +38,14 @@ uint8_t binary_u8(const BinaryProblem& problem, QuantizedOperand a, QuantizedOpe
 }
 
 float clamp_unit(float v) {
-  v = v < 1.0f ? v : 1.0f;
-  return v > 0.0f ? v : 0.0f;
+  v = 1.0f < v ? 1.0f : v;
+  return 0.0f > v ? 0.0f : v;
 }
 
 float unary(const UnaryProblem& problem, float x) {
   switch (problem.kind) {
-    case UnaryKind::relu: return x > 0.0f ? x : 0.0f;
-    case UnaryKind::clip: x = x > problem.alpha ? x : problem.alpha; return x < problem.beta ? x : problem.beta;
+    case UnaryKind::relu: return 0.0f > x ? 0.0f : x;
+    case UnaryKind::clip: x = problem.alpha > x ? problem.alpha : x; return problem.beta < x ? problem.beta : x;
     case UnaryKind::leaky_relu: return x < 0.0f ? x * problem.alpha : x;
     case UnaryKind::hard_sigmoid: return clamp_unit(std::fma(problem.alpha, x, problem.beta));
     case UnaryKind::hard_swish: return x * clamp_unit(std::fma(1.0f / 6.0f, x, 0.5f));
@@ -71,7 +71,7 @@ void binary_reference(const BinaryProblem& problem, const KernelArgs& args) {
       if (problem.dtype == DType::f32) {
         const float a = static_cast<const float*>(args.a)[ai], b = static_cast<const float*>(args.b)[bi];
         const float v = problem.swapped ? binary_f32(problem.kind, b, a) : binary_f32(problem.kind, a, b);
-        static_cast<float*>(args.y)[yi] = !problem.relu || v > 0.0f ? v : 0.0f;
+        static_cast<float*>(args.y)[yi] = problem.relu && 0.0f > v ? 0.0f : v;
       } else {
         const QuantizedOperand a{static_cast<const uint8_t*>(args.a)[ai] - problem.a_zero_point, problem.a_scale};
         const QuantizedOperand b{static_cast<const uint8_t*>(args.b)[bi] - problem.b_zero_point, problem.b_scale};

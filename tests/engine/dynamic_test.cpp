@@ -55,8 +55,8 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 using Inputs = std::vector<Tensor>;
 
-// Runs the inputs one after another in one session, on every ISA and thread count, and checks each against scalar evaluation of
-// the graph as it was built.
+// Runs the inputs one after another in one session, on every ISA and thread count, and checks each against scalar evaluation
+// of the graph as it was built.
 void expect_reference(const Builder& b, const std::vector<Inputs>& runs) {
   for (const std::string& isa : isas())
     for (const int threads : {1, 2}) {
@@ -72,7 +72,9 @@ void expect_reference(const Builder& b, const std::vector<Inputs>& runs) {
     }
 }
 
-Tensor mask(const std::vector<float>& values) { return Tensor::of<float>(DType::f32, {static_cast<int64_t>(values.size())}, values); }
+Tensor mask(const std::vector<float>& values) {
+  return Tensor::of<float>(DType::f32, {static_cast<int64_t>(values.size())}, values);
+}
 
 // The rows of `table` that a mask picks, through a product, then back to one row: unknown in the middle, known at the end.
 TEST(Dynamic, RowsPickedAtRunTimeGoThroughAProduct) {
@@ -85,7 +87,10 @@ TEST(Dynamic, RowsPickedAtRunTimeGoThroughAProduct) {
   b.output(product);
   b.output(b.op("Tanh", {one_row}));
   const Tensor t = random_floats({6, 16}, 1);
-  expect_reference(b, {{mask({1, 0, 1, 0, 0, 1}), t}, {mask({0, 0, 0, 0, 1, 0}), t}, {mask({1, 1, 1, 1, 1, 1}), t}, {mask({0, 0, 0, 0, 0, 0}), t}});
+  expect_reference(b, {{mask({1, 0, 1, 0, 0, 1}), t},
+                       {mask({0, 0, 0, 0, 1, 0}), t},
+                       {mask({1, 1, 1, 1, 1, 1}), t},
+                       {mask({0, 0, 0, 0, 0, 0}), t}});
 }
 
 TEST(Dynamic, WhatIsKnownBehindARegionStaysInTheOuterPlan) {
@@ -108,9 +113,11 @@ TEST(Dynamic, ShapesComputedFromDataReshapeAndExpand) {
   Value *x = b.input("x", {2, 12}), *shape = b.input("shape", {3}, DType::s64), *many = b.input("many", {1}, DType::s64);
   Value* reshaped = b.op("Reshape", {x, shape});
   b.output(b.op("Add", {reshaped, b.op("ConstantOfShape", {shape})}));
-  b.output(b.op("Expand", {b.op("Unsqueeze", {reshaped, b.ints({0})}), b.op("Concat", {many, shape}, {{"axis", int64_t{0}}})}));
+  b.output(
+      b.op("Expand", {b.op("Unsqueeze", {reshaped, b.ints({0})}), b.op("Concat", {many, shape}, {{"axis", int64_t{0}}})}));
   const Tensor t = random_floats({2, 12}, 5);
-  expect_reference(b, {{t, longs({4, 3, 2}), longs({2})}, {t, longs({1, -1, 6}), longs({1})}, {t, longs({4, 3, 2}), longs({3})}});
+  expect_reference(
+      b, {{t, longs({4, 3, 2}), longs({2})}, {t, longs({1, -1, 6}), longs({1})}, {t, longs({4, 3, 2}), longs({3})}});
 }
 
 TEST(Dynamic, ARangeOfRunTimeLength) {
@@ -137,8 +144,8 @@ TEST(Control, BranchesArePlansOfTheirOwn) {
   Node* n = b.graph.add_node("If", {condition, b.op("Relu", {x})});
   n->set_attr("captures", int64_t{1});
   n->set_attr("then_branch", body([](Builder& t) {
-    t.output(t.op("MatMul", {any_input(t, "h"), t.graph.add_constant(random_floats({16, 16}, 1))}));
-  }));
+                t.output(t.op("MatMul", {any_input(t, "h"), t.graph.add_constant(random_floats({16, 16}, 1))}));
+              }));
   n->set_attr("else_branch", body([](Builder& t) { t.output(t.op("Tanh", {any_input(t, "h")})); }));
   graph::infer_types(b.graph);
   b.output(b.op("Sigmoid", {n->output()}));
@@ -162,14 +169,14 @@ TEST(Control, ALoopCarriesItsState) {
   Node* loop = b.graph.add_node("Loop", {trips, nullptr, start, scale}, 2, "loop");
   loop->set_attr("captures", int64_t{1});
   loop->set_attr("body", body([](Builder& t) {
-    any_input(t, "i");
-    Value *go = any_input(t, "go"), *h = any_input(t, "h");
-    Value* product = t.op("MatMul", {h, t.graph.add_constant(random_floats({8, 8}, 4))});
-    Value* next = t.op("Mul", {t.op("Tanh", {product}), any_input(t, "scale")});
-    t.output(go);
-    t.output(next);
-    t.output(next);
-  }));
+                   any_input(t, "i");
+                   Value *go = any_input(t, "go"), *h = any_input(t, "h");
+                   Value* product = t.op("MatMul", {h, t.graph.add_constant(random_floats({8, 8}, 4))});
+                   Value* next = t.op("Mul", {t.op("Tanh", {product}), any_input(t, "scale")});
+                   t.output(go);
+                   t.output(next);
+                   t.output(next);
+                 }));
   graph::infer_types(b.graph);
   b.output(loop->output(0));
   b.output(b.op("Exp", {loop->output(1)}));
@@ -182,14 +189,15 @@ TEST(Control, ALoopCarriesItsState) {
 // Values handed on crosswise: neither may overwrite the other before it is read.
 TEST(Control, ALoopMaySwapWhatItCarries) {
   Builder b;
-  Node* loop = b.graph.add_node("Loop", {b.input("trips", {}, DType::s64), nullptr, b.input("a", {4}), b.input("b", {4})}, 2, "loop");
+  Node* loop =
+      b.graph.add_node("Loop", {b.input("trips", {}, DType::s64), nullptr, b.input("a", {4}), b.input("b", {4})}, 2, "loop");
   loop->set_attr("body", body([](Builder& t) {
-    any_input(t, "i");
-    Value *go = any_input(t, "go"), *a = any_input(t, "a"), *c = any_input(t, "c");
-    t.output(go);
-    t.output(c);
-    t.output(a);
-  }));
+                   any_input(t, "i");
+                   Value *go = any_input(t, "go"), *a = any_input(t, "a"), *c = any_input(t, "c");
+                   t.output(go);
+                   t.output(c);
+                   t.output(a);
+                 }));
   graph::infer_types(b.graph);
   b.output(loop->output(0));
   b.output(loop->output(1));
@@ -200,29 +208,33 @@ TEST(Control, ALoopMaySwapWhatItCarries) {
 TEST(Control, ALoopOfChangingShapes) {
   Builder b;
   Node* loop = b.graph.add_node("Loop", {b.input("trips", {}, DType::s64), nullptr, b.input("x", {1, 8})}, 1, "loop");
-  loop->set_attr("body", body([](Builder& t) {
-    any_input(t, "i");
-    Value *go = any_input(t, "go"), *x = any_input(t, "x");
-    Value* row = t.op("ReduceMax", {x, t.ints({0})}, {{"keepdims", int64_t{1}}});
-    t.output(go);
-    t.output(t.op("Relu", {t.op("Concat", {x, t.op("MatMul", {row, t.graph.add_constant(random_floats({8, 8}, 9))})}, {{"axis", int64_t{0}}})}));
-  }));
+  loop->set_attr(
+      "body", body([](Builder& t) {
+        any_input(t, "i");
+        Value *go = any_input(t, "go"), *x = any_input(t, "x");
+        Value* row = t.op("ReduceMax", {x, t.ints({0})}, {{"keepdims", int64_t{1}}});
+        t.output(go);
+        t.output(t.op("Relu", {t.op("Concat", {x, t.op("MatMul", {row, t.graph.add_constant(random_floats({8, 8}, 9))})},
+                                    {{"axis", int64_t{0}}})}));
+      }));
   graph::infer_types(b.graph);
   b.output(loop->output());
   const auto trips_of = [](int64_t n) { return Tensor::of<int64_t>(DType::s64, {}, {n}); };
-  expect_reference(b, {{trips_of(20), random_floats({1, 8}, 1, 0.0f, 1.0f)}, {trips_of(3), random_floats({1, 8}, 2, 0.0f, 1.0f)}});
+  expect_reference(
+      b, {{trips_of(20), random_floats({1, 8}, 1, 0.0f, 1.0f)}, {trips_of(3), random_floats({1, 8}, 2, 0.0f, 1.0f)}});
 }
 
 TEST(Control, ScanSlicesAndCollects) {
   Builder b;
   Node* scan = b.graph.add_node("Scan", {b.input("h", {2, 8}), b.input("x", {5, 2, 8})}, 2, "scan");
   scan->set_attr("num_scan_inputs", int64_t{1});
-  scan->set_attr("body", body([](Builder& t) {
-    Value *h = any_input(t, "h"), *x = any_input(t, "x");
-    Value* next = t.op("Tanh", {t.op("Add", {t.op("MatMul", {h, t.graph.add_constant(random_floats({8, 8}, 5))}), x})});
-    t.output(next);
-    t.output(t.op("Identity", {next}));
-  }));
+  scan->set_attr(
+      "body", body([](Builder& t) {
+        Value *h = any_input(t, "h"), *x = any_input(t, "x");
+        Value* next = t.op("Tanh", {t.op("Add", {t.op("MatMul", {h, t.graph.add_constant(random_floats({8, 8}, 5))}), x})});
+        t.output(next);
+        t.output(t.op("Identity", {next}));
+      }));
   graph::infer_types(b.graph);
   b.output(scan->output(0));
   b.output(scan->output(1));
@@ -236,24 +248,25 @@ TEST(Control, NestsToAnyDepth) {
   Node* n = b.graph.add_node("If", {condition, x, table});
   n->set_attr("captures", int64_t{2});
   n->set_attr("then_branch", body([](Builder& t) {
-    Value *inner_x = any_input(t, "x"), *inner_table = any_input(t, "table");
-    Node* loop = t.graph.add_node("Loop", {t.ints({3}), nullptr, inner_x, inner_table}, 2, "loop");
-    loop->set_attr("captures", int64_t{1});
-    loop->set_attr("body", body([](Builder& u) {
-      any_input(u, "i");
-      Value *go = any_input(u, "go"), *state = any_input(u, "state"), *rows = any_input(u, "table");
-      Value* at = u.op("Squeeze", {u.op("NonZero", {u.op("Relu", {state})}), u.ints({0})});
-      Value* sum = u.op("ReduceSum", {u.op("Gather", {rows, at})}, {{"keepdims", int64_t{0}}});
-      u.output(go);
-      u.output(u.op("Sub", {state, u.scalar(0.25f)}));
-      u.output(sum);
-    }));
-    t.output(loop->output(1));
-  }));
+                Value *inner_x = any_input(t, "x"), *inner_table = any_input(t, "table");
+                Node* loop = t.graph.add_node("Loop", {t.ints({3}), nullptr, inner_x, inner_table}, 2, "loop");
+                loop->set_attr("captures", int64_t{1});
+                loop->set_attr("body", body([](Builder& u) {
+                                 any_input(u, "i");
+                                 Value *go = any_input(u, "go"), *state = any_input(u, "state"),
+                                       *rows = any_input(u, "table");
+                                 Value* at = u.op("Squeeze", {u.op("NonZero", {u.op("Relu", {state})}), u.ints({0})});
+                                 Value* sum = u.op("ReduceSum", {u.op("Gather", {rows, at})}, {{"keepdims", int64_t{0}}});
+                                 u.output(go);
+                                 u.output(u.op("Sub", {state, u.scalar(0.25f)}));
+                                 u.output(sum);
+                               }));
+                t.output(loop->output(1));
+              }));
   n->set_attr("else_branch", body([](Builder& t) {
-    any_input(t, "x");
-    t.output(t.op("ReduceMax", {any_input(t, "table"), t.ints({1})}, {{"keepdims", int64_t{0}}}));
-  }));
+                any_input(t, "x");
+                t.output(t.op("ReduceMax", {any_input(t, "table"), t.ints({1})}, {{"keepdims", int64_t{0}}}));
+              }));
   graph::infer_types(b.graph);
   b.output(n->output());
   const Tensor state = random_floats({8}, 1), rows = random_floats({8, 4}, 2);
@@ -267,12 +280,12 @@ TEST(Control, SequencesGrowInALoopAndComeOutAsATensor) {
   Node* loop = b.graph.add_node("Loop", {b.input("trips", {}, DType::s64), nullptr, sequence, x}, 1, "loop");
   loop->set_attr("captures", int64_t{1});
   loop->set_attr("body", body([](Builder& t) {
-    Value *i = any_input(t, "i"), *go = any_input(t, "go");
-    Value* held = t.graph.add_input("held", {DType::f32, std::nullopt, nullptr, ValueKind::sequence});
-    Value* row = t.op("Exp", {t.op("Gather", {any_input(t, "x"), i})});
-    t.output(go);
-    t.output(t.op("SequenceInsert", {held, row}));
-  }));
+                   Value *i = any_input(t, "i"), *go = any_input(t, "go");
+                   Value* held = t.graph.add_input("held", {DType::f32, std::nullopt, nullptr, ValueKind::sequence});
+                   Value* row = t.op("Exp", {t.op("Gather", {any_input(t, "x"), i})});
+                   t.output(go);
+                   t.output(t.op("SequenceInsert", {held, row}));
+                 }));
   graph::infer_types(b.graph);
   b.output(loop->output());
   b.output(b.op("Relu", {b.op("ConcatFromSequence", {loop->output()}, {{"axis", int64_t{0}}, {"new_axis", int64_t{1}}})}));
@@ -283,7 +296,8 @@ TEST(Control, SequencesGrowInALoopAndComeOutAsATensor) {
 
 TEST(Control, AnErrorInABodyEndsTheRunAndTheNextOneWorks) {
   Builder b;
-  Value *sequence = b.graph.add_input("sequence", {DType::f32, std::nullopt, nullptr, ValueKind::sequence}), *at = b.input("at", {}, DType::s64);
+  Value *sequence = b.graph.add_input("sequence", {DType::f32, std::nullopt, nullptr, ValueKind::sequence}),
+        *at = b.input("at", {}, DType::s64);
   Node* n = b.graph.add_node("If", {b.input("condition", {}, DType::boolean), sequence, at}, 1, "choice");
   n->set_attr("captures", int64_t{2});
   const auto pick = [](const char* op) {

@@ -28,7 +28,7 @@ Value* conv(Graph& g, Value* x, int64_t in, int64_t out, int64_t kernel, Value* 
 
 Placement place(Graph& g) {
   graph::infer_types(g);
-  graph::assign_layouts(g, [](const Node& n) { return n.op().layout == graph::LayoutRole::channels_last && find_lowering(n) != nullptr; });
+  graph::assign_layouts(g, takes_channels_last);
   return place_values(g, kernels::isa(kernels::IsaId::avx2));
 }
 
@@ -52,10 +52,54 @@ TEST(Placement, ConcatenatedProducersWriteTheirSlices) {
   cat->set_attr("axis", int64_t{1});
   g.add_output(conv(g, cat->output(), 40, 8, 1));
   const Placement p = place(g);
-  EXPECT_TRUE(p.at(a).in_group && p.at(b).in_group);
-  EXPECT_EQ(p.at(a).group, p.at(cat->output()).group);
+  EXPECT_TRUE(p.is_slice(a, cat->output(), 0) && p.is_slice(b, cat->output(), 16));
   EXPECT_EQ(p.at(b).offset - p.at(a).offset, 16u * 4u);
   EXPECT_EQ(p.at(b).strides.pixel, 40 * 4);
+}
+
+Value* concat(Graph& g, std::vector<Value*> inputs) {
+  Node* n = g.add_node("Concat", std::move(inputs));
+  n->set_attr("axis", int64_t{1});
+  graph::infer_types(g, *n);
+  return n->output();
+}
+
+TEST(Placement, AConcatenationThatGrowsIsOneImage) {
+  Graph g;
+  Value* a = conv(g, g.add_input("x", Type::known(DType::f32, {1, 8, 4, 4})), 8, 16, 1);
+  Value* b = conv(g, a, 16, 4, 3);
+  Value* first = concat(g, {a, b});
+  Value* c = conv(g, first, 20, 4, 3);
+  Value* second = concat(g, {a, b, c});
+  g.add_output(conv(g, second, 24, 8, 1));
+  const Placement p = place(g);
+  EXPECT_TRUE(p.is_slice(a, second, 0) && p.is_slice(b, second, 16) && p.is_slice(c, second, 20));
+  EXPECT_TRUE(p.is_slice(first, second, 0));
+  EXPECT_EQ(p.at(first).strides.pixel, 24 * 4);
+  EXPECT_EQ(p.at(a).halo, (Halo{1, 1, 1, 1})) << "the widest that any part needs";
+}
+
+TEST(Placement, AnInputConcatenatedTwiceLiesInOnePlaceOnly) {
+  Graph g;
+  Value* a = conv(g, g.add_input("x", Type::known(DType::f32, {1, 8, 4, 4})), 8, 16, 1);
+  Value* twice = concat(g, {a, a});
+  g.add_output(conv(g, twice, 32, 8, 1));
+  const Placement p = place(g);
+  EXPECT_TRUE(p.is_slice(a, twice, 0));
+  EXPECT_FALSE(p.is_slice(a, twice, 16));
+}
+
+TEST(Placement, ThePartsOfASplitLieInWhatIsSplit) {
+  Graph g;
+  Value* a = conv(g, g.add_input("x", Type::known(DType::f32, {1, 8, 4, 4})), 8, 16, 1);
+  Node* split = g.add_node("Split", {a, g.add_constant(Tensor::of_s64({4, 12}))}, 2);
+  split->set_attr("axis", int64_t{1});
+  graph::infer_types(g, *split);
+  g.add_output(conv(g, split->output(0), 4, 8, 1));
+  g.add_output(conv(g, split->output(1), 12, 8, 3));
+  const Placement p = place(g);
+  EXPECT_TRUE(p.is_slice(split->output(0), a, 0) && p.is_slice(split->output(1), a, 4));
+  EXPECT_EQ(p.at(a).halo, (Halo{1, 1, 1, 1}));
 }
 
 TEST(Placement, AResidualIsOverwrittenWhenNothingElseReadsIt) {

@@ -7,6 +7,7 @@
 
 #include "conv_check.h"
 #include "kernels/amx/blocking.h"
+#include "kernels/amx/schedule.h"
 #include "kernels/amx/tile_config.h"
 #include "kernels/packed_weights.h"
 
@@ -50,14 +51,25 @@ void expect_tiling(const ConvProblem& p, const Tiling& tiling) {
   std::set<int64_t> stored;
   for (int64_t row = 0; row < tiling.tiles() * amx::kTileRows; ++row) {
     const auto i = static_cast<size_t>(row);
+    const int64_t y = tiling.rows[i].y;
+    if (y >= 0) {
+      EXPECT_TRUE(stored.insert(y).second) << "stored twice: " << y;
+    }
+    if (tiling.source == RowSource::phases) {
+      const amx::PhasePlanes planes = amx::make_phase_planes(s);
+      const int64_t position = tiling.x[i / amx::kTileRows] / planes.pixel + row % amx::kTileRows;
+      EXPECT_LT(position, (s.oh - 1) * planes.width + s.ow);
+      if (y >= 0) {
+        EXPECT_EQ(y, position / planes.width * p.y.row + position % planes.width * p.y.pixel);
+      }
+      continue;
+    }
     const int64_t x = tiling.source == RowSource::copied
                           ? tiling.copied[i]
                           : tiling.x[i / amx::kTileRows] + row % amx::kTileRows * tiling.row_bytes;
     EXPECT_GE(x, window(0, 0, 0));
     EXPECT_LE(x, window(s.n - 1, s.oh - 1, s.ow - 1));
-    const int64_t y = tiling.rows[i].y;
     if (y < 0) continue;
-    EXPECT_TRUE(stored.insert(y).second) << "stored twice: " << y;
     EXPECT_EQ(x, window(y / p.y.image, y % p.y.image / p.y.row, y % p.y.row / p.y.pixel));
   }
   EXPECT_EQ(static_cast<int64_t>(stored.size()), s.n * s.oh * s.ow);
@@ -82,48 +94,85 @@ TEST(AmxTiling, UnitStrideIsFlat) {
   EXPECT_EQ(tiling.row_bytes, 256);
 }
 
-TEST(AmxTiling, WideStridedImagesGoRowByRow) {
-  const Tiling tiling = make_tiling(image_problem(1, 56, 3, 2, 128, 1), 8);
-  EXPECT_EQ(tiling.source, RowSource::rows);
-  EXPECT_EQ(tiling.row_bytes, 256);
-  EXPECT_EQ(tiling.tiles(), 28 * 2);
+TEST(AmxTiling, StridedImagesBecomePlanesOfStrideOne) {
+  const ConvProblem p = image_problem(1, 28, 3, 2, 256, 1);
+  const Tiling tiling = make_tiling(p, 16);
+  EXPECT_EQ(tiling.source, RowSource::phases);
+  EXPECT_EQ(tiling.tiles(), (13 * 15 + 14 + 15) / 16);
+  const amx::PhasePlanes planes = amx::make_phase_planes(p.shape);
+  EXPECT_EQ(planes.phases.size(), 4u);
+  EXPECT_EQ(planes.height, 15);
+  EXPECT_EQ(planes.width, 15);
+  EXPECT_EQ(planes.at(p.shape, 2, 1), planes.plane + 15 * 256) << "kernel row 2, column 1: phase (0, 1), one row down";
 }
 
-TEST(AmxTiling, NarrowStridedImagesAndFewRowsAreCopied) {
-  EXPECT_EQ(make_tiling(image_problem(1, 14, 3, 2, 512, 1), 32).source, RowSource::copied);
+TEST(AmxTiling, ManyImagesGoRowByRowAndFewRowsAreCopied) {
+  EXPECT_EQ(make_tiling(image_problem(2, 56, 3, 2, 128, 1), 8).source, RowSource::rows);
   EXPECT_EQ(make_tiling(image_problem(1, 3, 1, 1, 512, 0), 32).source, RowSource::copied);
 }
 
-TEST(AmxBlocking, FollowsTheNumberOfKSteps) {
-  // 1x1 64 -> 256 at 56x56: a quarter of the weights in L1, x streamed.
-  EXPECT_EQ(amx::choose_blocking(196, 16, 1, false), (Blocking{1, 4, 4, true}));
-  // 3x3 64 -> 64 at 56x56.
-  EXPECT_EQ(amx::choose_blocking(203, 4, 9, false), (Blocking{2, 2, 2, true}));
-  // 3x3 256 -> 256 at 14x14: 590 KB of weights pass by each row of blocks.
-  EXPECT_EQ(amx::choose_blocking(14, 16, 36, false), (Blocking{2, 2, 16, false}));
-  // 3x3 512 -> 512 at 7x7: 2.4 MB, in chunks that leave L2 room.
-  EXPECT_EQ(amx::choose_blocking(4, 32, 72, false), (Blocking{2, 2, 6, false}));
-  // One row of a matrix.
-  EXPECT_EQ(amx::choose_blocking(1, 63, 32, true), (Blocking{1, 4, 64, false}));
-  // 16 output channels.
-  EXPECT_EQ(amx::choose_blocking(50, 1, 9, false), (Blocking{4, 1, 1, true}));
+// --- blocking ----------------------------------------------------------------------------------------------------------
+
+amx::BlockingProblem cut(int64_t tiles, int64_t panels, int64_t k_steps, bool copied = false) {
+  return {.tiles = tiles, .panels = panels, .k_steps = k_steps, .x_tile_bytes = 1024 * k_steps / (k_steps % 9 == 0 ? 3 : 1),
+          .copied = copied, .residual = false, .offset_sum = false};
+}
+Blocking first_choice(const amx::BlockingProblem& problem) { return amx::candidate_blockings(problem).front(); }
+std::pair<int, int> shape_of(const Blocking& b) { return {b.m, b.n}; }
+
+TEST(AmxBlocking, TheModelFollowsTheNumberOfKSteps) {
+  EXPECT_EQ(shape_of(first_choice(cut(196, 16, 1))), std::pair(1, 4)) << "1x1 64 -> 256 at 56x56: the epilogue decides";
+  EXPECT_EQ(shape_of(first_choice(cut(14, 16, 36))), std::pair(2, 2)) << "3x3 256 -> 256 at 14x14: loads decide";
+  EXPECT_EQ(shape_of(first_choice(cut(1, 63, 32, true))), std::pair(1, 4)) << "one row of a matrix";
+  EXPECT_EQ(shape_of(first_choice(cut(50, 1, 9))), std::pair(4, 1)) << "16 output channels";
+  EXPECT_EQ(first_choice(cut(50, 64, 9, true)).chunk, 64) << "rows are copied once for all panels";
 }
 
-TEST(AmxBlocking, FitsTheAccumulators) {
+TEST(AmxBlocking, MoreWorkCostsMore) {
+  const Blocking b{2, 2, 8, amx::Stream::weights};
+  EXPECT_LT(amx::estimated_cycles(cut(14, 16, 36), b), amx::estimated_cycles(cut(28, 16, 36), b));
+  EXPECT_LT(amx::estimated_cycles(cut(14, 16, 36), b), amx::estimated_cycles(cut(14, 32, 36), b));
+  EXPECT_LT(amx::estimated_cycles(cut(14, 16, 36), b), amx::estimated_cycles(cut(14, 16, 72), b));
+  EXPECT_GE(amx::estimated_cycles(cut(14, 16, 36), b), 14 * 16 * 36 * 16) << "a tile product takes 16 cycles";
+}
+
+TEST(AmxBlocking, EveryCandidateFitsTheAccumulators) {
   for (int64_t tiles = 1; tiles < 20; ++tiles)
     for (int64_t panels = 1; panels < 20; ++panels)
       for (int64_t steps : {1, 2, 8, 9, 40, 400})
-        for (bool copied : {false, true}) {
-          const Blocking b = amx::choose_blocking(tiles, panels, steps, copied);
-          EXPECT_LE(b.m * b.n, amx::kTileRows / 4);
-          EXPECT_GE(b.m, 1);
-          EXPECT_GE(b.n, 1);
-          EXPECT_EQ(b.chunk % b.n, 0);
-          EXPECT_GE(b.chunk, b.n);
-          if (copied) {
-            EXPECT_GE(b.chunk, panels) << "rows are copied once a chunk";
+        for (bool copied : {false, true})
+          for (const Blocking& b : amx::candidate_blockings(cut(tiles, panels, steps, copied))) {
+            EXPECT_LE(b.m * b.n, 4);
+            EXPECT_GE(b.m, 1);
+            EXPECT_GE(b.n, 1);
+            EXPECT_EQ(b.chunk % b.n, 0);
+            EXPECT_GE(b.chunk, b.n);
+            if (copied) {
+              EXPECT_GE(b.chunk, panels) << "rows are copied once a chunk";
+            }
+            if (steps <= 2) {
+              EXPECT_LE(b.m, b.n == 1 ? 2 : 1) << "units of tall blocks cannot wrap";
+            }
           }
+}
+
+// --- schedule ----------------------------------------------------------------------------------------------------------
+
+TEST(AmxSchedule, UnitsComeAfterTheStoresAndBeforeTheNextBlocksStores) {
+  for (int tiles = 1; tiles <= 4; ++tiles)
+    for (int k_steps : {1, 2, 3, 4, 9, 72})
+      for (int units : {16, 32, 64}) {
+        const amx::Schedule s = amx::make_schedule(tiles, k_steps, units);
+        ASSERT_EQ(s.units.size(), static_cast<size_t>(units));
+        const auto time = [&](const amx::Schedule::Unit& u) { return u.stage * s.slots + u.slot; };
+        EXPECT_GE(time(s.units.front()), s.slots + tiles) << "tiles are stored in the first slots of the next block";
+        EXPECT_GE(time(s.units.front()), s.setup_stage * s.slots + s.setup_slot);
+        EXPECT_LT(time(s.units.back()), s.setup_stage * s.slots + s.setup_slot + s.slots) << "one block's parameters at a time";
+        for (size_t i = 1; i < s.units.size(); ++i) EXPECT_LE(time(s.units[i - 1]), time(s.units[i]));
+        if (!s.two_buffers) {
+          EXPECT_EQ(s.last_stage, 1);
         }
+      }
 }
 
 TEST(AmxPacking, LeavesToVectorsWhatTheyDoBetter) {
@@ -214,8 +263,9 @@ TEST_F(Amx, EveryEpilogue) {
 TEST_F(Amx, ExtremeWeightsAreExact) {
   for (WeightPattern pattern : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating})
     for (int32_t x_zero_point : {0, 255})
-      for (uint64_t seed : {4u, 5u}) {  // 5: all activations 255
-        Case c = conv_case(200, 32, 4, 3, seed);
+      for (InputPattern input : {InputPattern::random, InputPattern::all_255}) {
+        Case c = conv_case(200, 32, 4, 3, 4);
+        c.input = input;
         c.pattern = pattern;
         c.x_zero_point = x_zero_point;
         c.stage = Stage::s32;

@@ -5,9 +5,14 @@
 #include <cmath>
 #include <filesystem>
 
+#include "engine/model.h"
+#include "tools/feed.h"
+#include "engine/model.h"
 #include "tools/feed.h"
 #include "tools/files.h"
 #include "tools/npy.h"
+#include "tools/zoo.h"
+#include "tools/zoo.h"
 
 namespace octet::tools {
 namespace {
@@ -227,6 +232,21 @@ TEST(Feed, SyntheticInputsAreSeededAndNormal) {
   for (const float v : a) mean += v / 1e4, square += v * v / 1e4;
   EXPECT_NEAR(mean, 0, 0.05);
   EXPECT_NEAR(std::sqrt(square), 1, 0.05);
+}
+
+TEST(Feed, TokensAreBelowTheSizeOfTheirTableAndMasksAreOnes) {
+  const Model model = model_from_graph(zoo::build("electra_small", {.batch = 0, .sequence = 8}));
+  EXPECT_EQ(describe_synthetic(model), "'input_ids' below 30522, 'attention_mask' all ones, 'token_type_ids' below 2");
+  const auto inputs = synthetic_inputs(model, {{3, 8}, {3, 8}, {3, 8}}, 1);
+  int64_t largest = 0;
+  for (const int64_t id : inputs[0].to_s64()) {
+    EXPECT_GE(id, 0);
+    EXPECT_LT(id, 30522);
+    largest = std::max(largest, id);
+  }
+  EXPECT_GT(largest, 10000) << "the whole table is used";
+  for (const int64_t m : inputs[1].to_s64()) EXPECT_EQ(m, 1);
+  for (const int64_t t : inputs[2].to_s64()) EXPECT_TRUE(t == 0 || t == 1);
 }
 
 }  // namespace

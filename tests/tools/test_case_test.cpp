@@ -17,15 +17,15 @@ namespace fs = std::filesystem;
 Tensor floats(const std::vector<float>& v) { return Tensor::of(DType::f32, {static_cast<int64_t>(v.size())}, v); }
 Tensor bytes(const std::vector<uint8_t>& v) { return Tensor::of(DType::u8, {static_cast<int64_t>(v.size())}, v); }
 
-bool equal(const Tensor& want, const Tensor& got, bool quantized = false, Tolerance t = {}) {
-  return difference(want, got.view(), quantized, t).empty();
+bool equal(const Tensor& want, const Tensor& got, Numbers numbers = Numbers::exact, Tolerance t = {}) {
+  return difference(want, got.view(), numbers, t).empty();
 }
 
 TEST(Difference, FloatsAreComparedRelativeToTheLargest) {
   EXPECT_TRUE(equal(floats({100, 0}), floats({100.05f, 0.009f})));
   EXPECT_FALSE(equal(floats({100, 0}), floats({100.2f, 0})));
   EXPECT_FALSE(equal(floats({100, 0}), floats({100, 0.02f})));
-  EXPECT_TRUE(equal(floats({100, 0}), floats({100, 0.02f}), false, {1e-3, 1e-3}));
+  EXPECT_TRUE(equal(floats({100, 0}), floats({100, 0.02f}), Numbers::exact, {1e-3, 1e-3}));
   EXPECT_FALSE(equal(floats({0, 0}), floats({0, 1e-6f})));
 }
 
@@ -36,20 +36,20 @@ TEST(Difference, NotANumberEqualsOnlyItself) {
   EXPECT_FALSE(equal(floats({nan, 1}), floats({1, 1})));
   EXPECT_FALSE(equal(floats({inf, 1}), floats({-inf, 1})));
   EXPECT_FALSE(equal(floats({3e38f, 1}), floats({inf, 1})));
-  EXPECT_FALSE(equal(floats({1, 2}), floats({nan, 2}), true));
+  EXPECT_FALSE(equal(floats({1, 2}), floats({nan, 2}), Numbers::quantized));
 }
 
 TEST(Difference, IntegersAreEqualUnlessQuantized) {
   EXPECT_FALSE(equal(bytes({10, 20}), bytes({10, 21})));
-  EXPECT_TRUE(equal(bytes({10, 20}), bytes({12, 18}), true));
-  EXPECT_FALSE(equal(bytes({10, 20}), bytes({13, 20}), true));
-  EXPECT_FALSE(equal(Tensor::of_s64({5}), Tensor::of_s64({6}), true)) << "an index is no quantum";
+  EXPECT_TRUE(equal(bytes({10, 20}), bytes({12, 18}), Numbers::quantized));
+  EXPECT_FALSE(equal(bytes({10, 20}), bytes({13, 20}), Numbers::quantized));
+  EXPECT_FALSE(equal(Tensor::of_s64({5}), Tensor::of_s64({6}), Numbers::quantized)) << "an index is no quantum";
 }
 
 TEST(Difference, QuantizedFloatsKeepArgmaxAndDirection) {
-  EXPECT_TRUE(equal(floats({1, 5, 2}), floats({1.2f, 4.8f, 2.1f}), true));
-  EXPECT_FALSE(equal(floats({4.9f, 5, 2}), floats({5, 4.9f, 2}), true)) << "argmax";
-  EXPECT_FALSE(equal(floats({1, 5, 2}), floats({4, 5, 4}), true)) << "cosine";
+  EXPECT_TRUE(equal(floats({1, 5, 2}), floats({1.2f, 4.8f, 2.1f}), Numbers::quantized));
+  EXPECT_FALSE(equal(floats({4.9f, 5, 2}), floats({5, 4.9f, 2}), Numbers::quantized)) << "argmax";
+  EXPECT_FALSE(equal(floats({1, 5, 2}), floats({4, 5, 4}), Numbers::quantized)) << "cosine";
 }
 
 TEST(Difference, TypesAndShapesAreEqual) {

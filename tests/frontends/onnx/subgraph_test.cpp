@@ -20,8 +20,10 @@ ModelParts choice() {
   yes.outputs = {typeless("a")};
   no.nodes = {node("Neg", {"h"}, {"b"})};
   no.outputs = {typeless("b")};
-  parts.nodes = {node("If", {"c"}, {"y"}, {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(no))}, "choice"),
-                 node("Abs", {"x"}, {"h"})};
+  parts.nodes = {
+      node("If", {"c"}, {"y"}, {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(no))},
+           "choice"),
+      node("Abs", {"x"}, {"h"})};
   parts.inputs = {boolean("c"), value("x", kFloat, {"2"})};
   parts.outputs = {typeless("y")};
   parts.initializers = {float_tensor("w", {2}, {10, 20})};
@@ -51,12 +53,14 @@ TEST(Subgraph, an_inner_one_reads_through_the_outer) {
   inner_yes.outputs = {typeless("p")};
   inner_no.nodes = {node("Identity", {"s"}, {"q"})};
   inner_no.outputs = {typeless("q")};
-  yes.nodes = {node("Sub", {"x", "h"}, {"s"}),
-               node("If", {"c"}, {"a"}, {attr_graph("then_branch", graph_message(inner_yes)), attr_graph("else_branch", graph_message(inner_no))})};
+  yes.nodes = {node("Sub", {"x", "h"}, {"s"}), node("If", {"c"}, {"a"},
+                                                    {attr_graph("then_branch", graph_message(inner_yes)),
+                                                     attr_graph("else_branch", graph_message(inner_no))})};
   yes.outputs = {typeless("a")};
   no.nodes = {node("Neg", {"x"}, {"b"})};
   no.outputs = {typeless("b")};
-  parts.nodes[0] = node("If", {"c"}, {"y"}, {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(no))});
+  parts.nodes[0] = node("If", {"c"}, {"y"},
+                        {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(no))});
   const auto g = import_parts(parts);
   graph::verify(*g);
   const Tensor condition = Tensor::of<uint8_t>(DType::boolean, {}, {1});
@@ -64,13 +68,38 @@ TEST(Subgraph, an_inner_one_reads_through_the_outer) {
   EXPECT_EQ(out[0].to_f32(), (std::vector<float>{2, 0}));
 }
 
+TEST(Subgraph, comes_back_from_an_exported_file) {
+  ModelParts inner, yes, parts = choice();
+  inner.nodes = {node("Mul", {"h", "s"}, {"p"})};
+  inner.outputs = {typeless("p")};
+  yes.nodes = {node("Sub", {"x", "w"}, {"s"}),
+               node("If", {"c"}, {"a"},
+                    {attr_graph("then_branch", graph_message(inner)), attr_graph("else_branch", graph_message(inner))})};
+  yes.outputs = {typeless("a")};
+  ModelParts no;
+  no.nodes = {node("Neg", {"h"}, {"s"})};  // a name that the other branch has, too
+  no.outputs = {typeless("h")};            // handed through
+  parts.nodes[0] = node("If", {"c"}, {"y"},
+                        {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(no))});
+  const auto first = import_parts(parts);
+  const auto second = import_file(onnx::export_bytes(*first));
+  graph::verify(*second);
+  for (const uint8_t c : {0, 1}) {
+    const std::vector<Tensor> in{Tensor::of<uint8_t>(DType::boolean, {}, {c}), Tensor::of<float>(DType::f32, {2}, {-1, 2})};
+    EXPECT_EQ(graph::run_reference(*second, in)[0].to_f32(), graph::run_reference(*first, in)[0].to_f32());
+  }
+}
+
 TEST(Subgraph, defects_are_named) {
   ModelParts parts = choice(), yes;
   yes.nodes = {node("Neg", {"nowhere"}, {"a"})};
   yes.outputs = {typeless("a")};
-  parts.nodes[0] = node("If", {"c"}, {"y"}, {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(yes))}, "choice");
+  parts.nodes[0] =
+      node("If", {"c"}, {"y"},
+           {attr_graph("then_branch", graph_message(yes)), attr_graph("else_branch", graph_message(yes))}, "choice");
   EXPECT_EQ(error_of(parts),
-            "invalid model: test.onnx: node 'choice' (If): a subgraph reads 'nowhere', which is defined neither in it nor around it");
+            "invalid model: test.onnx: node 'choice' (If): a subgraph reads 'nowhere', which is defined neither in it nor "
+            "around it");
   parts.nodes[0] = node("If", {"c"}, {"y"}, {attr_graph("then_branch", graph_message(yes))}, "choice");
   parts.nodes.push_back(node("Identity", {"x"}, {"nowhere"}));
   EXPECT_EQ(error_of(parts), "invalid model: test.onnx: node 'choice' (If): attribute 'else_branch' (graph) is missing");
@@ -89,7 +118,8 @@ TEST(Subgraph, too_deep_a_nest_is_refused) {
     g = graph_message(level);
   }
   ModelParts parts = choice();
-  parts.nodes[0] = node("If", {"c"}, {"y"}, {attr_graph("then_branch", g), attr_graph("else_branch", graph_message(leaf))}, "choice");
+  parts.nodes[0] =
+      node("If", {"c"}, {"y"}, {attr_graph("then_branch", g), attr_graph("else_branch", graph_message(leaf))}, "choice");
   EXPECT_NE(error_of(parts), "no error");
 }
 

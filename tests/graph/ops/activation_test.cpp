@@ -11,8 +11,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 TEST(Relu, KeepsWhatIsPositive) {
   EXPECT_EQ(eval("Relu", {floats({4}, {-1, 0, 2, -kInf})}).to_f32(), (Floats{0, 0, 2, 0}));
-  EXPECT_EQ(eval("Relu", {floats({1}, {kNaN})}).to_f32(), (Floats{0}));  // vmaxps v, v, 0
-  EXPECT_FALSE(std::signbit(eval("Relu", {floats({1}, {-0.0f})}).to_f32()[0]));
+  EXPECT_TRUE(std::isnan(eval("Relu", {floats({1}, {kNaN})}).to_f32()[0]));
+  EXPECT_TRUE(std::signbit(eval("Relu", {floats({1}, {-0.0f})}).to_f32()[0]));
   EXPECT_EQ(eval("Relu", {longs({2}, {-3, 3})}).to_s64(), (Ints{0, 3}));
 }
 
@@ -27,7 +27,7 @@ TEST(Clip, BoundsAreOptional) {
   EXPECT_EQ(eval("Clip", {x, kAbsent, floats({}, {3})}).to_f32(), (Floats{-10, -1, 1, 3}));
   EXPECT_EQ(eval("Clip", {x, floats({}, {0})}).to_f32(), (Floats{0, 0, 1, 10}));
   EXPECT_EQ(eval("Clip", {longs({2}, {-5, 5}), longs({}, {-1})}).to_s64(), (Ints{-1, 5}));
-  EXPECT_EQ(eval("Clip", {floats({1}, {kNaN}), floats({}, {-2}), floats({}, {3})}).to_f32(), (Floats{-2}));
+  EXPECT_TRUE(std::isnan(eval("Clip", {floats({1}, {kNaN}), floats({}, {-2}), floats({}, {3})}).to_f32()[0]));
 }
 
 TEST(Clip, OfQuantizedValuesClampsInQuanta) {

@@ -63,14 +63,14 @@ struct Summing {
     loop = b.graph.add_node("Loop", {trips, nullptr, start, limit}, 2, "loop");
     loop->set_attr("captures", number(1));
     loop->set_attr("body", body([&](Builder& t) {
-      Value *i = t.input("i", {}, DType::s64), *go = t.input("go", {}, DType::boolean);
-      Value *sum = t.input("sum", {1}, DType::s64), *bound = t.input("bound", {1}, DType::s64);
-      Value* next = t.op("Add", {sum, i});
-      Value* below = t.op("Squeeze", {t.op("Less", {next, bound})});
-      t.output(limited ? below : t.op("Identity", {go}));
-      t.output(next);
-      t.output(next);
-    }));
+                     Value *i = t.input("i", {}, DType::s64), *go = t.input("go", {}, DType::boolean);
+                     Value *sum = t.input("sum", {1}, DType::s64), *bound = t.input("bound", {1}, DType::s64);
+                     Value* next = t.op("Add", {sum, i});
+                     Value* below = t.op("Squeeze", {t.op("Less", {next, bound})});
+                     t.output(limited ? below : t.op("Identity", {go}));
+                     t.output(next);
+                     t.output(next);
+                   }));
     b.output(loop->output(0));
     b.output(loop->output(1));
   }
@@ -102,12 +102,12 @@ TEST(Loop, WhatChangesItsShapeIsOfOpenShape) {
   Builder b;
   Node* loop = b.graph.add_node("Loop", {b.ints({3}), nullptr, b.input("x", {1, 2})}, 1, "loop");
   loop->set_attr("body", body([](Builder& t) {
-    any_input(t, "i");
-    Value *go = any_input(t, "go"), *x = any_input(t, "x");
-    Node* grown = t.node("Concat", {x, t.floats({1, 2}, {8, 9})}, {{"axis", number(0)}});
-    t.output(go);
-    t.output(grown->output());
-  }));
+                   any_input(t, "i");
+                   Value *go = any_input(t, "go"), *x = any_input(t, "x");
+                   Node* grown = t.node("Concat", {x, t.floats({1, 2}, {8, 9})}, {{"axis", number(0)}});
+                   t.output(go);
+                   t.output(grown->output());
+                 }));
   b.output(loop->output());
   const auto out = run(b.graph, {floats({1, 2}, {1, 2})});
   EXPECT_EQ(out[0].to_f32(), (Floats{1, 2, 8, 9, 8, 9, 8, 9}));
@@ -123,10 +123,10 @@ TEST(Scan, WalksAnyAxisInEitherDirection) {
   scan->set_attr("scan_input_directions", ints({1}));
   scan->set_attr("scan_output_axes", ints({-1}));
   scan->set_attr("body", body([](Builder& t) {
-    Value* sum = t.op("Add", {any_input(t, "sum"), any_input(t, "slice")});
-    t.output(sum);
-    t.output(sum);
-  }));
+                   Value* sum = t.op("Add", {any_input(t, "sum"), any_input(t, "slice")});
+                   t.output(sum);
+                   t.output(sum);
+                 }));
   b.output(scan->output(0));
   b.output(scan->output(1));
   const auto out = run(b.graph, {floats({2}, {0, 0}), floats({2, 3}, {1, 2, 3, 10, 20, 30})});
@@ -141,17 +141,17 @@ TEST(Nested, ALoopInABranchReadsWhatIsTwoLevelsOut) {
   Node* n = b.graph.add_node("If", {condition, x});
   n->set_attr("captures", number(1));
   n->set_attr("then_branch", body([](Builder& t) {
-    Value* inner_x = any_input(t, "x");
-    Node* loop = t.graph.add_node("Loop", {t.ints({3}), nullptr, t.floats({1}, {0}), inner_x}, 1, "loop");
-    loop->set_attr("captures", number(1));
-    loop->set_attr("body", body([](Builder& u) {
-      any_input(u, "i");
-      Value *go = any_input(u, "go"), *sum = any_input(u, "sum");
-      u.output(go);
-      u.output(u.op("Add", {sum, any_input(u, "x")}));
-    }));
-    t.output(loop->output());
-  }));
+                Value* inner_x = any_input(t, "x");
+                Node* loop = t.graph.add_node("Loop", {t.ints({3}), nullptr, t.floats({1}, {0}), inner_x}, 1, "loop");
+                loop->set_attr("captures", number(1));
+                loop->set_attr("body", body([](Builder& u) {
+                                 any_input(u, "i");
+                                 Value *go = any_input(u, "go"), *sum = any_input(u, "sum");
+                                 u.output(go);
+                                 u.output(u.op("Add", {sum, any_input(u, "x")}));
+                               }));
+                t.output(loop->output());
+              }));
   n->set_attr("else_branch", body([](Builder& t) { t.output(any_input(t, "x")); }));
   b.output(n->output());
   EXPECT_EQ(run(b.graph, {bools({}, {1}), floats({1}, {5})})[0].to_f32(), (Floats{15}));

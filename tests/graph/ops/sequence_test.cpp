@@ -38,7 +38,9 @@ TEST(Sequence, IsBuiltAndTakenApart) {
 }
 
 TEST(Sequence, PositionsOutsideAreRefused) {
-  EXPECT_EQ(message_of([] { of("SequenceAt", {sequence({kOne}), longs({}, {1})}); }),
+  EXPECT_EQ(message_of([] {
+              of("SequenceAt", {sequence({kOne}), longs({}, {1})});
+            }),
             "node 'n' (SequenceAt): position 1 is out of range for a sequence of 1 elements");
   EXPECT_EQ(message_of([] { of("SequenceErase", {sequence({})}); }),
             "node 'n' (SequenceErase): the sequence is empty; expected an element to erase");

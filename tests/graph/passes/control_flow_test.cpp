@@ -21,10 +21,10 @@ Node* choose(Builder& b, Value* condition, const std::vector<Value*>& captures) 
   n->set_attr("captures", static_cast<int64_t>(captures.size()));
   for (const char* branch : {"then_branch", "else_branch"})
     n->set_attr(branch, body([&](Builder& t) {
-      std::vector<Value*> inside;
-      for (const Value* v : captures) inside.push_back(t.graph.add_input(v->name(), v->type()));
-      t.output(t.op(branch == std::string("then_branch") ? "Relu" : "Exp", {inside[0]}));
-    }));
+                  std::vector<Value*> inside;
+                  for (const Value* v : captures) inside.push_back(t.graph.add_input(v->name(), v->type()));
+                  t.output(t.op(branch == std::string("then_branch") ? "Relu" : "Exp", {inside[0]}));
+                }));
   infer_types(b.graph);
   b.output(n->output());
   return n;

@@ -37,6 +37,18 @@ TEST(CanonicalQuantization, MovesOfIntegersBecomeMovesOfReals) {
   EXPECT_EQ(find_node(b.graph, "Pad")->input(2)->constant().to_f32(), std::vector<float>{0.0f});
 }
 
+TEST(CanonicalQuantization, AClampOfIntegersIsOneOfRealsAndJoinsTheProductBeforeIt) {
+  Builder b;
+  Value* x = b.dq(b.input("x", {1, 3, 4, 4}, DType::u8), 0.02f, 128);
+  Value* w = b.weights({2, 3, 1, 1}, 1, {0.01f, 0.02f});
+  Value* q = b.q(b.op("Conv", {x, w}), 0.1f, -20, DType::s8);
+  q = b.op("Clip", {q, b.zero_point(DType::s8, -20), b.zero_point(DType::s8, 90)});
+  b.output(b.dq(q, 0.1f, -20));
+  EXPECT_LE(difference_after_optimize(b.graph), 0.1001);  // one quantum: a tie
+  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "DequantizeLinear"}));
+  EXPECT_EQ(find_node(b.graph, "octet.Conv")->attr("act", ""), "clip");
+}
+
 TEST(CanonicalQuantization, TwoReadingsOfOneValueGetATypeEach) {
   Builder b;
   Value* q = b.q(b.input("x", {64}), 0.02f, 128);
@@ -108,6 +120,37 @@ TEST(ExpandQLinear, TheOtherOperators) {
   EXPECT_LE(difference_after_optimize(b.graph), 1);
   EXPECT_EQ(op_names(b.graph), (Names{"Add", "Mul", "octet.Table", "Concat", "GlobalAveragePool"}));
   for (const auto& n : b.graph.nodes()) EXPECT_NE(n->output()->quant(), nullptr) << n->name();
+}
+
+TEST(ExpandQLinear, ASoftmaxIsQuantizedAtItsBorders) {
+  QLinear b;
+  b.output(b.op("com.microsoft.QLinearSoftmax", {b.input("x", {2, 8}, DType::u8), b.scalar(0.1f), b.zero_point(DType::u8, 100),
+                                                 b.scalar(1.0f / 256), b.zero_point(DType::u8, 0)},
+                {{"axis", int64_t{1}}, {"opset", int64_t{12}}}));
+  EXPECT_EQ(difference_after_optimize(b.graph), 0);
+  EXPECT_EQ(op_names(b.graph), (Names{"DequantizeLinear", "Softmax", "QuantizeLinear"}));
+}
+
+TEST(ExpandDynamic, FusedProductsOfOneInputShareItsQuantization) {
+  Builder b;
+  Value* x = b.input("x", {2, 3, 8});
+  const auto product = [&](uint32_t seed) {
+    Value* w = b.graph.add_constant(random_bytes(DType::s8, {8, 4}, seed), "w" + std::to_string(seed));
+    return b.op("com.microsoft.DynamicQuantizeMatMul", {x, w, b.floats({4}, {0.01f, 0.02f, 0.03f, 0.04f}), nullptr, b.floats({4}, {1, -2, 3, 0.5f})});
+  };
+  b.output(product(1));
+  b.output(product(2));
+  EXPECT_EQ(difference_after_optimize(b.graph), 0);
+  EXPECT_EQ(op_names(b.graph), (Names{"DynamicQuantizeLinear", "octet.Gemm", "octet.Gemm"}));
+}
+
+TEST(ExpandDynamic, AProductOfConstantScalesIsStatic) {
+  Builder b;
+  Value* w = b.graph.add_constant(random_bytes(DType::u8, {8, 4}, 3), "w");
+  b.output(b.op("com.microsoft.MatMulIntegerToFloat", {b.input("x", {2, 8}, DType::u8), w, b.scalar(0.1f), b.scalar(0.02f),
+                                                       b.zero_point(DType::u8, 7), b.zero_point(DType::u8, 128), b.floats({4}, {1, -2, 3, 0.5f})}));
+  EXPECT_EQ(difference_after_optimize(b.graph), 0);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Gemm"});
 }
 
 // DynamicQuantizeLinear, ConvInteger, Cast, Mul, Add, Clip, as ONNX Runtime's dynamic quantizer writes them.

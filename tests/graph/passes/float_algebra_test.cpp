@@ -35,6 +35,11 @@ TEST(FuseActivations, SpelledOutActivations) {
       {"HardSigmoid", [&](Builder& b, Value* x) { return b.op("Mul", {b.scalar(1.0f / 6), relu6(b, x)}); }},
       {"HardSwish", [&](Builder& b, Value* x) { return b.op("Mul", {x, sixth(b, relu6(b, x))}); }},
       {"HardSwish", [&](Builder& b, Value* x) { return sixth(b, b.op("Mul", {x, relu6(b, x)})); }},
+      {"HardSigmoid",
+       [](Builder& b, Value* x) {
+         return b.op("Clip", {b.op("Add", {b.op("Mul", {x, b.scalar(1.0f / 6)}), b.scalar(0.5f)}), b.scalar(0), b.scalar(1)});
+       }},
+      {"Mish", [](Builder& b, Value* x) { return b.op("Mul", {x, b.op("Tanh", {b.op("Softplus", {x})})}); }},
   };
   for (const auto& [op, build] : cases) {
     Builder b;
@@ -42,6 +47,87 @@ TEST(FuseActivations, SpelledOutActivations) {
     EXPECT_LE(difference_after(b.graph, {fuse_activations}), op == "Swish" ? 0 : kFloatTolerance) << op;
     EXPECT_EQ(op_names(b.graph), Names{op});
   }
+}
+
+// Each exporter groups the factors of a GELU in its own way.
+TEST(FuseActivations, GelusOfEverySpelling) {
+  const auto one_plus_erf = [](Builder& b, Value* x, bool divide) {
+    Value* v = divide ? b.op("Div", {x, b.scalar(std::sqrt(2.0f))}) : b.op("Mul", {x, b.scalar(std::sqrt(0.5f))});
+    return b.op("Add", {b.op("Erf", {v}), b.floats({1}, {1})});
+  };
+  const auto one_plus_tanh = [](Builder& b, Value* x, Value* cube) {
+    Value* v = b.op("Add", {x, b.op("Mul", {cube, b.scalar(0.044715f)})});
+    return b.op("Add", {b.op("Tanh", {b.op("Mul", {v, b.scalar(0.7978845608f)})}), b.scalar(1)});
+  };
+  const std::vector<std::pair<std::string, std::function<Value*(Builder&, Value*)>>> cases = {
+      {"none", [&](Builder& b, Value* x) { return b.op("Mul", {b.op("Mul", {x, one_plus_erf(b, x, true)}), b.scalar(0.5f)}); }},
+      {"none", [&](Builder& b, Value* x) { return b.op("Mul", {b.op("Mul", {b.scalar(0.5f), x}), one_plus_erf(b, x, false)}); }},
+      {"none", [&](Builder& b, Value* x) { return b.op("Div", {b.op("Mul", {one_plus_erf(b, x, false), x}), b.scalar(2)}); }},
+      {"tanh",
+       [&](Builder& b, Value* x) {
+         Value* t = one_plus_tanh(b, x, b.op("Pow", {x, b.scalar(3)}));
+         return b.op("Mul", {b.op("Mul", {x, b.scalar(0.5f)}), t});
+       }},
+      {"tanh",
+       [&](Builder& b, Value* x) {
+         Value* t = one_plus_tanh(b, x, b.op("Mul", {x, b.op("Mul", {x, x})}));
+         return b.op("Mul", {x, b.op("Mul", {b.scalar(0.5f), t})});
+       }},
+  };
+  for (const auto& [form, build] : cases) {
+    Builder b;
+    b.output(build(b, b.input("x", {2, 32})));
+    EXPECT_LE(difference_after(b.graph, {fuse_activations}), kFloatTolerance) << form;
+    EXPECT_EQ(op_names(b.graph), Names{"Gelu"}) << form;
+    EXPECT_EQ(b.graph.nodes().front()->attr("approximate", "none"), form);
+  }
+}
+
+TEST(FuseActivations, AnExpressionThatIsNearlyOneStays) {
+  Builder b;
+  Value* x = b.input("x", {64});
+  b.output(b.op("Mul", {x, b.op("Sigmoid", {b.op("Mul", {x, b.scalar(1.001f)})})}));
+  b.output(b.op("Mul", {x, b.op("Sigmoid", {b.op("Mul", {x, b.input("slope", {64})})})}));
+  EXPECT_EQ(fuse_activations(b.graph), 0);
+}
+
+TEST(FuseNormalisations, LayerNormOfEverySpelling) {
+  const auto mean = [](Builder& b, Value* v) { return b.op("ReduceMean", {v, b.ints({-1})}, {{"keepdims", int64_t{1}}}); };
+  for (int form = 0; form < 4; ++form) {
+    Builder b;
+    Value* x = b.input("x", {2, 5, 12});
+    Value* d = b.op("Sub", {x, mean(b, x)});
+    Value* square = form % 2 ? b.op("Mul", {d, d}) : b.op("Pow", {d, b.scalar(2)});
+    Value* sum = b.op("Add", {mean(b, square), b.scalar(1e-5f)});
+    Value* y = nullptr;
+    if (form == 0) y = b.op("Div", {d, b.op("Sqrt", {sum})});
+    if (form == 1) y = b.op("Mul", {b.op("Reciprocal", {b.op("Sqrt", {sum})}), d});
+    if (form == 2) y = b.op("Mul", {d, b.op("Div", {b.scalar(1), b.op("Sqrt", {sum})})});
+    if (form == 3) y = b.op("Mul", {d, b.op("Pow", {sum, b.scalar(-0.5f)})});
+    y = b.op("Mul", {b.graph.add_constant(random_floats({12}, 1)), y});
+    b.output(b.op("Add", {y, b.graph.add_constant(random_floats({1, 1, 12}, 2))}));
+    EXPECT_LE(difference_after(b.graph, {fuse_normalisations}), kFloatTolerance) << form;
+    EXPECT_EQ(op_names(b.graph), Names{"LayerNormalization"}) << form;
+  }
+}
+
+TEST(FuseNormalisations, RmsNormAndAScaleOfAnotherShape) {
+  Builder b;
+  Value* x = b.input("x", {2, 12});
+  Value* sum = b.op("Add", {b.op("ReduceMean", {b.op("Pow", {x, b.scalar(2)}), b.ints({1})}), b.scalar(1e-6f)});
+  Value* y = b.op("Mul", {x, b.op("Div", {b.scalar(1), b.op("Sqrt", {sum})})});
+  b.output(b.op("Mul", {b.graph.add_constant(random_floats({2, 1}, 1)), y}));
+  EXPECT_LE(difference_after(b.graph, {fuse_normalisations}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), (Names{"RMSNormalization", "Mul"}));
+}
+
+TEST(FuseNormalisations, AMeanOverOtherAxesStays) {
+  Builder b;
+  Value* x = b.input("x", {2, 5, 12});
+  Value* d = b.op("Sub", {x, b.op("ReduceMean", {x, b.ints({1})})});
+  Value* sum = b.op("Add", {b.op("ReduceMean", {b.op("Mul", {d, d}), b.ints({1})}), b.scalar(1e-5f)});
+  b.output(b.op("Div", {d, b.op("Sqrt", {sum})}));
+  EXPECT_EQ(fuse_normalisations(b.graph), 0);
 }
 
 TEST(FuseActivations, AGateUsedElsewhereOrOfAnotherValueStays) {
@@ -180,7 +266,14 @@ TEST(FoldBatchNorm, AProductUsedElsewhereIsNotChanged) {
   b.output(batch_norm(b, y, 3));
   b.output(y);
   EXPECT_LE(difference_after(b.graph, {normalise_products, fold_batch_norm}), kFloatTolerance);
-  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "Mul", "Add"}));
+  EXPECT_EQ(op_names(b.graph), (Names{"octet.Conv", "octet.Conv"}));
+}
+
+TEST(FoldBatchNorm, AloneOnAnImageItIsADepthwiseConvolution) {
+  Builder b;
+  b.output(batch_norm(b, b.input("x", {2, 3, 4, 5}), 3));
+  EXPECT_LE(difference_after(b.graph, {fold_batch_norm}), kFloatTolerance);
+  EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
 }
 
 TEST(FoldScaleBias, AChainOfConstantsPerChannel) {

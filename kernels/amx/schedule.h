@@ -1,0 +1,35 @@
+// When things happen in an AMX block: a software pipeline over slots of one tile product (16 cycles) each.
+//
+// Tiles reach the vector units through memory, and a tile store directly behind the product it stores waits for it. So the
+// stores and the epilogue of a block lie between the products of the blocks after it:
+//
+//      block b       slot 0..t-1   store tile j of block b-1, then clear tile j and start it anew
+//                    slot t..      epilogue units of block b-1 (a unit: up to 64 outputs, one pass of the packs)
+//      few slots     the units of block b-1 go on in slots 0..t-1 of block b+1, while tiles of block b are stored to the
+//                    other of two buffers
+//
+// After the last block the remaining stages run without products. The schedule is a pure function of two counts.
+#pragma once
+
+#include <vector>
+
+namespace octet::kernels::amx {
+
+struct Schedule {
+  struct Unit {
+    int slot = 0;   // of the block that is running
+    int stage = 1;  // how many blocks ago the unit's own block ran: 1 or 2
+    bool operator==(const Unit&) const = default;
+  };
+  int slots = 1;            // products of a block
+  int setup_stage = 1;      // stage and slot in which the epilogue of a block is set up, before its first unit
+  int setup_slot = 0;
+  std::vector<Unit> units;  // in order
+  bool two_buffers = false;
+  int last_stage = 1;
+};
+
+// `tiles` accumulators (1..4), `k_steps` products each, `units` epilogue units.
+Schedule make_schedule(int tiles, int k_steps, int units);
+
+}  // namespace octet::kernels::amx

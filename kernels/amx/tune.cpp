@@ -1,0 +1,91 @@
+#include "kernels/amx/tune.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "kernels/aligned_buffer.h"
+#include "kernels/amx/tile_config.h"
+
+namespace octet::kernels::amx {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kCandidates = 10;
+constexpr double kWorthTiming = 12000;  // cycles; below, any choice will do
+
+// The bytes of an image around pixel (0, 0) of image 0.
+struct Scratch {
+  AlignedBuffer memory;
+  int64_t origin = 0;
+
+  Scratch() = default;
+  Scratch(const ImageLayout& l, int64_t images, int64_t top, int64_t left, int64_t height, int64_t width)
+      : origin(kSlack + top * l.row + left * l.pixel) {
+    const int64_t last = (images - 1) * l.image + (height - top - 1) * l.row + (width - left) * l.pixel;
+    memory = AlignedBuffer(static_cast<size_t>(origin + last + kSlack));
+  }
+  uint8_t* data() { return memory.as<uint8_t>() + origin; }
+};
+
+double seconds(const Conv& conv, const ConvArgs& args) {
+  const auto begin = Clock::now();
+  conv.run(args, 0, 1);
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+Blocking fastest(const ConvProblem& problem, const std::vector<Blocking>& candidates, const MakeBlocked& make) {
+  const ConvShape& s = problem.shape;
+  const int64_t height = (s.oh - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
+  const int64_t width = (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1;
+  Scratch x(problem.x, s.n, s.pad_top, s.pad_left, height, width), y(problem.y, s.n, 0, 0, s.oh, s.ow);
+  const bool has_residual = problem.epilogue.residual != ResidualKind::none;
+  Scratch residual = has_residual ? Scratch(problem.residual, s.n, 0, 0, s.oh, s.ow) : Scratch();
+
+  struct Run {
+    std::unique_ptr<Conv> conv;
+    AlignedBuffer workspace;
+    double best = std::numeric_limits<double>::max();
+  };
+  std::vector<Run> runs;
+  for (const Blocking& b : candidates) {
+    Run run{make(b), {}, std::numeric_limits<double>::max()};
+    run.workspace = AlignedBuffer(run.conv->workspace_bytes());
+    runs.push_back(std::move(run));
+  }
+  // In turn, so that a disturbance meets all of them.
+  constexpr int kRounds = 8;
+  for (int round = 0; round < kRounds; ++round)
+    for (Run& run : runs) {
+      ConvArgs args;
+      args.x = x.data();
+      args.y = y.data();
+      args.residual = has_residual ? residual.data() : nullptr;
+      args.workspace = run.workspace.as<std::byte>();
+      run.best = std::min(run.best, seconds(*run.conv, args));
+    }
+  release_tiles();
+  size_t best = 0;
+  for (size_t i = 1; i < runs.size(); ++i)
+    if (runs[i].best < 0.97 * runs[best].best) best = i;  // the model's order decides what is level
+  return candidates[best];
+}
+
+}  // namespace
+
+Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key, const MakeBlocked& make) {
+  static std::mutex mutex;
+  static auto& chosen = *new std::map<std::string, Blocking>;
+  std::vector<Blocking> candidates = candidate_blockings(cut);
+  if (candidates.size() > kCandidates) candidates.resize(kCandidates);
+  const double best = estimated_cycles(cut, candidates.front()) * static_cast<double>(problem.shape.groups);
+  if (candidates.size() == 1 || best < kWorthTiming) return candidates.front();
+  const std::lock_guard lock(mutex);  // also keeps two threads from timing at once
+  if (const auto found = chosen.find(key); found != chosen.end()) return found->second;
+  return chosen[key] = fastest(problem, candidates, make);
+}
+
+}  // namespace octet::kernels::amx

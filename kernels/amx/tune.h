@@ -1,0 +1,24 @@
+// Choosing a blocking by timing, when a plan is made.
+//
+// The cost model of blocking.h is right within some ten percent, which is as much as the better blockings differ. So the few
+// it likes best are run on scratch memory of the problem's own layouts, and the fastest is taken. Choices are kept for the
+// process by everything they depend on: a network has a few dozen problems, each repeated. Results do not depend on the
+// choice, only time does.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "kernels/amx/blocking.h"
+#include "kernels/conv.h"
+
+namespace octet::kernels::amx {
+
+// Makes the convolution with a given blocking.
+using MakeBlocked = std::function<std::unique_ptr<Conv>(const Blocking&)>;
+
+// The fastest of the candidates; problems too small to time take the model's first. `key` names the problem.
+Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key, const MakeBlocked& make);
+
+}  // namespace octet::kernels::amx

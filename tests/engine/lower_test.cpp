@@ -1,0 +1,203 @@
+// What a plan computes: the reference's bits on every ISA with any number of threads, and through kernels.
+#include "engine/lower/lower.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+
+#include "engine/model.h"
+#include "graph/op_def.h"
+#include "kernels/isa.h"
+#include "octet/octet.h"
+#include "tests/graph/builder.h"
+
+namespace octet {
+namespace {
+
+using graph::Tensor;
+using graph::Value;
+using graph::test::Builder;
+
+using Ints = std::vector<int64_t>;
+
+// The network's output for one input "x"; EXPECTs equal bits everywhere and, beyond the reference, no step of scalar form.
+void expect_kernels_with_equal_bits(const std::function<void(Builder&)>& build, const Tensor& x, const std::string& what) {
+  std::vector<std::byte> want;
+  for (const kernels::Isa& isa : kernels::all_isas()) {
+    if (!kernels::supported(isa)) continue;
+    for (const int threads : {1, 3}) {
+      Builder b;
+      build(b);
+      const Model model = model_from_graph(b.graph.clone(), {std::string(isa.name), {}});
+      Session session(model, {.threads = threads});
+      session.set_input("x", x.view());
+      session.run();
+      const TensorView y = session.output(0);
+      const auto* bytes = static_cast<const std::byte*>(y.data);
+      const std::vector<std::byte> got(bytes, bytes + y.bytes());
+      if (want.empty()) want = got;
+      EXPECT_TRUE(got == want) << what << " on " << isa.name << " with " << threads << " threads";
+      if (isa.id == kernels::IsaId::reference) continue;
+      for (const StepInfo& step : session.steps())
+        EXPECT_NE(step.kernel, "eval") << what << " on " << isa.name << ": " << step.op;
+    }
+  }
+}
+
+Value* pointwise(Builder& b, Value* x, int64_t out, uint32_t seed) {
+  const int64_t in = (*x->type().dims)[1].value;
+  return b.op("Conv", {x, b.graph.add_constant(graph::test::random_floats({out, in, 1, 1}, seed))});
+}
+
+struct Transposed {
+  int64_t in, out, group;
+  Ints kernel, strides, pads, dilations, extra;
+};
+const Transposed kTransposed[] = {
+    {8, 6, 1, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}, {0, 0}},    // U-Net
+    {16, 32, 1, {4, 4}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {0, 0}},  // GANs
+    {5, 7, 1, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {1, 1}},    // segmentation
+    {3, 17, 1, {3, 5}, {1, 1}, {1, 2, 1, 2}, {1, 1}, {0, 0}},   // stride 1
+    {6, 4, 2, {5, 3}, {3, 2}, {2, 0, 1, 1}, {1, 1}, {2, 0}},    // groups, uneven
+    {8, 8, 8, {4, 4}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {0, 0}},    // depthwise
+    {4, 4, 1, {3, 3}, {2, 3}, {2, 1, 2, 1}, {3, 2}, {0, 1}},    // dilation
+};
+
+Value* transposed(Builder& b, Value* x, const Transposed& t, Value* w, Value* bias) {
+  return b.op("ConvTranspose", {x, w, bias},
+              {{"group", t.group},
+               {"strides", t.strides},
+               {"pads", t.pads},
+               {"dilations", t.dilations},
+               {"output_padding", t.extra}});
+}
+
+TEST(LowerConvTranspose, RunsAsOneConvolutionAPhase) {
+  for (const Transposed& t : kTransposed)
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          Value* w = b.graph.add_constant(graph::test::random_floats({t.in, t.out / t.group, t.kernel[0], t.kernel[1]}, 1));
+          Value* bias = b.graph.add_constant(graph::test::random_floats({t.out}, 2));
+          b.output(b.op("Relu", {transposed(b, b.input("x", {2, t.in, 7, 6}), t, w, bias)}));
+        },
+        graph::test::random_floats({2, t.in, 7, 6}, 3), "ConvTranspose of " + std::to_string(t.in) + " channels");
+}
+
+TEST(LowerConvTranspose, InIntegersToo) {
+  for (const Transposed& t : kTransposed) {
+    if (t.group != 1) continue;
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          Value* w = b.graph.add_constant(graph::test::random_bytes(DType::s8, {t.in, t.out, t.kernel[0], t.kernel[1]}, 1));
+          const std::vector<float> scales(static_cast<size_t>(t.out), 0.01f);
+          w = b.op("DequantizeLinear", {w, b.floats({t.out}, scales)}, {{"axis", int64_t{1}}});
+          b.output(b.qdq(transposed(b, b.qdq(b.input("x", {1, t.in, 5, 6}), 0.01f, 117), t, w, nullptr), 0.07f, 121));
+        },
+        graph::test::random_floats({1, t.in, 5, 6}, 3), "u8 ConvTranspose of " + std::to_string(t.in) + " channels");
+  }
+}
+
+TEST(LowerConvTranspose, OfOneAxis) {
+  expect_kernels_with_equal_bits(
+      [](Builder& b) {
+        Value* w = b.graph.add_constant(graph::test::random_floats({6, 5, 4}, 1));
+        b.output(b.op("ConvTranspose", {b.input("x", {1, 6, 9}), w}, {{"strides", Ints{2}}, {"pads", Ints{1, 1}}}));
+      },
+      graph::test::random_floats({1, 6, 9}, 3), "ConvTranspose of one axis");
+}
+
+TEST(LowerMove, SplitsAndSlicesOfImagesStayChannelsLast) {
+  expect_kernels_with_equal_bits(
+      [](Builder& b) {
+        Value* x = pointwise(b, b.input("x", {2, 4, 5, 6}), 20, 1);
+        graph::Node* split = b.node("Split", {x, b.ints({7, 13})}, {{"axis", int64_t{1}}}, 2);
+        Value* rows = b.op("Slice", {split->output(1), b.ints({1}), b.ints({100}), b.ints({2}), b.ints({2})});
+        Value* back = b.op("Slice", {rows, b.ints({-1}), b.ints({-100}), b.ints({3}), b.ints({-2})});
+        b.output(b.op("Flatten", {pointwise(b, back, 3, 2)}));
+        b.output(b.op("Flatten", {pointwise(b, split->output(0), 3, 3)}));
+      },
+      graph::test::random_floats({2, 4, 5, 6}, 3), "Split and Slice");
+}
+
+Value* shuffled(Builder& b, Value* x, int64_t groups) {
+  const Shape s = x->type().shape();
+  Value* y = b.op("Reshape", {x, b.ints({s[0], groups, s[1] / groups, s[2], s[3]})});
+  return b.op("Reshape", {b.op("Transpose", {y}, {{"perm", Ints{0, 2, 1, 3, 4}}}), b.ints(s)});
+}
+
+TEST(LowerMove, AShuffleOfChannelsIsAnInterleave) {
+  for (const auto& [groups, channels] : {std::pair{2, 6}, {2, 32}, {2, 116}, {2, 700}, {3, 24}})
+    for (const bool quantized : {false, true})
+      expect_kernels_with_equal_bits(
+          [&](Builder& b) {
+            Value* x = pointwise(b, b.input("x", {2, 4, 3, 5}), channels, 1);
+            if (quantized) x = b.qdq(x, 0.02f, 120);
+            Value* y = shuffled(b, x, groups);
+            if (quantized) y = b.qdq(y, 0.02f, 120);
+            b.output(b.op("Flatten", {pointwise(b, y, 3, 2)}));
+          },
+          graph::test::random_floats({2, 4, 3, 5}, 3), "a shuffle of " + std::to_string(channels) + " channels");
+}
+
+TEST(LowerMove, AConcatenationThatGrowsCopiesNothing) {
+  expect_kernels_with_equal_bits(
+      [](Builder& b) {
+        Value* a = pointwise(b, b.input("x", {1, 4, 3, 5}), 24, 1);
+        std::vector<Value*> features{a};
+        for (uint32_t i = 0; i < 3; ++i) {
+          Value* all = features.size() == 1 ? a : b.op("Concat", features, {{"axis", int64_t{1}}});
+          features.push_back(pointwise(b, b.op("Relu", {all}), 8, 10 + i));
+        }
+        b.output(b.op("Flatten", {pointwise(b, b.op("Concat", features, {{"axis", int64_t{1}}}), 4, 2)}));
+      },
+      graph::test::random_floats({1, 4, 3, 5}, 3), "DenseNet's concatenations");
+}
+
+TEST(LowerResize, NearestAndLinear) {
+  struct Case {
+    const char *mode, *coordinates;
+    Shape sizes;
+  };
+  const Case cases[] = {{"nearest", "asymmetric", {2, 12, 14, 10}},       {"nearest", "half_pixel", {2, 12, 5, 13}},
+                        {"linear", "half_pixel", {2, 12, 14, 10}},        {"linear", "align_corners", {2, 12, 9, 3}},
+                        {"linear", "pytorch_half_pixel", {2, 12, 7, 11}}, {"linear", "half_pixel", {2, 12, 21, 5}}};
+  for (const Case& c : cases)
+    for (const bool quantized : {false, true}) {
+      if (quantized && std::string(c.mode) == "linear") continue;
+      expect_kernels_with_equal_bits(
+          [&](Builder& b) {
+            Value* x = pointwise(b, b.input("x", {2, 4, 7, 5}), 12, 1);
+            if (quantized) x = b.qdq(x, 0.02f, 120);
+            Value* y = b.op("Resize", {x, nullptr, nullptr, b.ints(c.sizes)},
+                            {{"mode", std::string(c.mode)},
+                             {"coordinate_transformation_mode", std::string(c.coordinates)},
+                             {"nearest_mode", std::string("floor")}});
+            if (quantized) y = b.qdq(y, 0.02f, 120);
+            b.output(b.op("Flatten", {pointwise(b, y, 3, 2)}));
+          },
+          graph::test::random_floats({2, 4, 7, 5}, 3), std::string(c.mode) + " " + c.coordinates);
+    }
+}
+
+// A gate a channel and sample: squeeze and excitation.
+TEST(LowerBinary, AGateAChannelOfEverySample) {
+  for (const int64_t batch : {1, 3})
+    for (const bool quantized : {false, true})
+      expect_kernels_with_equal_bits(
+          [&](Builder& b) {
+            Value* x = pointwise(b, b.input("x", {batch, 4, 3, 5}), 37, 1);
+            if (quantized) x = b.qdq(x, 0.02f, 120);
+            Value* gate = b.op("GlobalAveragePool", {x});
+            if (quantized) gate = b.qdq(gate, 0.01f, 110);
+            gate = pointwise(b, gate, 37, 2);
+            if (quantized) gate = b.qdq(gate, 0.03f, 100);
+            Value* y = b.op("Mul", {x, gate});
+            if (quantized) y = b.qdq(y, 0.03f, 128);
+            b.output(b.op("Flatten", {pointwise(b, y, 3, 4)}));
+          },
+          graph::test::random_floats({batch, 4, 3, 5}, 3), "a gate a channel of " + std::to_string(batch) + " samples");
+}
+
+}  // namespace
+}  // namespace octet
