@@ -94,10 +94,10 @@ std::vector<fs::path> data_sets(const fs::path& folder) {
   return sets;
 }
 
-// A tensor of a test case. Older data of ONNX hold bfloat16 as uint16: numpy had none.
-graph::Tensor read_tensor(const std::string& file, DType declared) {
-  const graph::Tensor tensor = onnx::import_tensor(file);
-  if (declared != DType::bf16 || tensor.dtype() != DType::u16) return tensor;
+// A value of a test case. Older data of ONNX hold bfloat16 as uint16: numpy had none.
+graph::Tensor read_value(const std::string& file, graph::ValueKind kind, DType declared) {
+  const graph::Tensor tensor = onnx::import_value(file, kind, declared);
+  if (!tensor.is_tensor() || declared != DType::bf16 || tensor.dtype() != DType::u16) return tensor;
   graph::Tensor typed(DType::bf16, tensor.shape());
   std::memcpy(typed.mutable_as<std::byte>(), tensor.as<std::byte>(), tensor.bytes());
   return typed;
@@ -113,8 +113,8 @@ void adopt_shapes(graph::Graph& graph, const fs::path& set) {
   bool adopted = false;
   for (size_t i = 0; i < std::min(files.size(), graph.inputs().size()); ++i) {
     graph::Value* input = graph.inputs()[i];
-    if (!input->type().static_shape()) continue;
-    const graph::Tensor data = read_tensor(files[i], input->dtype());
+    if (!input->type().is_tensor() || !input->type().static_shape()) continue;
+    const graph::Tensor data = read_value(files[i], input->type().kind, input->dtype());
     if (data.dtype() != input->dtype() || data.shape() == input->type().shape()) continue;
     input->set_type(graph::Type::known(data.dtype(), data.shape()));
     adopted = true;
@@ -128,8 +128,51 @@ Numbers numbers_of(const ModelSource& source) {
   return source.quantized ? Numbers::quantized : Numbers::exact;
 }
 
+// What the interface of the model is made of.
+struct Kinds {
+  std::vector<graph::Type> inputs, outputs;
+};
+
+Kinds kinds_of(const graph::Graph& graph) {
+  Kinds kinds;
+  for (const graph::Value* v : graph.inputs()) kinds.inputs.push_back(v->type());
+  for (const graph::Value* v : graph.outputs()) kinds.outputs.push_back(v->type());
+  return kinds;
+}
+
+void add_to(Hash& hash, const graph::Tensor& value) {
+  if (!value.is_tensor())
+    for (const graph::Tensor& element : value.elements()) add_to(hash, element);
+  else if (value.dtype() == DType::string)
+    for (const std::string& text : value.strings()) hash.add(text.data(), text.size());
+  else
+    hash.add(value.as<std::byte>(), value.bytes());
+}
+
+// What an optional holds; other values as they are.
+const graph::Tensor* content(const graph::Tensor& value) {
+  if (value.kind() != graph::ValueKind::optional) return &value;
+  return value.elements().empty() ? nullptr : &value.elements()[0];
+}
+
+std::string value_difference(const graph::Tensor& want, const graph::Tensor& got, Numbers numbers, const Tolerance& tolerance) {
+  const graph::Tensor *w = content(want), *g = content(got);
+  if (!w || !g) return w == g ? "" : w ? "holds nothing, expected something" : "holds something, expected nothing";
+  if (w->kind() != g->kind()) return fmt::format("is a {}, expected a {}", to_string(g->kind()), to_string(w->kind()));
+  if (w->is_tensor() && w->dtype() == DType::string) {
+    if (g->dtype() != DType::string || w->shape() != g->shape()) return typed(g->dtype(), g->shape()) + ", expected " + typed(w->dtype(), w->shape());
+    return w->strings() == g->strings() ? "" : "holds other strings than expected";
+  }
+  if (w->is_tensor()) return difference(*w, g->view(), numbers, tolerance);
+  if (w->size() != g->size()) return fmt::format("has {} elements, expected {}", g->size(), w->size());
+  for (int64_t i = 0; i < w->size(); ++i)
+    if (const std::string off = value_difference(w->at(i), g->at(i), numbers, tolerance); !off.empty())
+      return fmt::format("element {} of the sequence: {}", i, off);
+  return "";
+}
+
 // Runs one data set; adds the outputs' bytes to the hash.
-void run_data_set(const Model& model, Session& session, const fs::path& set, Numbers numbers, const Tolerance& tolerance,
+void run_data_set(const Model& model, const Kinds& kinds, Session& session, const fs::path& set, Numbers numbers, const Tolerance& tolerance,
                   Hash& hash) {
   const auto inputs = numbered(set, "input"), outputs = numbered(set, "output");
   const std::string where = set.filename().string();
@@ -138,12 +181,14 @@ void run_data_set(const Model& model, Session& session, const fs::path& set, Num
   if (outputs.empty() || outputs.size() > model.outputs().size())
     throw Failure{fmt::format("{}: {} outputs, the model has {}", where, outputs.size(), model.outputs().size())};
   for (size_t i = 0; i < inputs.size(); ++i)
-    session.set_input(model.inputs()[i].name, read_tensor(inputs[i], model.inputs()[i].dtype).view());
+    set_input_value(session, i, read_value(inputs[i], kinds.inputs[i].kind, kinds.inputs[i].dtype));
   session.run();
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const TensorView got = session.output(i);
-    hash.add(got.data, got.bytes());
-    const std::string off = difference(read_tensor(outputs[i], got.dtype), got, numbers, tolerance);
+    const graph::Tensor got = output_value(session, i);
+    add_to(hash, got);
+    // A value declared optional may come out as what it can hold, and the file then has that.
+    const graph::ValueKind kind = got.kind() == graph::ValueKind::optional ? kinds.outputs[i].kind : got.kind();
+    const std::string off = value_difference(read_value(outputs[i], kind, kinds.outputs[i].dtype), got, numbers, tolerance);
     if (!off.empty()) throw Failure{fmt::format("{}: output '{}': {}", where, model.outputs()[i].name, off)};
   }
 }
@@ -182,6 +227,7 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
     if (options.data_sets && options.data_sets < sets.size()) sets.resize(options.data_sets);
     if (sets.empty()) return {Verdict::failed, "no test_data_set_N beside model.onnx", ""};
     adopt_shapes(*source.graph, sets[0]);
+    const Kinds kinds = kinds_of(*source.graph);
     std::string first_isa;
     for (const std::string& isa : options.isas) {
       const Model model = model_from_graph(source.graph->clone(), {isa, {}});
@@ -189,7 +235,7 @@ CaseResult run_case(const std::string& folder, const TestOptions& options) {
       Hash hash;
       for (const fs::path& set : sets) {
         try {
-          run_data_set(model, session, set, numbers_of(source), options.tolerance, hash);
+          run_data_set(model, kinds, session, set, numbers_of(source), options.tolerance, hash);
         } catch (const Failure& f) {
           return {Verdict::failed, std::string(model.isa()) + ": " + f.what, ""};
         }

@@ -91,14 +91,25 @@ void lower_dynamic(Lowering& lowering, const Node& node) {
   });
 }
 
+// The size of the axis when nothing lies behind it in memory; else 0.
+int64_t softmax_length(const Node& node) {
+  const Shape shape = node.input(0)->type().shape();
+  const auto rank = static_cast<int64_t>(shape.size());
+  int64_t axis = node.attr("axis", int64_t{-1});
+  if (axis < 0) axis += rank;
+  if (axis < 0 || axis >= rank) return 0;
+  for (int64_t i = axis + 1; i < rank; ++i)
+    if (shape[static_cast<size_t>(i)] != 1) return 0;
+  return shape[static_cast<size_t>(axis)];
+}
+
 bool takes_softmax(const Node& node, std::string* why) {
   const Value* x = node.input(0);
   if (x->dtype() != DType::f32 || !x->type().static_shape() || element_count(x->type().shape()) == 0) {
     *why = "only float32 of known shape has a kernel";
     return false;
   }
-  const int64_t rank = x->type().rank(), axis = node.attr("axis", int64_t{-1});
-  if (rank == 0 || (axis != -1 && axis != rank - 1)) {
+  if (softmax_length(node) == 0) {
     *why = "only the last axis has a kernel";
     return false;
   }
@@ -111,8 +122,8 @@ void lower_softmax(Lowering& lowering, const Node& node) {
     lower_eval(lowering, node);
     return;
   }
-  const Shape shape = x->type().shape();
-  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(shape) / shape.back(), shape.back()});
+  const int64_t length = softmax_length(node);
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(x->type().shape()) / length, length});
   const std::vector<const Value*> values{y, x};
   add_walk_step(lowering, node, kernel, walk(lowering, values), values);
 }

@@ -64,7 +64,7 @@ struct Layouts {
 
   // An operator of role `any` that may lie channels-last.
   bool can_follow(const Node& node) const {
-    if (node.op().layout != LayoutRole::any || !is_image(node.output())) return false;
+    if (node.op().layout != LayoutRole::any || !is_image(node.output()) || !node.output()->type().static_shape()) return false;
     if (node.op().quant == QuantRole::transparent) {
       const int64_t axis = node.attr("axis", int64_t{0});
       return node.op_name() == "Concat" ? axis == 1 || axis == -3 : wants(node);

@@ -24,8 +24,12 @@ namespace {
 //      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
 //      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to exist.
 //   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
+//
+// Subgraphs come last, each through the same list: by then what they capture has its final type.
 constexpr Pass kPasses[] = {
     {"promote_half", promote_half},
+    {"fold_constants", fold_constants},
+    {"control_flow", control_flow},
     {"fold_constants", fold_constants},
     {"fix_reshapes", fix_reshapes},
     {"remove_identity", remove_identity},
@@ -106,6 +110,19 @@ std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options) {
     if (options.verify_each && changes > 0) verify(graph);
     if (options.dump && changes > 0) options.dump(pass.name, graph);
   }
+  bool nested = false;
+  for (const auto& node : graph.nodes())
+    for (Graph* inner : node->subgraphs()) {
+      nested = true;
+      for (const PassTiming& t : optimize(*inner, options)) {
+        const auto same = std::find_if(timings.begin(), timings.end(), [&](const PassTiming& own) { return own.name == t.name; });
+        if (same == timings.end()) continue;
+        same->ms += t.ms;
+        same->changes += t.changes;
+      }
+    }
+  if (nested) infer_types(graph);
+  if (nested && options.verify_each) verify(graph);
   return timings;
 }
 
