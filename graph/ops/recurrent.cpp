@@ -25,7 +25,7 @@ size_t gates_of(const Node& node) { return node.op_name() == "LSTM" ? 4 : node.o
 void infer_recurrent(InferContext& ctx) {
   const Node& node = ctx.node();
   recurrent_activations(node);  // throws where they make no sense
-  expect_real(ctx, 0);
+  expect_dtype(ctx, 0, {DType::f32, DType::f16, DType::bf16, DType::f64});
   const bool batch_first = node.attr("layout", int64_t{0}) != 0;
   const MaybeDims x = dims_of(ctx, 0), r = dims_of(ctx, 2);
   expect_rank(ctx, 0, x, 3, 3);
