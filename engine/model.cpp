@@ -49,32 +49,18 @@ ValueInfo describe(const std::string& name, const graph::Type& type) {
 }  // namespace
 
 ModelImpl::ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& options)
-    : graph_(std::move(graph)), isa_(&choose_isa(options.isa)) {
+    : graph_(std::move(graph)), settings_{&choose_isa(options.isa), {}, &weights_}, plans_(*graph_, settings_) {
   const FpState fp_state;
-  passes_.disabled = options.disabled_passes;
+  settings_.passes.disabled = options.disabled_passes;
   graph::infer_types(*graph_);
   for (const graph::Value* v : graph_->inputs()) inputs_.push_back(describe(v->name(), v->type()));
   for (size_t i = 0; i < graph_->outputs().size(); ++i)
     outputs_.push_back(describe(graph_->output_names()[i], graph_->outputs()[i]->type()));
-  timings_ = graph::optimize(*graph_, passes_);
-}
-
-std::shared_ptr<const Plan> ModelImpl::plan(const std::vector<Shape>& shapes, int threads) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Entry& e) { return e.threads == threads && e.shapes == shapes; });
-  if (found != plans_.end()) {
-    std::rotate(found, found + 1, plans_.end());
-    return plans_.back().plan;
-  }
-  const FpState fp_state;
-  auto plan = compile(*graph_, shapes, *isa_, threads, passes_, weights_);
-  if (plans_.size() == kMaxPlans) plans_.erase(plans_.begin());
-  plans_.push_back({shapes, threads, plan});
-  return plan;
+  timings_ = graph::optimize(*graph_, settings_.passes);
 }
 
 size_t ModelImpl::weight_bytes() const {
-  if (isa_->id != kernels::IsaId::reference) return weights_.bytes();
+  if (isa().id != kernels::IsaId::reference) return weights_.bytes();
   size_t bytes = 0;
   for (const auto& node : graph_->nodes())
     for (const graph::Value* v : node->inputs())

@@ -20,4 +20,9 @@ Model model_from_graph(std::unique_ptr<graph::Graph> graph, const ModelOptions& 
 const graph::Graph& optimized_graph(const Model& model);
 const std::vector<graph::PassTiming>& pass_timings(const Model& model);
 
+// Inputs and outputs that a TensorView cannot hold: sequences, optionals, strings (and any other, too). The output is valid until
+// the next run.
+void set_input_value(Session& session, size_t index, const graph::Tensor& value);
+graph::Tensor output_value(const Session& session, size_t index);
+
 }  // namespace octet

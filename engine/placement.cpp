@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "engine/lower/lower.h"
+#include "engine/regions.h"
 #include "graph/op_def.h"
 
 namespace octet {
@@ -45,7 +46,8 @@ class Placer {
 
   Placement run() {
     demand_halos();
-    for (Value* input : graph_.inputs()) groups_[static_cast<size_t>(new_group(input))].fixed = true;
+    for (Value* input : graph_.inputs())
+      if (is_static(input)) groups_[static_cast<size_t>(new_group(input))].fixed = true;
     for (const auto& node : graph_.nodes()) {
       place_outputs(*node);
       if (kernels_ && node->op_name() == "Concat") gather_concat(*node);
@@ -107,6 +109,7 @@ class Placer {
     if (kernels_ && place_slices(node)) return;
     for (size_t i = 0; i < node.outputs().size(); ++i) {
       const Value* out = node.output(i);
+      if (!is_static(out)) continue;
       const int shared = kernels_ && i == 0 ? shared_group(node) : -1;
       if (shared < 0) {
         new_group(out);
@@ -130,6 +133,7 @@ class Placer {
       if (!g.image && in->layout == Layout::plain && out->layout == Layout::plain) return it->second;
       return -1;
     }
+    if (!is_static(node)) return -1;
     const LowerDef* def = find_lowering(node);
     if (!def || !def->in_place) return -1;
     for (const int i : def->in_place(node)) {

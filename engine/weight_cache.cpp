@@ -13,6 +13,11 @@ std::shared_ptr<const kernels::PackedWeights> WeightCache::get(
   return packed;
 }
 
+void WeightCache::drop_unused() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(entries_, [](const auto& entry) { return entry.second.packed.use_count() == 1; });
+}
+
 size_t WeightCache::bytes() const {
   const std::lock_guard lock(mutex_);
   size_t total = 0;

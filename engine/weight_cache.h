@@ -19,6 +19,8 @@ class WeightCache {
   // of the key.
   std::shared_ptr<const kernels::PackedWeights> get(const std::string& key, const std::vector<graph::Tensor>& sources,
                                                     const std::function<std::shared_ptr<const kernels::PackedWeights>()>& make);
+  // Lets go of what no plan uses any more.
+  void drop_unused();
   size_t bytes() const;
 
  private:

@@ -27,6 +27,13 @@ std::string place(const Node& node) { return "node '" + node.name() + "' (" + st
 
 void check_input(const Graph& graph, const Value& input, const Tensor& tensor) {
   const Type& type = input.type();
+  if (!type.is_tensor() || !tensor.is_tensor()) {
+    // An optional may be given what it holds.
+    const bool holds = type.kind == ValueKind::optional || type.kind == ValueKind::optional_sequence;
+    if (holds || (type.kind == tensor.kind())) return;
+    throw Error(ErrorCode::invalid_argument, graph.file + ": input '" + input.name() + "' is of kind " +
+                                                 std::string(to_string(tensor.kind())) + "; expected " + to_string(type));
+  }
   bool fits = tensor.dtype() == type.dtype;
   if (fits && type.ranked()) {
     fits = tensor.shape().size() == type.dims->size();
@@ -50,13 +57,21 @@ const Tensor& EvalContext::in(size_t i) const {
 
 void EvalContext::fail(ErrorCode code, const std::string& message) const { throw Error(code, place(node_) + message); }
 
-std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor> inputs) {
+std::vector<Tensor> EvalContext::run(const Graph& graph, std::span<const Tensor> inputs, size_t changed) const {
+  return run_ ? (*run_)(graph, inputs, changed) : run_reference(graph, inputs);
+}
+
+std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor> inputs, const EvalContext::RunGraph* run) {
   if (!node.op().eval)
     throw Error(ErrorCode::unsupported, place(node) + "has no scalar form; expected a pass to rewrite it");
   assert(inputs.size() == node.inputs().size());
+  for (size_t i = 0; i < inputs.size() && !node.op().any_kind; ++i)
+    if (!inputs[i].is_tensor())
+      throw Error(ErrorCode::invalid_model, place(node) + "input " + std::to_string(i) + " is of kind " +
+                                                std::string(to_string(inputs[i].kind())) + "; expected a tensor");
   const FlushDenormals state;
   std::vector<Tensor> outputs(node.outputs().size());
-  EvalContext context(node, inputs, outputs);
+  EvalContext context(node, inputs, outputs, run);
   node.op().eval(context);
   return outputs;
 }

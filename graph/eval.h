@@ -11,13 +11,15 @@
 #include <vector>
 
 #include "graph/ir.h"
+#include "graph/op_def.h"
 #include "graph/tensor.h"
 
 namespace octet::graph {
 
 // The node's outputs for these inputs (as many as the node has; undefined where an optional one is absent).
 // Throws Error unsupported when the operator has no scalar form.
-std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor> inputs);
+// `run`: how subgraphs are run; null: by run_reference.
+std::vector<Tensor> evaluate(const Node& node, std::span<const Tensor> inputs, const EvalContext::RunGraph* run = nullptr);
 
 // The graph's outputs, in order, for its inputs, in order. Throws Error invalid_argument when an input does not fit its type.
 std::vector<Tensor> run_reference(const Graph& graph, std::span<const Tensor> inputs);

@@ -36,6 +36,10 @@ void check_arity(const Graph& graph, const Node& node) {
     if (!op.inputs[i].optional && !node.input(i))
       throw Error(ErrorCode::invalid_model,
                   place(graph, node) + "input '" + std::string(op.inputs[i].name) + "' is missing; expected a value");
+  for (size_t i = 0; i < node.inputs().size() && !op.any_kind; ++i)
+    if (node.input(i) && !node.input(i)->type().is_tensor())
+      throw Error(ErrorCode::invalid_model, place(graph, node) + "input " + std::to_string(i) + " is " +
+                                                to_string(node.input(i)->type()) + "; expected a tensor");
 }
 
 std::string describe(TypeSet types) {
@@ -89,6 +93,17 @@ void infer_types(Graph& graph, Node& node) {
   check_types(graph, node);
   InferContext context(graph, node);
   if (node.op().infer) node.op().infer(context);
+}
+
+void forget_dims(Graph& graph) {
+  for (const auto& node : graph.nodes()) {
+    for (Value* v : node->outputs()) {
+      Type type = v->type();
+      type.dims.reset();
+      v->set_type(std::move(type));
+    }
+    for (Graph* inner : node->subgraphs()) forget_dims(*inner);
+  }
 }
 
 void infer_types(Graph& graph) {

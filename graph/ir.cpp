@@ -15,7 +15,7 @@ Type Type::known(DType dtype, const Shape& shape) {
 }
 
 bool Type::static_shape() const {
-  return ranked() && std::all_of(dims->begin(), dims->end(), [](const Dim& d) { return d.known(); });
+  return is_tensor() && ranked() && std::all_of(dims->begin(), dims->end(), [](const Dim& d) { return d.known(); });
 }
 
 Shape Type::shape() const {
@@ -54,6 +54,13 @@ std::vector<int64_t> Node::ints(std::string_view key) const {
 std::vector<float> Node::floats(std::string_view key) const {
   const Attribute* a = find_attr(key);
   return a ? std::get<std::vector<float>>(*a) : std::vector<float>{};
+}
+
+std::vector<Graph*> Node::subgraphs() const {
+  std::vector<Graph*> graphs;
+  for (const auto& [key, value] : attrs_)
+    if (const auto* g = std::get_if<std::shared_ptr<Graph>>(&value); g && *g) graphs.push_back(g->get());
+  return graphs;
 }
 
 void Node::erase_attr(std::string_view key) {
@@ -101,6 +108,8 @@ Value* Graph::add_constant(Tensor tensor, std::string constant_name) {
 
 void Graph::set_constant(Value* value, Tensor tensor) {
   value->type_ = Type::known(tensor.dtype(), tensor.shape());
+  value->type_.kind = tensor.kind();
+  if (!tensor.is_tensor()) value->type_.dims.reset();
   value->constant_ = std::move(tensor);
 }
 
@@ -144,6 +153,20 @@ void Graph::set_input(Node* node, size_t index, Value* value) {
   node->inputs_[index] = value;
   if (value) value->uses_.push_back({node, static_cast<int>(index)});
   while (!node->inputs_.empty() && node->inputs_.back() == nullptr) node->inputs_.pop_back();
+}
+
+void Graph::drop_input(size_t index) {
+  Value* v = inputs_[index];
+  assert(v->uses_.empty() && !is_output(v));
+  inputs_.erase(inputs_.begin() + static_cast<std::ptrdiff_t>(index));
+  by_name_.erase(v->name_);
+  std::erase_if(values_, [&](const auto& owned) { return owned.get() == v; });
+}
+
+void Graph::drop_operand(Node* node, size_t index) {
+  std::vector<Value*> rest(node->inputs_.begin() + static_cast<std::ptrdiff_t>(index) + 1, node->inputs_.end());
+  while (node->inputs_.size() > index) set_input(node, node->inputs_.size() - 1, nullptr);
+  for (size_t i = 0; i < rest.size(); ++i) set_input(node, index + i, rest[i]);
 }
 
 void Graph::rename(Value* value, std::string new_name) {
@@ -260,6 +283,8 @@ std::unique_ptr<Graph> Graph::clone() const {
     for (const Value* v : n->inputs_) in.push_back(map.at(v));
     Node* c = copy->add_node(*n->op_, std::move(in), 0, n->name_);
     c->attrs_ = n->attrs_;
+    for (auto& [key, value] : c->attrs_)
+      if (auto* g = std::get_if<std::shared_ptr<Graph>>(&value); g && *g) *g = (*g)->clone();
     c->why = n->why;
     for (const Value* v : n->outputs_) {
       Value* o = copy_value(v);
@@ -271,6 +296,38 @@ std::unique_ptr<Graph> Graph::clone() const {
   for (const Value* v : outputs_) copy->outputs_.push_back(map.at(v));
   copy->output_names_ = output_names_;
   return copy;
+}
+
+std::vector<Value*> splice(Graph& graph, const Graph& body, const std::vector<Value*>& inputs, Node* before) {
+  std::unordered_map<const Value*, Value*> map{{nullptr, nullptr}};
+  for (size_t i = 0; i < inputs.size(); ++i) map[body.inputs()[i]] = inputs[i];
+  const auto mapped = [&](const Value* v) {
+    if (v && v->is_constant() && !map.contains(v)) {
+      map[v] = graph.add_constant(v->constant(), v->name());
+      map[v]->set_type(v->type());
+    }
+    return map.at(v);
+  };
+  for (const auto& node : body.nodes()) {
+    std::vector<Value*> operands;
+    for (const Value* v : node->inputs()) operands.push_back(mapped(v));
+    Node* copy = graph.add_node(node->op(), std::move(operands), node->outputs().size(), node->name(), before);
+    for (const auto& [key, value] : node->attrs()) {
+      const auto* inner = std::get_if<std::shared_ptr<Graph>>(&value);
+      copy->set_attr(key, inner && *inner ? Attribute(std::shared_ptr<Graph>((*inner)->clone())) : value);
+    }
+    copy->why = node->why;
+    for (size_t i = 0; i < node->outputs().size(); ++i) {
+      const Value* v = node->output(i);
+      Value* c = copy->output(i);
+      graph.rename(c, v->name());
+      c->set_type(v->type());
+      map[v] = c;
+    }
+  }
+  std::vector<Value*> outputs;
+  for (const Value* v : body.outputs()) outputs.push_back(mapped(v));
+  return outputs;
 }
 
 }  // namespace octet::graph

@@ -17,6 +17,11 @@
 //   octet.Gemm    the same for a matrix product x[..., K] * w[K, N]; octet.ConvTranspose for a transposed convolution
 //   octet.Table   u8 -> u8 by a 256-entry table
 //   octet.Reorder a change of layout; octet.Interleave the channels of several images by turns
+//   octet.Region  a part of the graph whose shapes are known only at run time (engine/regions.h)
+//
+// A graph may be an attribute: the branches of If, the bodies of Loop, Scan and SequenceMap. Such a graph is closed: what it reads
+// of its surroundings is an input of it, behind the inputs that the operator defines (`captures` of them, in the order in which
+// the node lists them behind its own operands). So no rewrite outside need look inside, and the use lists tell the truth.
 #pragma once
 
 #include <list>
@@ -54,11 +59,14 @@ struct Type {
   DType dtype = DType::undefined;
   std::optional<std::vector<Dim>> dims;  // absent: rank unknown
   std::shared_ptr<const QuantParams> quant;
+  // Of a sequence or an optional, `dtype` and `dims` are those of the tensors inside.
+  ValueKind kind = ValueKind::tensor;
 
   static Type known(DType dtype, const Shape& shape);
   bool ranked() const { return dims.has_value(); }
   int rank() const { return static_cast<int>(dims->size()); }
-  bool static_shape() const;
+  bool is_tensor() const { return kind == ValueKind::tensor; }
+  bool static_shape() const;  // a tensor, all of whose dimensions are known
   Shape shape() const;  // only when static_shape()
   bool quantized() const { return quant != nullptr; }
 };
@@ -119,6 +127,9 @@ class Node {
   void set_attr(std::string key, Attribute value) { attrs_[std::move(key)] = std::move(value); }
   void erase_attr(std::string_view key);
 
+  // The graphs among the attributes, in the attributes' order.
+  std::vector<Graph*> subgraphs() const;
+
   // Why this node stayed in float or unfused; written by passes and lowering, shown by `octet inspect --why`.
   std::string why;
 
@@ -163,6 +174,9 @@ class Graph {
   void set_input(Node* node, size_t index, Value* value);  // grows the list when needed
   void set_constant(Value* value, Tensor tensor);          // replaces a constant's content and type
   void rename(Value* value, std::string name);
+  // Without uses left, an input leaves the interface; a node's operands behind `index` move up.
+  void drop_input(size_t index);
+  void drop_operand(Node* node, size_t index);
   // Every use of `from`, graph outputs included, becomes a use of `to`.
   void replace_uses(Value* from, Value* to);
   // The node must have no uses left. Inputs without any other use stay, for dead-code elimination.
@@ -193,9 +207,15 @@ class Graph {
   int64_t next_name_ = 0;
 };
 
+// Forgets the dimensions of what nodes produce, in subgraphs too, so that inference starts from the inputs alone.
+void forget_dims(Graph& graph);
+
 // Fills in the types of all outputs by the definitions' inference, in order; throws Error naming the node.
 void infer_types(Graph& graph);
 void infer_types(Graph& graph, Node& node);
+
+// Copies the nodes of `body` in front of `before` (null: to the end); `inputs` stand for its inputs. Gives what its outputs became.
+std::vector<Value*> splice(Graph& graph, const Graph& body, const std::vector<Value*>& inputs, Node* before);
 
 // Checks what every pass must keep: order, use lists, arity, attribute kinds, types that inference confirms.
 // Throws std::logic_error naming the first violation: it is a bug of ours.

@@ -5,6 +5,7 @@
 // Nothing outside asks an operator for its name to decide what may be done with it: passes read `quant` and `layout`.
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -97,18 +98,27 @@ class InferContext {
   Node& node_;
 };
 
-// What scalar evaluation sees: dense plain tensors of known shape. An absent optional input is an undefined Tensor.
+// What scalar evaluation sees: dense plain tensors of known shape (and, where the operator takes any kind, sequences and
+// optionals). An absent optional input is an undefined Tensor.
 // Quantized values keep their parameters in the node's value types. Outputs are assigned.
+//
+// An operator with subgraphs runs them through `run`: by scalar evaluation, or by whatever the caller of evaluate() gave. So there
+// is one If, one Loop and one Scan, which the specification and the engine share.
 class EvalContext {
  public:
-  EvalContext(const Node& node, std::span<const Tensor> inputs, std::span<Tensor> outputs)
-      : node_(node), inputs_(inputs), outputs_(outputs) {}
+  // The outputs of `graph` for `inputs`; those from `changed` on are the ones of the call before (of the same graph, in the same
+  // evaluation). The outputs may lie where the next run writes: copy what must outlast it, apart from its inputs.
+  using RunGraph = std::function<std::vector<Tensor>(const Graph& graph, std::span<const Tensor> inputs, size_t changed)>;
+
+  EvalContext(const Node& node, std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunGraph* run = nullptr)
+      : node_(node), inputs_(inputs), outputs_(outputs), run_(run) {}
   const Node& node() const { return node_; }
   const Tensor& in(size_t i) const;
   bool has(size_t i) const { return i < inputs_.size() && inputs_[i].defined(); }
   size_t input_count() const { return inputs_.size(); }
   Tensor& out(size_t i = 0) { return outputs_[i]; }
   size_t output_count() const { return outputs_.size(); }
+  std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, size_t changed) const;
   const QuantParams* in_quant(size_t i) const { return node_.input(i)->quant(); }
   const QuantParams* out_quant(size_t i = 0) const { return node_.output(i)->quant(); }
   // Throws Error: "node 'name' (Op): <message>".
@@ -118,6 +128,7 @@ class EvalContext {
   const Node& node_;
   std::span<const Tensor> inputs_;
   std::span<Tensor> outputs_;
+  const RunGraph* run_;
 };
 
 struct OpDef {
@@ -133,6 +144,7 @@ struct OpDef {
   // Element types that `eval` takes for operand `typed`, the one that holds the data; quantized values are passes' affair.
   TypeSet types = kAnyType;
   int typed = 0;
+  bool any_kind = false;  // may be given, and may give, sequences and optionals
   bool random = false;  // what it gives is a matter of chance: only type, shape and distribution mean anything
 };
 

@@ -27,6 +27,7 @@ std::string to_text(const std::vector<T>& list) {
 
 std::string short_values(const Tensor& t) {
   if (t.dtype() == DType::string) return to_text(t.strings());
+  if (!t.is_tensor()) return std::string(to_string(t.kind()));
   if (!is_float(t.dtype())) return to_text(t.to_s64());
   return to_text(t.to_f32());
 }
@@ -38,7 +39,7 @@ std::string to_text(const Tensor& t) {
   return t.size() <= kInlineElements ? type + " " + short_values(t) : type;
 }
 
-std::string to_text(const std::shared_ptr<Graph>& g) { return "graph " + g->name; }
+std::string to_text(const std::shared_ptr<Graph>& g) { return "graph '" + g->name + "'"; }
 
 std::string attributes(const Node& node) {
   std::string text;
@@ -51,6 +52,7 @@ std::string attributes(const Node& node) {
 std::string operand(const Value* v) {
   if (!v) return "_";
   if (!v->is_constant()) return "%" + v->name();
+  if (!v->type().is_tensor()) return "%" + v->name() + " : " + to_string(v->type());
   if (v->constant().size() == 1 && !v->type().quantized()) {
     const std::string values = short_values(v->constant());
     return values.substr(1, values.size() - 2);
@@ -59,10 +61,21 @@ std::string operand(const Value* v) {
   return "%" + v->name() + " : " + to_string(v->type());
 }
 
+std::string indented(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    out += "    " + text.substr(at, end - at) + "\n";
+    at = end == std::string::npos ? text.size() : end + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string to_string(const Type& type) {
-  std::string text(octet::to_string(type.dtype));
+  std::string text = type.is_tensor() ? "" : std::string(to_string(type.kind)) + " of ";
+  text += octet::to_string(type.dtype);
   if (!type.ranked()) {
     text += "[*]";
   } else {
@@ -95,6 +108,7 @@ std::string print(const Graph& graph) {
     text += ")" + attributes(*node);
     if (!node->name().empty()) text += "  // " + node->name();
     text += "\n";
+    for (const Graph* inner : node->subgraphs()) text += indented(print(*inner));
   }
   for (size_t i = 0; i < graph.outputs().size(); ++i)
     text += "output " + graph.output_names()[i] + " = " + operand(graph.outputs()[i]) + "\n";

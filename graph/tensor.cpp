@@ -28,6 +28,30 @@ Tensor::Tensor(Shape shape, std::vector<std::string> strings)
       shape_(std::move(shape)),
       strings_(std::make_shared<const std::vector<std::string>>(std::move(strings))) {}
 
+std::string_view to_string(ValueKind kind) {
+  constexpr std::string_view kNames[] = {"tensor", "sequence", "optional", "optional sequence"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+Tensor Tensor::sequence(DType element, std::vector<Tensor> elements) {
+  Tensor t;
+  t.kind_ = ValueKind::sequence;
+  t.dtype_ = element;
+  t.shape_ = {static_cast<int64_t>(elements.size())};
+  t.elements_ = std::make_shared<const std::vector<Tensor>>(std::move(elements));
+  return t;
+}
+
+Tensor Tensor::optional(DType element, Tensor content) {
+  Tensor t;
+  t.kind_ = ValueKind::optional;
+  t.dtype_ = content.defined() ? content.dtype() : element;
+  std::vector<Tensor> held;
+  if (content.defined()) held.push_back(std::move(content));
+  t.elements_ = std::make_shared<const std::vector<Tensor>>(std::move(held));
+  return t;
+}
+
 Tensor Tensor::scalar(float value) { return of<float>(DType::f32, {}, {value}); }
 
 Tensor Tensor::of_s64(const std::vector<int64_t>& values) {
@@ -38,6 +62,19 @@ Tensor Tensor::reshaped(Shape shape) const {
   assert(element_count(shape) == size());
   Tensor t = *this;
   t.shape_ = std::move(shape);
+  return t;
+}
+
+Tensor Tensor::at(int64_t index) const {
+  if (!is_tensor()) return elements()[static_cast<size_t>(index)];
+  Tensor t = *this;
+  t.shape_.erase(t.shape_.begin());
+  const int64_t count = element_count(t.shape_);
+  if (dtype_ == DType::string) {
+    const auto first = strings().begin() + index * count;
+    return Tensor(t.shape_, std::vector<std::string>(first, first + count));
+  }
+  t.data_ = {data_, data_.get() + static_cast<size_t>(index * count) * size_of(dtype_)};
   return t;
 }
 

@@ -76,6 +76,7 @@ void verify_quant(const Value& v) {
 }
 
 bool compatible(const Type& stored, const Type& inferred) {
+  if (stored.kind != inferred.kind) return false;
   if (inferred.dtype != DType::undefined && stored.dtype != inferred.dtype) return false;
   if (!stored.ranked() || !inferred.ranked()) return true;
   if (stored.rank() != inferred.rank()) return false;
@@ -105,7 +106,7 @@ void verify_types(const Graph& graph) {
       verify_quant(v);
     }
     for (const Value* v : node->inputs())
-      if (v && v->is_constant()) {
+      if (v && v->is_constant() && v->type().is_tensor()) {
         if (!compatible(v->type(), Type::known(v->constant().dtype(), v->constant().shape())))
           violation("constant %" + v->name() + " is typed " + to_string(v->type()) + " but holds something else");
         verify_quant(*v);
@@ -118,7 +119,10 @@ void verify_types(const Graph& graph) {
 
 void verify(const Graph& graph) {
   verify_structure(graph);
-  for (const auto& node : graph.nodes()) verify_node(*node);
+  for (const auto& node : graph.nodes()) {
+    verify_node(*node);
+    for (const Graph* inner : node->subgraphs()) verify(*inner);
+  }
   verify_types(graph);
 }
 

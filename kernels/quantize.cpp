@@ -1,9 +1,19 @@
 // QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear between f32 and u8, per tensor.
 //
-// Registers, quantize:   v0..v3 data, v4 scratch, v8 scale, v9 low, v10 high, v11 zero point, v15 tail mask.
+// Registers, quantize:   v0..v3 data, v4 scratch, v5 quotient, v8 scale, v9 low, v10 high, v11 zero point, v12 1 / scale,
+//                        v13, v14 bounds of the quotient, v15 tail mask.
 // Registers, dequantize: v0..v3 data, v8 scale, v11 zero point, v15 tail mask.
 // Registers, min_max:    v0..v3 data, v4..v7 minima, v8..v11 maxima, v15 tail mask.
 // Loop nest: run_loop.h.
+//
+// The quotient x / scale is a true division, correctly rounded, but the divider is an eighth as fast as the multipliers.
+// With r = 1 / scale rounded to nearest, Markstein's sequence gives the same bits (Brisebarre, Muller, Raina, "Accelerating
+// correctly rounded floating-point division when the divisor is known in advance", 2004):
+//
+//   q = x * r;  e = fma(-q, scale, x);  q = fma(e, r, q)
+//
+// as long as nothing underflows or overflows on the way. Scales from 2^-100 to 2^100 see to the first, a clamp of q far
+// outside what 8 bits can hold to the second; other scales divide.
 #include <cassert>
 
 #include "kernels/jit/run_loop.h"
@@ -12,16 +22,31 @@
 namespace octet::kernels {
 namespace {
 
-constexpr int kScale = 8, kLow = 9, kHigh = 10, kZeroPoint = 11;
+constexpr int kScale = 8, kLow = 9, kHigh = 10, kZeroPoint = 11, kReciprocal = 12;
+constexpr int kParams = 5;
 
-void generate_quantize(VectorEmitter& e) {
-  for (int i = 0; i < 4; ++i) emit_param(e, kScale + i, i);
+bool may_multiply(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }
+
+void generate_quantize(VectorEmitter& e, bool multiply) {
+  constexpr int kQuotient = 5, kLeast = 13, kMost = 14;
+  for (int i = 0; i < kParams; ++i) emit_param(e, kScale + i, i);
+  e.load_constant(e.v(kLeast), -1e9f);
+  e.load_constant(e.v(kMost), 1e9f);
   emit_rows(e, [&] {
     emit_columns(e, 4, [&](int vectors, bool tail) {
       for (int k = 0; k < vectors; ++k) {
         const auto d = e.v(k);
         load_f32(e, k, run::kA, k, tail);
-        e.vdivps(d, d, e.v(kScale));
+        if (multiply) {
+          const auto q = e.v(kQuotient);
+          e.vmulps(q, d, e.v(kReciprocal));
+          e.vmaxps(q, q, e.v(kLeast));
+          e.vminps(q, q, e.v(kMost));
+          e.vfnmadd231ps(d, q, e.v(kScale));
+          e.vfmadd213ps(d, e.v(kReciprocal), q);
+        } else {
+          e.vdivps(d, d, e.v(kScale));
+        }
         e.vmaxps(d, d, e.v(kLow));
         e.vminps(d, d, e.v(kHigh));
         e.vcvtps2dq(d, d);
@@ -88,8 +113,8 @@ RunShape run_shape(int64_t rows, int64_t length, int64_t x_outer, int64_t y_oute
   return shape;
 }
 
-std::shared_ptr<const Code> quantize_code(const Isa& isa) {
-  return vector_code(isa, CodeKey("quantize"), generate_quantize);
+std::shared_ptr<const Code> quantize_code(const Isa& isa, bool multiply) {
+  return vector_code(isa, CodeKey("quantize").add(multiply), [=](VectorEmitter& e) { generate_quantize(e, multiply); });
 }
 
 void set_quantize_params(RunParam* param, float scale, int32_t zero_point) {
@@ -97,14 +122,15 @@ void set_quantize_params(RunParam* param, float scale, int32_t zero_point) {
   param[1].f = static_cast<float>(0 - zero_point);
   param[2].f = static_cast<float>(255 - zero_point);
   param[3].i = zero_point;
+  param[4].f = 1.0f / scale;
 }
 
 KernelPtr make_run(const Isa& isa, const char* family, const QuantizeProblem& problem, const RunShape& shape,
                    std::shared_ptr<const Code> code) {
-  RunParam p[4];
+  RunParam p[kParams];
   set_quantize_params(p, problem.scale, problem.zero_point);
   return std::make_unique<RunKernel>(family + std::string(isa.name), shape,
-                                     std::initializer_list<RunParam>{p[0], p[1], p[2], p[3]}, std::move(code));
+                                     std::initializer_list<RunParam>{p[0], p[1], p[2], p[3], p[4]}, std::move(code));
 }
 
 DynamicParams combined_params(const float* scratch, int parts) {
@@ -127,7 +153,8 @@ class VectorDynamicQuantize final : public DynamicQuantize {
   VectorDynamicQuantize(const Isa& isa, const RunShape& shape)
       : shape_(collapse(shape)),
         min_max_(vector_code(isa, CodeKey("min_max"), generate_min_max)),
-        quantize_(quantize_code(isa)) {}
+        quantize_(quantize_code(isa, true)),
+        divide_(quantize_code(isa, false)) {}
 
   void min_max(const float* x, float* scratch, int part, int parts) const noexcept override {
     scratch[2 * part] = scratch[2 * part + 1] = 0;
@@ -145,7 +172,7 @@ class VectorDynamicQuantize final : public DynamicQuantize {
     RunArgs call{};
     if (!bind(call, x, y, part, parts)) return;
     set_quantize_params(call.param, params.scale, params.zero_point);
-    quantize_->entry<void (*)(RunArgs*)>()(&call);
+    (may_multiply(params.scale) ? quantize_ : divide_)->entry<void (*)(RunArgs*)>()(&call);
   }
 
  private:
@@ -163,7 +190,7 @@ class VectorDynamicQuantize final : public DynamicQuantize {
   }
 
   RunShape shape_;
-  std::shared_ptr<const Code> min_max_, quantize_;
+  std::shared_ptr<const Code> min_max_, quantize_, divide_;
 };
 
 class ReferenceDynamicQuantize final : public DynamicQuantize {
@@ -205,7 +232,7 @@ KernelPtr make_quantize(const Isa& isa, const QuantizeProblem& problem) {
   const RunShape shape = run_shape(problem.rows, problem.length, problem.x_outer, problem.y_outer, 4, 1);
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<QuantizeProblem>>("quantize reference", problem, shape, quantize_reference);
-  return make_run(isa, "quantize ", problem, shape, quantize_code(isa));
+  return make_run(isa, "quantize ", problem, shape, quantize_code(isa, may_multiply(problem.scale)));
 }
 
 KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem) {

@@ -1,92 +1,114 @@
-#include <cstring>
+// Steps that evaluate an operator's scalar form; those that run graphs: control flow and regions.
+#include <algorithm>
 #include <memory>
 
+#include "engine/frame.h"
 #include "engine/lower/lower.h"
+#include "engine/lower/ports.h"
+#include "engine/regions.h"
 #include "graph/eval.h"
-#include "kernels/ops.h"
 
 namespace octet {
 namespace {
 
+using graph::Graph;
+using graph::Node;
 using graph::Tensor;
 using graph::Value;
 
-// Copies between a value's place and a dense plain buffer.
-struct Exchange {
-  Location at;
-  bool strided = false;
-  kernels::CopyProblem copy;
-  DType dtype;
-  Shape shape;
-  size_t bytes = 0;
-  Tensor constant;  // defined for constants
-  bool present = false;
-};
+// An operator may hand on an input, or part of it; what a slot keeps must not be the arena, which is written again.
+bool lies_in(const Tensor& t, const std::vector<Tensor>& inputs) {
+  if (!t.is_tensor())
+    return std::any_of(t.elements().begin(), t.elements().end(), [&](const Tensor& e) { return lies_in(e, inputs); });
+  if (size_of(t.dtype()) == 0) return false;
+  return std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& in) {
+    return in.is_tensor() && in.defined() && t.as<std::byte>() >= in.as<std::byte>() &&
+           t.as<std::byte>() < in.as<std::byte>() + std::max<size_t>(in.bytes(), 1);
+  });
+}
 
-Exchange exchange(const Lowering& lowering, const Value* value, bool writes) {
-  Exchange e;
-  if (!value) return e;
-  e.present = true;
-  e.dtype = value->dtype();
-  e.shape = value->type().shape();
-  if (value->is_constant()) {
-    e.constant = value->constant();
-    return e;
+void write_all(const Node& node, const std::vector<Port>& ports, std::vector<Tensor> tensors,
+               const std::vector<Tensor>& arena_inputs, const RunContext& context) {
+  for (size_t i = 0; i < ports.size(); ++i) {
+    Tensor& t = tensors[i];
+    ports[i].write(node, i, ports[i].in_slot() && lies_in(t, arena_inputs) ? owned(t) : std::move(t), context);
   }
-  e.bytes = static_cast<size_t>(element_count(e.shape)) * size_of(e.dtype);
-  e.at = lowering.location(value);
-  const Place& place = lowering.place(value);
-  if (!place.image) return e;
-  e.strided = true;
-  const auto element = static_cast<int64_t>(size_of(e.dtype));
-  e.copy.element = element;
-  e.copy.n = e.shape[0], e.copy.c = e.shape[1], e.copy.h = e.shape[2], e.copy.w = e.shape[3];
-  const kernels::ImageLayout plain{element, element * e.copy.w, element * e.copy.w * e.copy.h * e.copy.c};
-  e.copy.from = writes ? plain : place.strides;
-  e.copy.to = writes ? place.strides : plain;
-  e.copy.from_channel = writes ? element * e.copy.w * e.copy.h : element;
-  e.copy.to_channel = writes ? element : element * e.copy.w * e.copy.h;
-  return e;
 }
 
-Tensor read(const Exchange& e, const RunContext& context) {
-  if (!e.present) return {};
-  if (e.constant.defined()) return e.constant;
-  std::byte* data = e.at.in(context);
-  if (!e.strided) return {e.dtype, e.shape, std::shared_ptr<std::byte[]>(data, [](std::byte*) {})};
-  Tensor dense(e.dtype, e.shape);
-  kernels::copy_reference(e.copy, {data, nullptr, dense.mutable_as<std::byte>()});
-  return dense;
+std::vector<Tensor> from_arena(const std::vector<Port>& ports, const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> found;
+  for (size_t i = 0; i < ports.size(); ++i)
+    if (!ports[i].in_slot() && tensors[i].defined()) found.push_back(tensors[i]);
+  return found;
 }
 
-void write(const Exchange& e, const Tensor& tensor, const RunContext& context) {
-  std::byte* data = e.at.in(context);
-  if (e.strided)
-    kernels::copy_reference(e.copy, {tensor.as<std::byte>(), nullptr, data});
-  else
-    std::memcpy(data, tensor.as<std::byte>(), e.bytes);
-}
+// The graphs of a node and their plans.
+struct Callee {
+  const Graph* graph;
+  std::unique_ptr<PlanCache> plans;
+};
 
 }  // namespace
 
-void lower_eval(Lowering& lowering, const graph::Node& node) {
-  std::vector<Exchange> inputs, outputs;
-  for (const Value* v : node.inputs()) inputs.push_back(exchange(lowering, v, false));
-  for (const Value* v : node.outputs()) outputs.push_back(exchange(lowering, v, true));
-  lowering.add_step(node, "eval", [&node, inputs, outputs](const RunContext& context, int part, int) {
-    if (part != 0) return;
-    std::vector<Tensor> in;
-    for (const Exchange& e : inputs) in.push_back(read(e, context));
-    const std::vector<Tensor> out = graph::evaluate(node, in);
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      if (out[i].shape() != outputs[i].shape || out[i].dtype() != outputs[i].dtype)
-        throw Error(ErrorCode::unsupported, "node '" + node.name() + "' (" + std::string(node.op_name()) + "): output " +
-                                                std::to_string(i) + " came out as " + std::string(to_string(out[i].dtype())) +
-                                                to_string(out[i].shape()) + " where the plan has " +
-                                                std::string(to_string(outputs[i].dtype)) + to_string(outputs[i].shape));
-      write(outputs[i], out[i], context);
-    }
-  });
+void lower_eval(Lowering& lowering, const Node& node) {
+  const bool slots = lowering.touches_slots(node);
+  lowering.add_step(node, slots ? "eval at run time" : "eval",
+                    [&node, slots, in = ports_to_read(lowering, node), out = ports_to_write(lowering, node)](
+                        const RunContext& context, int part, int) {
+                      if (part != 0) return;
+                      const std::vector<Tensor> inputs = read_all(in, context);
+                      write_all(node, out, graph::evaluate(node, inputs),
+                                slots ? from_arena(in, inputs) : std::vector<Tensor>{}, context);
+                    });
+}
+
+// The operator's own evaluation, which says which graph runs when; the graphs run as plans, by all threads.
+void lower_control(Lowering& lowering, const Node& node) {
+  auto callees = std::make_shared<std::vector<Callee>>();
+  for (Graph* g : node.subgraphs()) callees->push_back({g, std::make_unique<PlanCache>(*g, lowering.settings())});
+  const int call = lowering.new_call();
+  lowering.add_step(node, "calls its graphs",
+                    [&node, callees, call, in = ports_to_read(lowering, node), out = ports_to_write(lowering, node)](
+                        const RunContext& context, int part, int) {
+                      Call& c = *context.frame->calls[static_cast<size_t>(call)];
+                      c.run(*context.team, part, [&](const Call::RunGraph& run) {
+                        const graph::EvalContext::RunGraph run_graph = [&](const Graph& g, std::span<const Tensor> inputs,
+                                                                           size_t changed) {
+                          const auto callee =
+                              std::find_if(callees->begin(), callees->end(), [&](const Callee& e) { return e.graph == &g; });
+                          return run(*callee->plans, inputs, changed);
+                        };
+                        std::vector<Tensor> outputs = graph::evaluate(node, read_all(in, context), &run_graph);
+                        // What a graph gave lies in its frame.
+                        for (size_t i = 0; i < out.size(); ++i)
+                          out[i].write(node, i, out[i].in_slot() && outputs[i].is_tensor() ? owned(outputs[i]) : outputs[i],
+                                       context);
+                      });
+                    });
+  lowering.last_step().call = call;
+}
+
+void lower_region(Lowering& lowering, const Node& node) {
+  const Graph& body = *node.subgraphs().at(0);
+  auto plans = std::make_shared<PlanCache>(body, lowering.settings());
+  const bool heavy = has_products(body);
+  const int call = lowering.new_call();
+  lowering.add_step(node, "plan by shapes found",
+                    [&node, &body, plans, heavy, call, in = ports_to_read(lowering, node),
+                     out = ports_to_write(lowering, node)](const RunContext& context, int part, int) {
+                      Call& c = *context.frame->calls[static_cast<size_t>(call)];
+                      c.run(*context.team, part, [&](const Call::RunGraph& run) {
+                        const std::vector<Tensor> inputs = read_all(in, context);
+                        const bool planned = worth_a_plan(heavy, inputs);
+                        std::vector<Tensor> outputs =
+                            planned ? run(*plans, inputs, inputs.size()) : graph::run_reference(body, inputs);
+                        for (size_t i = 0; i < out.size(); ++i) {
+                          const bool own = out[i].in_slot() && (planned || lies_in(outputs[i], inputs));
+                          out[i].write(node, i, own ? owned(outputs[i]) : std::move(outputs[i]), context);
+                        }
+                      });
+                    });
+  lowering.last_step().call = call;
 }
 
 }  // namespace octet

@@ -13,6 +13,8 @@ std::span<const LowerDef> pool_lowerings();
 std::span<const LowerDef> elementwise_lowerings();
 std::span<const LowerDef> quantize_lowerings();
 std::span<const LowerDef> move_lowerings();
+std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();
+std::span<const LowerDef> matmul_lowerings();
 
 }  // namespace octet

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/lower/families.h"
+#include "engine/regions.h"
 #include "graph/op_def.h"
 #include "kernels/ops.h"
 
@@ -15,7 +16,8 @@ using graph::Value;
 std::span<const LowerDef> all_lowerings() {
   static const std::vector<LowerDef> kAll = [] {
     std::vector<LowerDef> all;
-    for (const auto family : {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(), move_lowerings(), resize_lowerings()})
+    for (const auto family : {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(),
+                              move_lowerings(), recurrent_lowerings(), resize_lowerings(), matmul_lowerings()})
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();
@@ -44,9 +46,39 @@ bool is_view(const Node& node) {
   constexpr std::string_view kViews[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
   if (std::find(std::begin(kViews), std::end(kViews), node.op_name()) == std::end(kViews)) return false;
   const Value* in = node.input(0);
-  return !in->is_constant() && in->dtype() == node.output()->dtype() && in->layout == graph::Layout::plain &&
+  return !in->is_constant() && is_static(in) && is_static(node.output()) && in->dtype() == node.output()->dtype() && in->layout == graph::Layout::plain &&
          node.output()->layout == graph::Layout::plain;
 }
+
+Lowering::Lowering(const PlanSettings& settings, int threads, const Placement& placement, Plan& plan)
+    : settings_(settings), threads_(threads), placement_(placement), plan_(plan), scratch_at_(plan.arena_bytes) {
+  const auto give_slot = [&](const Value* v) {
+    if (!v->is_constant() && !is_static(v)) slots_.emplace(v, static_cast<int>(slots_.size()));
+  };
+  for (const Value* v : plan.graph->inputs()) give_slot(v);
+  for (const auto& node : plan.graph->nodes())
+    for (const Value* v : node->outputs()) give_slot(v);
+  plan_.slots = static_cast<int>(slots_.size());
+}
+
+int Lowering::slot(const Value* value) const {
+  const auto it = slots_.find(value);
+  return it == slots_.end() ? -1 : it->second;
+}
+
+bool Lowering::touches_slots(const Node& node) const {
+  const auto has = [&](const Value* v) { return v && slot(v) >= 0; };
+  return std::any_of(node.inputs().begin(), node.inputs().end(), has) || std::any_of(node.outputs().begin(), node.outputs().end(), has);
+}
+
+Location Lowering::scratch(size_t bytes) {
+  plan_.arena_bytes = std::max(plan_.arena_bytes, scratch_at_ + bytes);
+  return {scratch_at_, nullptr};
+}
+
+int Lowering::new_call() { return plan_.calls++; }
+
+Step& Lowering::last_step() { return plan_.steps.back(); }
 
 Location Lowering::location(const Value* value) const {
   if (value->is_constant()) return {0, value->constant().as<std::byte>()};
@@ -84,6 +116,7 @@ Lowering::Run with_halos(const Node& node, const Lowering& lowering, Lowering::R
   };
   std::vector<Fill> fills;
   for (const Value* out : node.outputs()) {
+    if (lowering.slot(out) >= 0) continue;
     const Place& place = lowering.place(out);
     if (!place.image || place.halo.empty()) continue;
     fills.push_back({lowering.location(out), place, out->type().shape(), static_cast<int64_t>(size_of(out->dtype())), fill_value(out)});
@@ -109,6 +142,7 @@ double gmac_of(const Node& node) {
   const Value* w = node.input(1);
   if (node.op().quant != graph::QuantRole::product || !w || !w->is_constant() || w->constant().shape().empty()) return 0;
   const Value* y = node.output();
+  if (!y->type().static_shape()) return 0;
   if (node.op_name().ends_with("ConvTranspose")) {
     const Shape x = node.input(0)->type().shape();
     return static_cast<double>(element_count(x)) * static_cast<double>(w->constant().size()) / static_cast<double>(x[1]) / 1e9;
@@ -137,7 +171,7 @@ StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
   }
   for (const Value* v : node.outputs()) {
     step.info.int8 |= is_int8(v);
-    step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+    if (v->type().static_shape()) step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
   }
   step.info.gmac = gmac_of(node);
   step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);

@@ -10,10 +10,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/placement.h"
 #include "engine/plan.h"
+#include "engine/plan_cache.h"
 #include "engine/weight_cache.h"
 #include "graph/ir.h"
 #include "kernels/conv.h"
@@ -23,13 +25,16 @@ namespace octet {
 
 class Lowering {
  public:
-  Lowering(const kernels::Isa& isa, int threads, const Placement& placement, WeightCache& weights, Plan& plan)
-      : isa_(isa), threads_(threads), placement_(placement), weights_(weights), plan_(plan) {}
+  // Values that are not static (engine/regions.h) get slots.
+  Lowering(const PlanSettings& settings, int threads, const Placement& placement, Plan& plan);
 
-  const kernels::Isa& isa() const { return isa_; }
+  const kernels::Isa& isa() const { return *settings_.isa; }
   int threads() const { return threads_; }
-  WeightCache& weights() { return weights_; }
+  WeightCache& weights() { return *settings_.weights; }
+  const PlanSettings& settings() const { return settings_; }
   const Place& place(const graph::Value* value) const { return placement_.at(value); }
+  int slot(const graph::Value* value) const;  // -1: it has a place in the arena, or is constant
+  bool touches_slots(const graph::Node& node) const;
   Location location(const graph::Value* value) const;
   bool is_slice(const graph::Value* part, const graph::Value* whole, int64_t channel) const {
     return placement_.is_slice(part, whole, channel);
@@ -39,18 +44,23 @@ class Lowering {
   // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of its
   // image outputs.
   StepInfo& add_step(const graph::Node& node, std::string kernel, Run run);
+  Step& last_step();
   void need_workspace(size_t bytes);
+  // Arena memory that belongs to the steps of one node, whichever thread runs them; it holds nothing from node to node.
+  Location scratch(size_t bytes);
+  int new_call();  // one of Frame::calls
   // A product of the plan, in order of execution: its weights are part of the stream that products fetch ahead.
   void add_product(std::shared_ptr<kernels::Conv> conv) { products_.push_back(std::move(conv)); }
   // Once, after the last node.
   void finish();
 
  private:
-  const kernels::Isa& isa_;
+  const PlanSettings& settings_;
   int threads_;
   const Placement& placement_;
-  WeightCache& weights_;
   Plan& plan_;
+  const size_t scratch_at_;
+  std::unordered_map<const graph::Value*, int> slots_;
   const graph::Node* last_node_ = nullptr;
   std::vector<std::shared_ptr<kernels::Conv>> products_;
 };
@@ -75,5 +85,7 @@ bool takes_channels_last(const graph::Node& node);
 bool is_view(const graph::Node& node);
 
 void lower_eval(Lowering& lowering, const graph::Node& node);
+void lower_control(Lowering& lowering, const graph::Node& node);  // If, Loop, Scan, SequenceMap
+void lower_region(Lowering& lowering, const graph::Node& node);   // octet.Region
 
 }  // namespace octet

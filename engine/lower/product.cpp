@@ -66,7 +66,7 @@ bool takes_product(const Node& node, std::string* why) {
   };
   if (!w->is_constant()) return no("the weights are not constant");
   if (!x->type().static_shape() || !y->type().static_shape()) return no("its shape is not known");
-  if (!is_gemm(node) && x->type().rank() != 4) return no("only two-dimensional convolution has kernels");
+  if (!is_gemm(node) && x->type().rank() != 4) return no("only two-dimensional convolution has kernels; flatten_depth did not make it one");
   if (element_count(y->type().shape()) == 0 || element_count(x->type().shape()) == 0) return no("the tensor is empty");
   if (x->dtype() == DType::f32) return w->dtype() == DType::f32 ? true : no("mixed element types");
   if (x->dtype() != DType::u8 || (w->dtype() != DType::s8 && w->dtype() != DType::u8)) return no("element types without kernels");

@@ -1,4 +1,5 @@
 // QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and Softmax.
+#include <algorithm>
 #include <memory>
 
 #include "engine/lower/bind.h"
@@ -56,7 +57,7 @@ bool takes_dynamic(const Node& node, std::string* why) {
 void lower_dynamic(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output(0), *scale = node.output(1), *zero_point = node.output(2);
   const Walk w = walk(lowering, {y, x});
-  if (x->layout != y->layout || w.blocks() != 1) {
+  if (x->layout != y->layout) {
     lower_eval(lowering, node);
     return;
   }
@@ -69,13 +70,37 @@ void lower_dynamic(Lowering& lowering, const Node& node) {
   const Location from = lowering.location(x), to = lowering.location(y), scale_at = lowering.location(scale),
                  zero_point_at = lowering.location(zero_point);
   const auto floats = [](std::byte* p_bytes) { return reinterpret_cast<float*>(p_bytes); };
+  const std::vector<int64_t> y_starts = w.operands[0].starts, x_starts = w.operands[1].starts;
   lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
-    kernel->min_max(floats(from.in(context)), floats(context.workspace(0)), part, parts);
+    float* scratch = floats(context.workspace(0));
+    float *min = scratch + 2 * part, *max = min + 1;
+    float least = 0, most = 0;
+    for (const int64_t start : x_starts) {
+      kernel->min_max(floats(from.in(context) + start), scratch, part, parts);
+      least = std::min(least, *min);
+      most = std::max(most, *max);
+    }
+    *min = least;
+    *max = most;
   });
   lowering.add_step(node, "quantize dynamic", [=](const RunContext& context, int part, int parts) {
-    kernel->apply(floats(from.in(context)), floats(context.workspace(0)), reinterpret_cast<uint8_t*>(to.in(context)),
-                  floats(scale_at.in(context)), reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
+    for (size_t i = 0; i < x_starts.size(); ++i)
+      kernel->apply(floats(from.in(context) + x_starts[i]), floats(context.workspace(0)),
+                    reinterpret_cast<uint8_t*>(to.in(context) + y_starts[i]), floats(scale_at.in(context)),
+                    reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
   });
+}
+
+// The size of the axis when nothing lies behind it in memory; else 0.
+int64_t softmax_length(const Node& node) {
+  const Shape shape = node.input(0)->type().shape();
+  const auto rank = static_cast<int64_t>(shape.size());
+  int64_t axis = node.attr("axis", int64_t{-1});
+  if (axis < 0) axis += rank;
+  if (axis < 0 || axis >= rank) return 0;
+  for (int64_t i = axis + 1; i < rank; ++i)
+    if (shape[static_cast<size_t>(i)] != 1) return 0;
+  return shape[static_cast<size_t>(axis)];
 }
 
 bool takes_softmax(const Node& node, std::string* why) {
@@ -84,8 +109,7 @@ bool takes_softmax(const Node& node, std::string* why) {
     *why = "only float32 of known shape has a kernel";
     return false;
   }
-  const int64_t rank = x->type().rank(), axis = node.attr("axis", int64_t{-1});
-  if (rank == 0 || (axis != -1 && axis != rank - 1)) {
+  if (softmax_length(node) == 0) {
     *why = "only the last axis has a kernel";
     return false;
   }
@@ -98,8 +122,8 @@ void lower_softmax(Lowering& lowering, const Node& node) {
     lower_eval(lowering, node);
     return;
   }
-  const Shape shape = x->type().shape();
-  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(shape) / shape.back(), shape.back()});
+  const int64_t length = softmax_length(node);
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(x->type().shape()) / length, length});
   const std::vector<const Value*> values{y, x};
   add_walk_step(lowering, node, kernel, walk(lowering, values), values);
 }

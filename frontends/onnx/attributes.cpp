@@ -30,6 +30,18 @@ int declared_type(const pb::AttributeProto& proto) {
   return pb::AttributeProto::UNDEFINED;
 }
 
+// The type of an Optional that holds nothing: {1 for a sequence, element type}.
+Attribute type_of(const pb::AttributeProto& proto, const DraftNode& node, const Origin& origin) {
+  const pb::TypeProto* type = &proto.tp();
+  if (type->has_optional_type()) type = &type->optional_type().elem_type();
+  const bool sequence = type->has_sequence_type();
+  if (sequence) type = &type->sequence_type().elem_type();
+  if (!type->has_tensor_type())
+    fail(ErrorCode::unsupported, origin.file, node,
+         "attribute '" + printable(proto.name()) + "' is neither the type of a tensor nor of a sequence of tensors");
+  return std::vector<int64_t>{sequence ? 1 : 0, type->tensor_type().elem_type()};
+}
+
 Attribute attribute_of(const pb::AttributeProto& proto, const DraftNode& node, const Origin& origin) {
   const std::string what = "attribute '" + printable(proto.name()) + "'";
   if (proto.has_ref_attr_name() && !proto.ref_attr_name().empty())
@@ -46,8 +58,11 @@ Attribute attribute_of(const pb::AttributeProto& proto, const DraftNode& node, c
     case pb::AttributeProto::INTS: return std::vector<int64_t>(proto.ints().begin(), proto.ints().end());
     case pb::AttributeProto::STRINGS: return std::vector<std::string>(proto.strings().begin(), proto.strings().end());
     case pb::AttributeProto::GRAPH:
+      if (!proto.has_g()) fail(ErrorCode::invalid_model, origin.file, node, what + " holds no graph");
+      return std::make_shared<graph::Graph>();  // filled in once what it captures is known (import.cpp)
+    case pb::AttributeProto::TYPE_PROTO: return type_of(proto, node, origin);
     case pb::AttributeProto::GRAPHS:
-      fail(ErrorCode::unsupported, origin.file, node, what + " is a subgraph; control flow is not supported");
+      fail(ErrorCode::unsupported, origin.file, node, what + " is a list of subgraphs, which no operator has");
     case pb::AttributeProto::UNDEFINED:
       fail(ErrorCode::invalid_model, origin.file, node, what + " has neither a type nor a value");
     default:
@@ -57,8 +72,10 @@ Attribute attribute_of(const pb::AttributeProto& proto, const DraftNode& node, c
   }
 }
 
-// Activations fused into an operator are ours: no file may speak of them.
+// Activations fused into an operator are ours, and how subgraphs are tied in: no file may speak of them.
 bool is_internal(const OpDef& op, std::string_view attr) {
+  const auto nests = [](const graph::AttrSchema& a) { return a.kind == AttrKind::graph; };
+  if (std::any_of(op.attrs.begin(), op.attrs.end(), nests) && attr == "captures") return true;
   const auto fuses = [](const graph::AttrSchema& a) { return a.name == "act"; };
   if (std::none_of(op.attrs.begin(), op.attrs.end(), fuses)) return false;
   return attr == "act" || attr == "act_min" || attr == "act_max" || attr == "alpha";

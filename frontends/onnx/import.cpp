@@ -21,17 +21,51 @@ namespace {
 
 constexpr int64_t kOldestOpset = 1;
 
+// The opset of the standard operators. Throws where a model gives none, or two.
+int64_t opset_of(const pb::ModelProto& model, const std::string& file) {
+  int64_t opset = 0;
+  for (const auto& import : model.opset_import()) {
+    if (!import.domain().empty() && import.domain() != "ai.onnx") continue;
+    if (opset != 0 && opset != import.version())
+      throw Error(ErrorCode::invalid_model, file + ": imports the standard operators twice, as opset " +
+                                                std::to_string(opset) + " and " + std::to_string(import.version()));
+    opset = import.version();
+  }
+  if (opset == 0) {
+    const auto standard = [](const auto& n) { return n.domain().empty() || n.domain() == "ai.onnx"; };
+    if (std::any_of(model.graph().node().begin(), model.graph().node().end(), standard))
+      throw Error(ErrorCode::invalid_model, file + ": does not say which opset its operators are of; expected opset " +
+                                                std::to_string(kOldestOpset) + " or later");
+    return std::numeric_limits<int64_t>::max();
+  }
+  if (opset < kOldestOpset)
+    throw Error(ErrorCode::unsupported, file + ": uses opset " + std::to_string(opset) + ", expected " +
+                                            std::to_string(kOldestOpset) +
+                                            " or later; convert it with onnx.version_converter");
+  return opset;
+}
+
+// A value of the surroundings that a subgraph reads.
+struct Capture {
+  std::string name;
+  Value* value;
+};
+
+// One graph: that of the model, or one among a node's attributes, which is given what it captures.
 class Importer {
  public:
-  Importer(pb::ModelProto& model, Origin origin) : model_(model), proto_(*model.mutable_graph()), origin_(std::move(origin)) {}
+  Importer(pb::GraphProto& proto, int64_t opset, Origin origin, const std::vector<Capture>* captures = nullptr,
+           int depth = 0)
+      : proto_(proto), origin_(std::move(origin)), opset_(opset), captures_(captures), depth_(depth) {}
 
   std::unique_ptr<Graph> run() {
-    check_model();
+    check_graph();
     read_names();
     graph_->name = proto_.name();
     graph_->file = origin_.file;
     add_initializers_and_inputs();
     read_nodes();
+    add_captures();
     for (const size_t i : topological_order()) {
       DraftNode& draft = drafts_[i];
       if (draft.op == "Constant") {
@@ -46,30 +80,24 @@ class Importer {
   }
 
  private:
-  [[noreturn]] void fail(ErrorCode code, const std::string& message) const { throw Error(code, origin_.file + ": " + message); }
+  struct Subgraph {
+    std::string attribute;
+    pb::GraphProto* proto;
+  };
+
+  [[noreturn]] void fail(ErrorCode code, const std::string& message) const {
+    throw Error(code, origin_.file + ": " + message);
+  }
   [[noreturn]] void fail(const DraftNode& node, const std::string& message) const {
     fail(ErrorCode::invalid_model, describe(node) + ": " + message);
   }
 
-  void check_model() {
-    for (const auto& import : model_.opset_import()) {
-      if (!import.domain().empty() && import.domain() != "ai.onnx") continue;
-      if (opset_ != 0 && opset_ != import.version())
-        fail(ErrorCode::invalid_model, "imports the standard operators twice, as opset " + std::to_string(opset_) + " and " +
-                                           std::to_string(import.version()));
-      opset_ = import.version();
-    }
-    if (opset_ == 0) {
-      const auto standard = [](const auto& n) { return n.domain().empty() || n.domain() == "ai.onnx"; };
-      if (std::any_of(proto_.node().begin(), proto_.node().end(), standard))
-        fail(ErrorCode::invalid_model, "does not say which opset its operators are of; expected opset " +
-                                           std::to_string(kOldestOpset) + " or later");
-      opset_ = std::numeric_limits<int64_t>::max();
-    }
-    if (opset_ < kOldestOpset)
-      fail(ErrorCode::unsupported, "uses opset " + std::to_string(opset_) + ", expected " + std::to_string(kOldestOpset) +
-                                       " or later; convert it with onnx.version_converter");
-    if (proto_.sparse_initializer_size() > 0) fail(ErrorCode::unsupported, "has sparse initializers, which are not supported");
+  bool nested() const { return captures_ != nullptr; }
+
+  void check_graph() {
+    if (depth_ > kDeepest) fail(ErrorCode::unsupported, "nests subgraphs more than " + std::to_string(kDeepest) + " deep");
+    if (proto_.sparse_initializer_size() > 0)
+      fail(ErrorCode::unsupported, "has sparse initializers, which are not supported");
     if (proto_.output_size() == 0) fail(ErrorCode::invalid_model, "the graph has no outputs");
   }
 
@@ -81,6 +109,10 @@ class Importer {
       for (const auto& i : n.input()) {
         names_.insert(i);
         used_.insert(i);
+      }
+      for (const std::string& name : free_names(n)) {
+        names_.insert(name);
+        used_.insert(name);
       }
       for (const auto& o : n.output()) names_.insert(o);
     }
@@ -95,6 +127,11 @@ class Importer {
 
   Type type_of_input(const pb::ValueInfoProto& info) const {
     const std::string what = "input '" + printable(info.name()) + "'";
+    // What goes into a subgraph is known from the node that has it.
+    if (nested() && info.type().tensor_type().elem_type() == 0 && !info.type().has_sequence_type() &&
+        !info.type().has_optional_type())
+      return {};
+    if (info.type().has_sequence_type() || info.type().has_optional_type()) return type_of_holder(info.type(), what);
     if (!info.type().has_tensor_type())
       fail(info.has_type() ? ErrorCode::unsupported : ErrorCode::invalid_model, what + " is not a tensor; expected one");
     const auto& tensor = info.type().tensor_type();
@@ -113,7 +150,8 @@ class Importer {
         type.dims->push_back(graph::Dim(d.dim_param()));
         continue;
       }
-      if (d.dim_value() < 0) fail(ErrorCode::invalid_model, what + " has the negative dimension " + std::to_string(d.dim_value()));
+      if (d.dim_value() < 0)
+        fail(ErrorCode::invalid_model, what + " has the negative dimension " + std::to_string(d.dim_value()));
       if (d.dim_value() > kMaxElements / std::max<int64_t>(elements, 1))
         fail(ErrorCode::invalid_model, what + " has dimensions whose product overflows");
       elements *= d.dim_value();
@@ -122,7 +160,65 @@ class Importer {
     return type;
   }
 
+  // A sequence, an optional tensor or an optional sequence. Shapes of elements are told by the elements.
+  Type type_of_holder(const pb::TypeProto& proto, const std::string& what) const {
+    const pb::TypeProto* inner = &proto;
+    const bool optional = inner->has_optional_type();
+    if (optional) inner = &inner->optional_type().elem_type();
+    const bool sequence = inner->has_sequence_type();
+    if (sequence) inner = &inner->sequence_type().elem_type();
+    Type type;
+    type.dtype = inner->has_tensor_type() ? dtype_of(inner->tensor_type().elem_type()) : DType::undefined;
+    if (type.dtype == DType::undefined)
+      fail(ErrorCode::unsupported, what + " is neither a tensor, a sequence of tensors, nor an optional of one of these");
+    type.kind =
+        optional ? sequence ? graph::ValueKind::optional_sequence : graph::ValueKind::optional : graph::ValueKind::sequence;
+    return type;
+  }
+
   void define(const std::string& name, Value* value) { values_[name] = value; }
+
+  // Behind the operands of the graph's own; a constant is one in here, too.
+  void add_captures() {
+    if (!nested()) return;
+    for (const Capture& capture : *captures_) {
+      const bool shadowed = values_.contains(capture.name) || producer_.contains(capture.name);
+      const std::string name = shadowed ? new_name(capture.name) : capture.name;
+      Value* value = capture.value->is_constant() ? graph_->add_constant(capture.value->constant(), name)
+                                                  : graph_->add_input(name, capture.value->type());
+      if (!shadowed) define(name, value);
+    }
+  }
+
+  // The names a node's subgraphs read from around them, in order of first use.
+  static std::vector<std::string> free_names(const pb::NodeProto& node) {
+    std::vector<std::string> names;
+    std::unordered_set<std::string> seen;
+    for (const auto& a : node.attribute())
+      if (a.has_g()) collect_free(a.g(), names, seen, 0);
+    return names;
+  }
+
+  static void collect_free(const pb::GraphProto& graph, std::vector<std::string>& names,
+                           std::unordered_set<std::string>& seen, int depth) {
+    if (depth > kDeepest) return;  // refused when that graph is reached
+    std::unordered_set<std::string> local;
+    for (const auto& i : graph.input()) local.insert(i.name());
+    for (const auto& t : graph.initializer()) local.insert(t.name());
+    for (const auto& n : graph.node()) local.insert(n.output().begin(), n.output().end());
+    const auto use = [&](const std::string& name) {
+      if (!name.empty() && !local.contains(name) && seen.insert(name).second) names.push_back(name);
+    };
+    for (const auto& n : graph.node()) {
+      for (const auto& input : n.input()) use(input);
+      std::vector<std::string> inner;
+      std::unordered_set<std::string> inner_seen;
+      for (const auto& a : n.attribute())
+        if (a.has_g()) collect_free(a.g(), inner, inner_seen, depth + 1);
+      for (const std::string& name : inner) use(name);
+    }
+    for (const auto& o : graph.output()) use(o.name());
+  }
 
   void add_initializers_and_inputs() {
     std::unordered_set<std::string> initialized, seen;
@@ -146,7 +242,7 @@ class Importer {
 
   void read_nodes() {
     drafts_.reserve(static_cast<size_t>(proto_.node_size()));
-    for (const auto& n : proto_.node()) {
+    for (auto& n : *proto_.mutable_node()) {
       DraftNode draft;
       draft.index = drafts_.size();
       draft.name = n.name();
@@ -163,6 +259,9 @@ class Importer {
         if (!output.empty() && (values_.contains(output) || !producer_.emplace(output, draft.index).second))
           fail(draft, "output '" + printable(output) + "' is defined twice");
       draft.attrs = attributes_of(n, draft, origin_);
+      for (auto& a : *n.mutable_attribute())
+        if (a.has_g() && !a.has_t()) subgraphs_[draft.index].push_back({a.name(), a.mutable_g()});
+      if (subgraphs_.contains(draft.index)) captured_[draft.index] = free_names(n);
       drafts_.push_back(std::move(draft));
     }
   }
@@ -179,6 +278,16 @@ class Importer {
         if (it == producer_.end())
           fail(draft, "input " + std::to_string(i) + " '" + printable(input) +
                           "' is neither an input of the graph, an initializer nor the output of a node");
+        consumers[it->second].push_back(draft.index);
+        ++waiting[draft.index];
+      }
+      const auto captured = captured_.find(draft.index);
+      if (captured == captured_.end()) continue;
+      for (const std::string& name : captured->second) {
+        if (values_.contains(name)) continue;
+        const auto it = producer_.find(name);
+        if (it == producer_.end())
+          fail(draft, "a subgraph reads '" + printable(name) + "', which is defined neither in it nor around it");
         consumers[it->second].push_back(draft.index);
         ++waiting[draft.index];
       }
@@ -203,7 +312,10 @@ class Importer {
     while (waiting[at] == 0) ++at;
     std::unordered_set<size_t> seen;
     while (seen.insert(at).second) {
-      for (const std::string& input : drafts_[at].inputs) {
+      std::vector<std::string> reads = drafts_[at].inputs;
+      if (const auto captured = captured_.find(at); captured != captured_.end())
+        reads.insert(reads.end(), captured->second.begin(), captured->second.end());
+      for (const std::string& input : reads) {
         const auto it = producer_.find(input);
         if (it == producer_.end() || waiting[it->second] == 0) continue;
         at = it->second;
@@ -221,15 +333,18 @@ class Importer {
     Tensor tensor;
     if (const auto* t = std::get_if<Tensor>(&value); t && key == "value") tensor = *t;
     if (const auto* f = std::get_if<float>(&value); f && key == "value_float") tensor = Tensor::scalar(*f);
-    if (const auto* i = std::get_if<int64_t>(&value); i && key == "value_int") tensor = Tensor::of<int64_t>(DType::s64, {}, {*i});
+    if (const auto* i = std::get_if<int64_t>(&value); i && key == "value_int")
+      tensor = Tensor::of<int64_t>(DType::s64, {}, {*i});
     if (const auto* s = std::get_if<std::string>(&value); s && key == "value_string") tensor = Tensor({}, {*s});
     if (const auto* f = std::get_if<std::vector<float>>(&value); f && key == "value_floats")
       tensor = Tensor::of<float>(DType::f32, count(*f), *f);
     if (const auto* i = std::get_if<std::vector<int64_t>>(&value); i && key == "value_ints") tensor = Tensor::of_s64(*i);
-    if (const auto* s = std::get_if<std::vector<std::string>>(&value); s && key == "value_strings") tensor = Tensor(count(*s), *s);
+    if (const auto* s = std::get_if<std::vector<std::string>>(&value); s && key == "value_strings")
+      tensor = Tensor(count(*s), *s);
     if (!tensor.defined())
-      fail(draft, "attribute '" + printable(key) + "' is " + std::string(to_string(kind_of(value))) +
-                      "; expected value (tensor), value_float, value_floats, value_int, value_ints, value_string or value_strings");
+      fail(draft,
+           "attribute '" + printable(key) + "' is " + std::string(to_string(kind_of(value))) +
+               "; expected value (tensor), value_float, value_floats, value_int, value_ints, value_string or value_strings");
     define(draft.outputs[0], graph_->add_constant(std::move(tensor), draft.outputs[0]));
   }
 
@@ -237,8 +352,11 @@ class Importer {
     const graph::OpDef& op = checked_op(draft, origin_.file);
     std::vector<Value*> inputs;
     for (const std::string& name : draft.inputs) inputs.push_back(name.empty() ? nullptr : values_.at(name));
+    Attributes attrs = draft.attrs;
+    if (const auto found = subgraphs_.find(draft.index); found != subgraphs_.end())
+      import_subgraphs(op, draft, found->second, inputs, attrs);
     graph::Node* node = graph_->add_node(op, std::move(inputs), draft.outputs.size(), draft.name);
-    for (const auto& [key, value] : draft.attrs) node->set_attr(key, value);
+    for (const auto& [key, value] : attrs) node->set_attr(key, value);
     // First out of each other's way: the graph gave the outputs names that may be names of the file.
     for (size_t i = 0; i < draft.outputs.size(); ++i) graph_->rename(node->output(i), new_name(draft.outputs[0] + "_out"));
     for (size_t i = 0; i < draft.outputs.size(); ++i) {
@@ -249,6 +367,26 @@ class Importer {
     infer(draft, *node);
   }
 
+  // All subgraphs of a node take the same captures, behind the node's own operands.
+  void import_subgraphs(const graph::OpDef& op, const DraftNode& draft, const std::vector<Subgraph>& subgraphs,
+                        std::vector<Value*>& inputs, Attributes& attrs) {
+    std::vector<Capture> captures;
+    for (const std::string& name : captured_.at(draft.index)) captures.push_back({name, values_.at(name)});
+    for (const Subgraph& s : subgraphs) {
+      Origin origin = origin_;
+      attrs[s.attribute] =
+          std::shared_ptr<Graph>(Importer(*s.proto, opset_, std::move(origin), &captures, depth_ + 1).run());
+    }
+    std::erase_if(captures, [](const Capture& c) { return c.value->is_constant(); });
+    if (captures.empty()) return;
+    // Absent operands at the end are kept where more follow.
+    const auto own =
+        static_cast<size_t>(std::count_if(op.inputs.begin(), op.inputs.end(), [](const auto& i) { return !i.variadic; }));
+    if (inputs.size() < own) inputs.resize(own, nullptr);
+    for (const Capture& c : captures) inputs.push_back(c.value);
+    attrs["captures"] = static_cast<int64_t>(captures.size());
+  }
+
   // Inference speaks of nodes by name and quotes attributes as they are; files may have neither names nor manners.
   void infer(const DraftNode& draft, graph::Node& node) {
     try {
@@ -256,7 +394,8 @@ class Importer {
     } catch (const Error& e) {
       std::string message = e.what();
       const std::string unnamed = "node '' (" + draft.op + ")";
-      if (const size_t at = message.find(unnamed); at != std::string::npos) message.replace(at, unnamed.size(), describe(draft));
+      if (const size_t at = message.find(unnamed); at != std::string::npos)
+        message.replace(at, unnamed.size(), describe(draft));
       for (char& c : message) c = static_cast<unsigned char>(c) < 0x20 ? '?' : c;
       throw Error(e.code(), message);
     }
@@ -266,52 +405,58 @@ class Importer {
     std::unordered_set<std::string> seen;
     for (const auto& output : proto_.output()) {
       const std::string what = "output '" + printable(output.name()) + "'";
-      if (!seen.insert(output.name()).second) fail(ErrorCode::invalid_model, what + " is listed twice");
+      if (!seen.insert(output.name()).second && !nested()) fail(ErrorCode::invalid_model, what + " is listed twice");
       const auto it = values_.find(output.name());
       if (it == values_.end()) fail(ErrorCode::invalid_model, what + " of the graph is produced by no node");
-      const DType declared = dtype_of(output.type().tensor_type().elem_type());
+      const DType declared =
+          output.type().has_tensor_type() ? dtype_of(output.type().tensor_type().elem_type()) : DType::undefined;
       const DType inferred = it->second->dtype();
       if (declared != DType::undefined && inferred != DType::undefined && declared != inferred)
-        fail(ErrorCode::invalid_model, what + " is declared " + std::string(to_string(declared)) + ", but the graph computes " +
-                                           std::string(to_string(inferred)));
+        fail(ErrorCode::invalid_model, what + " is declared " + std::string(to_string(declared)) +
+                                           ", but the graph computes " + std::string(to_string(inferred)));
       graph_->add_output(it->second, output.name());
     }
   }
 
-  pb::ModelProto& model_;
+  static constexpr int kDeepest = 32;
+
   pb::GraphProto& proto_;
   Origin origin_;
-  int64_t opset_ = 0;
+  int64_t opset_;
+  const std::vector<Capture>* captures_;
+  int depth_;
   std::unique_ptr<Graph> graph_ = std::make_unique<Graph>();
   std::unordered_set<std::string> names_, used_;
   std::unordered_map<std::string, Value*> values_;
   std::unordered_map<std::string, size_t> producer_;  // output name → draft
   std::vector<DraftNode> drafts_;
-  const Surroundings around_{
-      .file = origin_.file,
-      .type_of =
-          [this](const std::string& name) {
-            const auto it = values_.find(name);
-            return it == values_.end() ? nullptr : &it->second->type();
-          },
-      .constant_of =
-          [this](const std::string& name) {
-            const auto it = values_.find(name);
-            return it == values_.end() || !it->second->is_constant() ? nullptr : &it->second->constant();
-          },
-      .is_used = [this](const std::string& name) { return used_.contains(name); },
-      .add_constant =
-          [this](const std::string& stem, Tensor tensor) {
-            const std::string name = new_name(stem);
-            define(name, graph_->add_constant(std::move(tensor), name));
-            return name;
-          },
-      .new_name = [this](const std::string& stem) { return new_name(stem); }};
+  std::unordered_map<size_t, std::vector<Subgraph>> subgraphs_;    // of a draft, as the file has them
+  std::unordered_map<size_t, std::vector<std::string>> captured_;  // what these read of this graph and those around it
+  const Surroundings around_{.file = origin_.file,
+                             .type_of =
+                                 [this](const std::string& name) {
+                                   const auto it = values_.find(name);
+                                   return it == values_.end() ? nullptr : &it->second->type();
+                                 },
+                             .constant_of =
+                                 [this](const std::string& name) {
+                                   const auto it = values_.find(name);
+                                   return it == values_.end() || !it->second->is_constant() ? nullptr
+                                                                                            : &it->second->constant();
+                                 },
+                             .is_used = [this](const std::string& name) { return used_.contains(name); },
+                             .add_constant =
+                                 [this](const std::string& stem, Tensor tensor) {
+                                   const std::string name = new_name(stem);
+                                   define(name, graph_->add_constant(std::move(tensor), name));
+                                   return name;
+                                 },
+                             .new_name = [this](const std::string& stem) { return new_name(stem); }};
 };
 
 std::unique_ptr<Graph> import_proto(pb::ModelProto& model, const std::string& file, const std::string& folder) {
   if (!model.has_graph()) throw Error(ErrorCode::invalid_model, file + ": is not an ONNX model: it contains no graph");
-  return Importer(model, {file, folder, {}}).run();
+  return Importer(*model.mutable_graph(), opset_of(model, file), {file, folder, {}}).run();
 }
 
 void parse(const void* data, size_t size, const std::string& file, pb::ModelProto& model) {

@@ -148,6 +148,17 @@ Drafts roi_align(DraftNode node, int64_t, const Surroundings&) {
   return {std::move(node)};
 }
 
+// Before opset 9 a batch ran in front of everything, with lengths of its sequences as first operand.
+Drafts scan(DraftNode node, int64_t, const Surroundings& around) {
+  if (node.inputs.empty()) fail(ErrorCode::invalid_model, node, around, "has no inputs");
+  if (!node.inputs[0].empty())
+    fail(ErrorCode::unsupported, node, around, "gives lengths of sequences; expected none (Scan has them only in opset 8)");
+  node.inputs.erase(node.inputs.begin());
+  if (const auto directions = take<Ints>(node, "directions", around)) node.attrs["scan_input_directions"] = *directions;
+  node.attrs["batched"] = int64_t{1};
+  return {std::move(node)};
+}
+
 Drafts scatter(DraftNode node, int64_t, const Surroundings&) {
   node.op = "ScatterElements";
   return {std::move(node)};
@@ -259,6 +270,7 @@ constexpr Difference kDifferences[] = {
     {"ReduceSumSquare", 18, reduce},
     {"Resize", 11, resize},
     {"RoiAlign", 16, roi_align},
+    {"Scan", 9, scan},
     {"Scatter", kAll, scatter},
     {"Slice", 10, slice},
     {"Softmax", 13, softmax},

@@ -37,6 +37,8 @@ std::unique_ptr<graph::Graph> import_bytes(std::span<const std::byte> bytes, con
 
 // A serialised TensorProto, as in the ONNX backend test cases (input_0.pb).
 graph::Tensor import_tensor(const std::string& path);
+// The same of any kind: a SequenceProto or an OptionalProto where `kind` says so, of elements of type `element`.
+graph::Tensor import_value(const std::string& path, graph::ValueKind kind, DType element);
 void export_tensor(const graph::Tensor& tensor, const std::string& name, const std::string& path);
 
 struct ExportOptions {

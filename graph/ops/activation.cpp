@@ -2,9 +2,11 @@
 // and vminps with the bound first give them: a NaN stays one, and so does the sign of zero.
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "graph/ops/families.h"
 #include "graph/ops/unary.h"
+#include "octet/numerics.h"
 
 namespace octet::graph::ops {
 namespace {
@@ -13,6 +15,7 @@ struct Relu {
   explicit Relu(const Node&) {}
   template <class T>
   T operator()(T x) const {
+    if constexpr (std::is_same_v<T, float>) return numerics::at_least(0.0f, x);
     return T{0} > x ? T{0} : x;
   }
 };
@@ -142,6 +145,7 @@ template <class C>
 struct Clip {
   C lo, hi;
   C operator()(C x) const {
+    if constexpr (std::is_same_v<C, float>) return numerics::at_most(hi, numerics::at_least(lo, x));
     const C v = lo > x ? lo : x;
     return hi < v ? hi : v;
   }

@@ -160,7 +160,8 @@ std::vector<OpDef> define() {
            .inputs = {{.name = "Inputs", .optional = false, .variadic = true}},
            .attrs = {{"equation", AttrKind::s, true}},
            .infer = infer_einsum,
-           .eval = widen_small_floats<eval_einsum>}};
+           .eval = widen_small_floats<eval_einsum>,
+           .types = kFloats | TypeSet{DType::s32, DType::s64}}};
 }
 
 }  // namespace

@@ -240,7 +240,7 @@ float scalar_f32(const EvalContext& ctx, size_t i) {
 
 int64_t scalar_s64(const EvalContext& ctx, size_t i) {
   const Tensor& t = ctx.in(i);
-  if (t.size() != 1)
+  if (!t.is_tensor() || t.size() != 1)
     fail(ctx, "input " + std::to_string(i) + " has shape " + octet::to_string(t.shape()) + "; expected one element");
   return t.at_s64(0);
 }

@@ -42,6 +42,9 @@ const std::vector<const OpDef*>& list() {
              ops::quantize_ops(),
              ops::qlinear_ops(),
              ops::microsoft_ops(),
+             ops::control_ops(),
+             ops::sequence_ops(),
+             ops::recurrent_ops(),
              ops::microsoft_matmul_ops(),
              ops::fused_ops(),
          })

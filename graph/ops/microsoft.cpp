@@ -281,12 +281,14 @@ void eval_qgemm(EvalContext& ctx) {
 // --- definitions
 // -----------------------------------------------------------------------------------------------------------------------
 OpDef op(const char* name, std::vector<InputSchema> inputs, std::vector<AttrSchema> attrs, void (*infer)(InferContext&),
-         void (*eval)(EvalContext&)) {
+         void (*eval)(EvalContext&), int typed = 0) {
   return {.name = std::string("com.microsoft.") + name,
           .inputs = std::move(inputs),
           .attrs = std::move(attrs),
           .infer = infer,
-          .eval = eval};
+          .eval = eval,
+          .types = kBytes,
+          .typed = typed};
 }
 
 std::vector<OpDef> define() {
@@ -312,7 +314,7 @@ std::vector<OpDef> define() {
          infer_average_pool, eval_average<false>),
       op("QLinearGlobalAveragePool", unary, {{"channels_last", i}}, infer_global_average_pool, eval_average<true>),
       op("QLinearConcat", {{"Y_scale"}, {"Y_zero_point"}, {.name = "inputs", .optional = false, .variadic = true}},
-         {{"axis", i, true}}, infer_concat, eval_concat),
+         {{"axis", i, true}}, infer_concat, eval_concat, 2),
       op("QGemm",
          {{"A"},
           {"a_scale"},

@@ -51,12 +51,14 @@ std::vector<OpDef> define() {
        .inputs = {{"A"}, {"B"}, {"a_scale"}, {"b_scale"}, {"a_zero_point", true}, {"b_zero_point", true}, {"bias", true}},
        .attrs = {},
        .infer = infer_integer_to_float,
-       .eval = eval_integer_to_float},
+       .eval = eval_integer_to_float,
+       .types = kBytes},
       {.name = "com.microsoft.DynamicQuantizeMatMul",
        .inputs = {{"A"}, {"B"}, {"b_scale"}, {"b_zero_point", true}, {"bias", true}},
        .attrs = {},
        .infer = infer_dynamic_matmul,
-       .eval = eval_dynamic_matmul},
+       .eval = eval_dynamic_matmul,
+       .types = TypeSet{DType::f32}},
   };
 }
 

@@ -267,6 +267,11 @@ void eval_tile(EvalContext& ctx) {
 // -------------------------------------------------------------------------------------------------------------
 void eval_identity(EvalContext& ctx) { ctx.out() = ctx.in(0); }
 
+void infer_identity(InferContext& ctx) {
+  if (ctx.type(0).is_tensor()) return infer_same_as_input(ctx);
+  ctx.set(0, ctx.type(0));
+}
+
 // Inference leaves the data alone; the mask keeps everything.
 void infer_dropout(InferContext& ctx) {
   infer_same_as_input(ctx);
@@ -308,11 +313,12 @@ std::vector<OpDef> define() {
       mover("Transpose", {{"data"}}, {{"perm", AttrKind::ints}}, infer_transpose, eval_transpose),
       mover("Expand", {{"input"}, {"shape"}}, {}, infer_view<expand_dims>, eval_expand),
       mover("Tile", {{"input"}, {"repeats"}}, {}, infer_view<tile_dims>, eval_tile),
-      mover("Identity", {{"input"}}, {}, infer_same_as_input, eval_identity, LayoutRole::any),
+      mover("Identity", {{"input"}}, {}, infer_identity, eval_identity, LayoutRole::any),
       mover("Dropout", {{"data"}, {"ratio", true}, {"training_mode", true}}, {{"seed", AttrKind::i}}, infer_dropout,
             eval_dropout, LayoutRole::any),
   };
   ops.back().max_outputs = 2;
+  ops[ops.size() - 2].any_kind = true;
   return ops;
 }
 

@@ -23,18 +23,13 @@ struct Product {
   Value *b, *b_scale, *b_zero, *bias;
 };
 
-Value* append(Graph& graph, std::string_view op, std::vector<Value*> inputs, const std::string& name, Node* before) {
-  Node* node = graph.add_node(op, std::move(inputs), 1, name, before);
-  if (op == "Cast") node->set_attr("to", int64_t{1});  // TensorProto.FLOAT
-  infer_types(graph, *node);
-  return node->output();
-}
-
 Value* dynamic_product(Graph& graph, const Product& p, Node* node) {
-  Value* sum = append(graph, "MatMulInteger", {p.a, p.b, p.a_zero, p.b_zero}, node->name(), node);
-  Value* scale = append(graph, "Mul", {p.a_scale, p.b_scale}, node->name() + "/scale", node);
-  Value* cast = append(graph, "Cast", {sum}, node->name() + "/cast", node);
-  return append(graph, "Mul", {cast, scale}, node->name() + "/scaled", node);
+  Value* sum = insert_node(graph, "MatMulInteger", {p.a, p.b, p.a_zero, p.b_zero}, node->name(), node);
+  Value* scale = insert_node(graph, "Mul", {p.a_scale, p.b_scale}, node->name() + "/scale", node);
+  Node* cast = graph.add_node("Cast", {sum}, 1, node->name() + "/cast", node);
+  cast->set_attr("to", int64_t{1});  // TensorProto.FLOAT
+  infer_types(graph, *cast);
+  return insert_node(graph, "Mul", {cast->output(), scale}, node->name() + "/scaled", node);
 }
 
 Value* static_product(Graph& graph, const Product& p, Node* node) {
@@ -48,7 +43,7 @@ Value* static_product(Graph& graph, const Product& p, Node* node) {
   };
   Value* a = insert_dequantize(graph, p.a, params(p.a_scale, p.a_zero, 0), node);
   Value* b = insert_dequantize(graph, p.b, params(p.b_scale, p.b_zero, p.b->type().rank() - 1), node);
-  return append(graph, "MatMul", {a, b}, node->name(), node);
+  return insert_node(graph, "MatMul", {a, b}, node->name(), node);
 }
 
 std::string expand(Graph& graph, Node* node) {
@@ -71,7 +66,7 @@ std::string expand(Graph& graph, Node* node) {
   const bool known = p.a_scale->is_constant() && p.a_scale->constant().size() == 1 && constant_or_absent(p.a_zero) &&
                      size(p.a_zero) == 1 && p.a_scale->constant().as<float>()[0] > 0;
   Value* y = known ? static_product(graph, p, node) : dynamic_product(graph, p, node);
-  if (p.bias) y = append(graph, "Add", {y, p.bias}, node->name() + "/bias", node);
+  if (p.bias) y = insert_node(graph, "Add", {y, p.bias}, node->name() + "/bias", node);
   substitute(graph, node->output(), y);
   return {};
 }

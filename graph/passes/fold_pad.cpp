@@ -1,16 +1,18 @@
 // Padding becomes an attribute of the image operator behind it.
 //
 //   octet.Conv(Pad(x, 0))                    → octet.Conv(x) {pads + …}
-//   AveragePool(Pad(x, 0))                   → AveragePool(x) {pads + …, count_include_pad = 1}, unless it pads and does not count
-//   MaxPool(Pad(x, -inf or float's lowest))  → MaxPool(x) {pads + …}
+//   AveragePool(Pad(x, 0))                   → AveragePool(x) {pads + …, count_include_pad = 1}, unless it pads and does not
+//   count MaxPool(Pad(x, -inf or float's lowest))  → MaxPool(x) {pads + …}
 //
-// Only constant, non-negative padding of height and width; not under automatic padding or ceil_mode.
+// Also on quantized integers, the value then being the real number that the quantum stands for. Only constant, non-negative
+// padding of height and width; not under automatic padding or ceil_mode.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
+#include "octet/numerics.h"
 
 namespace octet::graph {
 
@@ -23,7 +25,9 @@ struct Padding {
 
 std::optional<Padding> read_pad(const Node& pad) {
   const Value *x = pad.input(0), *amounts = pad.input(1);
-  if (!is_rank(x, 4) || x->dtype() != DType::f32 || pad.attr("mode", "constant") != "constant") return std::nullopt;
+  if (!is_rank(x, 4) || pad.attr("mode", "constant") != "constant") return std::nullopt;
+  const QuantParams* quant = x->dtype() == DType::u8 && x->quant() && x->quant()->per_tensor() ? x->quant() : nullptr;
+  if (x->dtype() != DType::f32 && !quant) return std::nullopt;
   if (!amounts || !amounts->is_constant()) return std::nullopt;
   std::vector<int64_t> p(8, 0);
   const std::vector<int64_t> given = amounts->constant().to_s64();
@@ -46,6 +50,7 @@ std::optional<Padding> read_pad(const Node& pad) {
     if (!value) return std::nullopt;
     result.value = *value;
   }
+  if (quant) result.value = numerics::dequantize(static_cast<int32_t>(result.value), quant->scale[0], quant->zero_point[0]);
   return result;
 }
 
@@ -53,6 +58,8 @@ std::optional<Padding> read_pad(const Node& pad) {
 std::string obstacle(const Node& node, const Padding& padding, const std::vector<int64_t>& own) {
   if (node.attr("auto_pad", "NOTSET") != "NOTSET") return "the operator behind it pads automatically";
   const bool pads_itself = std::any_of(own.begin(), own.end(), [](int64_t v) { return v != 0; });
+  if (node.input(0)->dtype() != DType::f32 && node.op_name() != "octet.Conv")
+    return "the pooling behind it works on integers";
   if (node.op_name() == "octet.Conv") return padding.value == 0.0f ? "" : "its value is not zero";
   if (node.attr("ceil_mode", int64_t{0}) != 0) return "the pooling behind it rounds sizes up";
   const std::vector<int64_t> kernel = node.ints("kernel_shape");
@@ -60,7 +67,8 @@ std::string obstacle(const Node& node, const Padding& padding, const std::vector
     if (padding.hw[i] + own[i] >= kernel[i % 2]) return "it is wider than the pooling window";
   if (node.op_name() == "AveragePool") {
     if (padding.value != 0.0f) return "its value is not zero";
-    return pads_itself && node.attr("count_include_pad", int64_t{0}) == 0 ? "the pooling behind it does not count padding" : "";
+    return pads_itself && node.attr("count_include_pad", int64_t{0}) == 0 ? "the pooling behind it does not count padding"
+                                                                          : "";
   }
   return padding.value <= std::numeric_limits<float>::lowest() ? "" : "its value is not the lowest float";
 }

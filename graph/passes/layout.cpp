@@ -45,6 +45,9 @@ struct Layouts {
     Value* y = reorder->output();
     y->set_type(v->type());
     y->layout = layout;
+    if (v->dtype() == DType::f32)
+      reorder->why = std::string("it lays a float32 image ") + (layout == Layout::plain ? "out in rows" : "channels-last") +
+                     ", as its consumer wants it";
     infer_types(graph, *reorder);
     turned[{y, v->layout}] = v;
     return turned[{v, layout}] = y;
@@ -61,7 +64,7 @@ struct Layouts {
 
   // An operator of role `any` that may lie channels-last.
   bool can_follow(const Node& node) const {
-    if (node.op().layout != LayoutRole::any || !is_image(node.output())) return false;
+    if (node.op().layout != LayoutRole::any || !is_image(node.output()) || !node.output()->type().static_shape()) return false;
     if (node.op().quant == QuantRole::transparent) {
       const int64_t axis = node.attr("axis", int64_t{0});
       return node.op_name() == "Concat" ? axis == 1 || axis == -3 : wants(node);

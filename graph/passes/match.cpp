@@ -158,6 +158,12 @@ Value* quantized_constant(Graph& graph, Tensor tensor, const QuantParams& params
   return v;
 }
 
+Value* insert_node(Graph& graph, std::string_view op, std::vector<Value*> inputs, std::string name, Node* before) {
+  Node* node = graph.add_node(op, std::move(inputs), 1, std::move(name), before);
+  infer_types(graph, *node);
+  return node->output();
+}
+
 Value* insert_dequantize(Graph& graph, Value* source, const QuantParams& params, Node* before, std::string name) {
   Value* zero = zero_point_constant(graph, source->dtype(), params.zero_point);
   Node* node =

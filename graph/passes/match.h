@@ -67,6 +67,7 @@ Value* scale_constant(Graph& graph, const std::vector<float>& scale);
 Value* zero_point_constant(Graph& graph, DType dtype, const std::vector<int32_t>& zero_point);
 Value* quantized_constant(Graph& graph, Tensor tensor, const QuantParams& params, const std::string& name);
 // New nodes in front of `before`, types filled in.
+Value* insert_node(Graph& graph, std::string_view op, std::vector<Value*> inputs, std::string name, Node* before);
 Value* insert_dequantize(Graph& graph, Value* source, const QuantParams& params, Node* before, std::string name = {});
 Value* insert_quantize(Graph& graph, Value* source, const QuantParams& params, DType dtype, Node* before, std::string name = {});
 // y[i] = table[x[i]], x and table of one-byte integers; the byte of x is the index, the table's type is y's.

@@ -6,7 +6,8 @@
 //   MatMul(a, b[K,N])                → octet.Gemm(a, bᵀ)
 //
 // Weights may be float32 or integers behind a DQ. Declined, each with its sentence: other element types, weights or biases that
-// change at run time, 3-D convolutions, paddings that depend on an unknown size or are negative.
+// change at run time, paddings that depend on an unknown size or are negative. A convolution over three axes stays one until
+// flatten_depth.
 #include <algorithm>
 
 #include "graph/passes/conv_attributes.h"
@@ -30,7 +31,7 @@ std::string normalise_conv(Graph& graph, Node* node) {
   if (!w) return "its weights are not float32 constants, nor integers behind a DequantizeLinear";
   const size_t rank = w->values.shape().size();
   if (x->dtype() != DType::f32) return "it computes in " + std::string(octet::to_string(x->dtype()));
-  if (rank != 4 && rank != 3) return "it is a convolution over " + std::to_string(rank - 2) + " axes; expected 1 or 2";
+  if (rank < 3 || rank > 5) return "it is a convolution over " + std::to_string(rank - 2) + " axes; expected 1, 2 or 3";
   if (!is_rank(x, static_cast<int>(rank))) return "the rank of its input is not known";
   std::optional<Weights> bias;
   if (node->input(2)) {

@@ -14,17 +14,22 @@ namespace {
 //   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs of
 //      constants stay.
 //   2. The dialects of quantization become one, while graphs still look as their quantizers wrote them: QLinear operators
-//      expand to Q/DQ, fused dynamic products to those of ONNX, s8 to u8, transparent operators on integers to the same on reals. After that only Q and DQ know integers.
+//      expand to Q/DQ, fused dynamic products to those of ONNX, s8 to u8, transparent operators on integers to the same on reals.
+//      After that only Q and DQ know integers.
 //   3. Float algebra: activations and normalisations that are spelled out, before their arithmetic melts into a product; then
 //      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind transposes and
 //      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
 //   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
 //   5. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
-//      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own. Tables merge
-//      before the last residuals, which wait for quantized Adds to exist.
+//      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
+//      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to exist.
 //   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
+//
+// Subgraphs come last, each through the same list: by then what they capture has its final type.
 constexpr Pass kPasses[] = {
     {"promote_half", promote_half},
+    {"fold_constants", fold_constants},
+    {"control_flow", control_flow},
     {"fold_constants", fold_constants},
     {"fix_reshapes", fix_reshapes},
     {"remove_identity", remove_identity},
@@ -58,6 +63,7 @@ constexpr Pass kPasses[] = {
     {"dead_code", dead_code},
 
     {"quantize_products", quantize_products},
+    {"fold_pad", fold_pad},
     {"fuse_epilogue", fuse_epilogue},
     {"quantize_elementwise", quantize_elementwise},
     {"merge_tables", merge_tables},
@@ -67,6 +73,7 @@ constexpr Pass kPasses[] = {
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
+    {"flatten_depth", flatten_depth},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},
 
@@ -103,6 +110,19 @@ std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options) {
     if (options.verify_each && changes > 0) verify(graph);
     if (options.dump && changes > 0) options.dump(pass.name, graph);
   }
+  bool nested = false;
+  for (const auto& node : graph.nodes())
+    for (Graph* inner : node->subgraphs()) {
+      nested = true;
+      for (const PassTiming& t : optimize(*inner, options)) {
+        const auto same = std::find_if(timings.begin(), timings.end(), [&](const PassTiming& own) { return own.name == t.name; });
+        if (same == timings.end()) continue;
+        same->ms += t.ms;
+        same->changes += t.changes;
+      }
+    }
+  if (nested) infer_types(graph);
+  if (nested && options.verify_each) verify(graph);
   return timings;
 }
 

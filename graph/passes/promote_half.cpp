@@ -3,8 +3,8 @@
 //   x:f16 → Conv:f16 (w:f16) → y:f16     →     x:f16 → Cast → Conv:f32 (w:f32) → Cast → y:f16
 //
 // The interface keeps its types. Constants are widened once; what was rounded after every operator is now rounded at the end, so
-// results differ from the unoptimised graph by less than it differs from the exact ones. Declined: nodes with sub-graphs, whose
-// values are not ours to retype.
+// results differ from the unoptimised graph by less than it differs from the exact ones. Declined: graphs that have
+// sub-graphs, sequences or optionals, whose values are not ours to retype.
 #include <algorithm>
 
 #include "graph/passes/match.h"
@@ -42,9 +42,12 @@ Value* insert_cast(Graph& graph, Value* x, DType to, Node* before, const std::st
 }  // namespace
 
 int promote_half(Graph& graph) {
-  for (const auto& node : graph.nodes())
-    for (const auto& [key, value] : node->attrs())
-      if (std::holds_alternative<std::shared_ptr<Graph>>(value)) return 0;
+  for (const auto& node : graph.nodes()) {
+    const auto tensor = [](const Value* v) { return !v || v->type().is_tensor(); };
+    if (!node->subgraphs().empty() || !std::all_of(node->inputs().begin(), node->inputs().end(), tensor) ||
+        !std::all_of(node->outputs().begin(), node->outputs().end(), tensor))
+      return 0;
+  }
 
   int changes = 0;
   std::vector<DType> wanted;

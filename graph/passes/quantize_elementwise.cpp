@@ -4,6 +4,7 @@
 //   Q(f(DQ(q)))               → octet.Table(q)                f any element-wise expression of q alone
 //   Q([Relu](Add(DQ a, DQ b)))→ Add(a, b) {act} : u8          Sub, Mul likewise; one side may be a constant behind a DQ
 //   Q(AveragePool(DQ(q)))     → AveragePool(q) : u8           and GlobalAveragePool
+//   Q(Resize(DQ(q)))          → Resize(q) : u8                linear, of the same parameters
 //
 // An operand of Add that an integer product has just made is put first: fused into that product (fuse_residual), the sum is
 // then the same to the bit. Declined, with the operand that was not quantized named: everything else between DQ and Q.
@@ -13,6 +14,7 @@
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/table_region.h"
+#include "graph/passes/transparent.h"
 #include "graph/passes/weights.h"
 
 namespace octet::graph {
@@ -161,6 +163,22 @@ bool make_average(Graph& graph, Node* q) {
   return true;
 }
 
+bool make_interpolation(Graph& graph, Node* q) {
+  Node* node = q->input(0)->producer();
+  if (!node || !interpolates(*node)) return false;
+  const std::optional<Dequantize> dq = as_u8_dequantize(node->input(0));
+  if (!dq || dq->source->is_constant() || dq->params != as_u8_quantize(q)->params || !graph.single_use(node->output())) {
+    node->why = "its input and its only result are not quantized alike";
+    return false;
+  }
+  graph.set_input(node, 0, dq->source);
+  erase_dead(graph, dq->node);
+  node->output()->set_type(Type{DType::u8, node->output()->type().dims, nullptr});
+  take_quantize(graph, node, q);
+  node->why.clear();
+  return true;
+}
+
 bool computes(const Node& node) {
   const QuantRole r = node.op().quant;
   return r == QuantRole::unary || r == QuantRole::clamp || r == QuantRole::binary || r == QuantRole::average;
@@ -183,7 +201,8 @@ int quantize_elementwise(Graph& graph) {
   int changes = 0;
   for (Node* node : graph.node_list()) {
     if (!as_u8_quantize(node)) continue;
-    if (fuse_clamp(graph, node) || make_table(graph, node) || make_binary(graph, node) || make_average(graph, node))
+    if (fuse_clamp(graph, node) || make_table(graph, node) || make_binary(graph, node) || make_average(graph, node) ||
+        make_interpolation(graph, node))
       ++changes;
   }
   for (const auto& node : graph.nodes()) explain(graph, node.get());

@@ -12,6 +12,11 @@ bool is_transparent(const Node& node) {
   return mode != "linear" && mode != "cubic" && node.attr("coordinate_transformation_mode", "") != "tf_crop_and_resize";
 }
 
+bool interpolates(const Node& node) {
+  return node.op().quant == QuantRole::transparent && node.attr("mode", "") == std::string("linear") &&
+         node.attr("coordinate_transformation_mode", "") != std::string("tf_crop_and_resize");
+}
+
 std::vector<size_t> data_inputs(const Node& node) {
   std::vector<size_t> list{0};
   if (!node.op().inputs.empty() && node.op().inputs[0].variadic)

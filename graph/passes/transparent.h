@@ -16,6 +16,8 @@ namespace octet::graph {
 
 // The operator is transparent, for this node's attributes too.
 bool is_transparent(const Node& node);
+// It forms values between those of its input, on the same grid: a linear Resize.
+bool interpolates(const Node& node);
 std::vector<size_t> data_inputs(const Node& node);  // without the scalar
 int scalar_input(const Node& node);                 // -1: it has none
 // Outputs that hold the data (not the indices of MaxPool).

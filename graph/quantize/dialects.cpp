@@ -104,12 +104,6 @@ std::optional<Operands> read_operands(const QLinearForm& form, const Node& node,
   return found;
 }
 
-Value* append(Graph& graph, std::string_view op, std::vector<Value*> inputs, const std::string& name, Node* before) {
-  Node* node = graph.add_node(op, std::move(inputs), 1, name, before);
-  infer_types(graph, *node);
-  return node->output();
-}
-
 Value* write(Graph& graph, const QLinearForm& form, const Node& node, const Operands& operands, const Quantize& q) {
   std::vector<Value*> inputs(static_cast<size_t>(form.first));
   for (const Dequantize& o : operands.list)
@@ -142,9 +136,10 @@ bool plain_gemm(const Node& node) {
 // y stands for q's integers, clamped unless the range of the type does that anyway.
 void finish(Graph& graph, Value* y, const Clamped& clamped, const Quantize& q, const std::string& name) {
   if (clamped.lo != lowest(q.dtype) || clamped.hi != highest(q.dtype))
-    y = append(graph, "Clip",
-               {y, zero_point_constant(graph, q.dtype, {clamped.lo}), zero_point_constant(graph, q.dtype, {clamped.hi})},
-               name, q.node);
+    y = insert_node(
+        graph, "Clip",
+        {y, zero_point_constant(graph, q.dtype, {clamped.lo}), zero_point_constant(graph, q.dtype, {clamped.hi})}, name,
+        q.node);
   substitute(graph, q.node->output(), y);
 }
 
@@ -180,12 +175,12 @@ bool make_rows(Graph& graph, const Quantize& q) {
   const int64_t k = known_dim(operands->list[1].source, 0);
   const std::string& name = product->name();
   operands->bias = bias;
-  operands->list[0].source = append(
+  operands->list[0].source = insert_node(
       graph, "Reshape", {operands->list[0].source, graph.add_constant(Tensor::of_s64({-1, k}))}, name + "/rows", q.node);
   const QLinearForm& gemm = *std::find_if(std::begin(kQLinearForms), std::end(kQLinearForms),
                                           [](const QLinearForm& f) { return f.plain == "Gemm"; });
   Value* y = write(graph, gemm, *product, *operands, q);
-  y = append(graph, "Reshape", {y, graph.add_constant(Tensor::of_s64(shape))}, name + "/back", q.node);
+  y = insert_node(graph, "Reshape", {y, graph.add_constant(Tensor::of_s64(shape))}, name + "/back", q.node);
   finish(graph, y, clamped, q, name + "/clamp");
   return true;
 }
@@ -253,21 +248,21 @@ void make_dynamic(Graph& graph, Node* node, std::map<const Value*, RunTime>& don
   if (!conv && axis == 0) weights = transposed(weights);
   const RunTime x = quantize_at_run_time(graph, node->input(0), node, done);
   Value* w8 = graph.add_constant(weights.values, weights.name);
-  Value* sum =
-      append(graph, conv ? "ConvInteger" : "MatMulInteger", {x.integers, w8, x.zero_point}, name + "_integer", node);
+  Node* integer =
+      graph.add_node(conv ? "ConvInteger" : "MatMulInteger", {x.integers, w8, x.zero_point}, 1, name + "_integer", node);
   if (conv)
-    for (const auto& [key, value] : node->attrs()) sum->producer()->set_attr(key, value);
-  infer_types(graph, *sum->producer());
+    for (const auto& [key, value] : node->attrs()) integer->set_attr(key, value);
+  infer_types(graph, *integer);
   const size_t rank = w->constant().shape().size();
-  Node* cast = graph.add_node("Cast", {sum}, 1, name + "_cast", node);
+  Node* cast = graph.add_node("Cast", {integer->output()}, 1, name + "_cast", node);
   cast->set_attr("to", int64_t{1});  // TensorProto.FLOAT
   infer_types(graph, *cast);
-  Value* scale = append(graph, "Mul", {x.scale, along_channels(graph, params.scale, conv, rank, w->name() + "_scale")},
-                        name + "_scale", node);
-  Value* y = append(graph, "Mul", {cast->output(), scale}, bias ? name + "_scaled" : name, node);
+  Value* scale = insert_node(graph, "Mul", {x.scale, along_channels(graph, params.scale, conv, rank, w->name() + "_scale")},
+                             name + "_scale", node);
+  Value* y = insert_node(graph, "Mul", {cast->output(), scale}, bias ? name + "_scaled" : name, node);
   if (bias) {
     Value* b = along_channels(graph, bias->constant().to_f32(), conv, rank, bias->name());
-    y = append(graph, "Add", {y, b}, name, node);
+    y = insert_node(graph, "Add", {y, b}, name, node);
   }
   substitute(graph, node->output(), y);
 }

@@ -6,8 +6,8 @@
 //
 //                x ─ DynamicQuantizeLinear ─ ConvInteger ─ Cast ─ Mul(·, sx·sw) ─ Add(bias) ─ …
 //
-// The same integers and scales are in all of them that octet's passes see the same graph in the first two; the third has
-// other activations' scales and therefore other results.
+// The first two hold the same integers and scales, so that octet's passes make one graph of them and the results are the
+// same bytes. The third chooses the scales of activations anew for every input and therefore gives other results.
 #pragma once
 
 #include "graph/ir.h"

@@ -75,9 +75,10 @@ class Planner {
     members_.erase(b);
   }
 
-  // Whether the node moves float activations from data inputs to data outputs, so that all of them share one grid.
+  // Whether the node moves float activations from data inputs to data outputs, or lays new ones between them, so that all of
+  // them share one grid.
   bool moves(const Node& node) const {
-    if (!is_transparent(node) || !is_real(node.output())) return false;
+    if ((!is_transparent(node) && !interpolates(node)) || !is_real(node.output())) return false;
     bool all_constant = true;
     for (const size_t i : data_inputs(node)) {
       if (!is_real(node.input(i))) return false;

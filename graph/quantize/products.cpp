@@ -62,7 +62,7 @@ bool is_quantizable_product(const Node& node, std::string& why) {
   }
   const size_t rank = w->constant().shape().size();
   const bool image = op == "Conv" || op == "ConvTranspose";
-  if (image ? rank != 3 && rank != 4 : rank != 2) {
+  if (image ? rank != 3 && rank != 4 && !(rank == 5 && op == "Conv") : rank != 2) {
     why = "its weights have " + std::to_string(rank) + " dimensions";
     return false;
   }

@@ -38,14 +38,13 @@ uint8_t binary_u8(const BinaryProblem& problem, QuantizedOperand a, QuantizedOpe
 }
 
 float clamp_unit(float v) {
-  v = 1.0f < v ? 1.0f : v;
-  return 0.0f > v ? 0.0f : v;
+  return numerics::at_least(0.0f, numerics::at_most(1.0f, v));
 }
 
 float unary(const UnaryProblem& problem, float x) {
   switch (problem.kind) {
-    case UnaryKind::relu: return 0.0f > x ? 0.0f : x;
-    case UnaryKind::clip: x = problem.alpha > x ? problem.alpha : x; return problem.beta < x ? problem.beta : x;
+    case UnaryKind::relu: return numerics::at_least(0.0f, x);
+    case UnaryKind::clip: return numerics::at_most(problem.beta, numerics::at_least(problem.alpha, x));
     case UnaryKind::leaky_relu: return x < 0.0f ? x * problem.alpha : x;
     case UnaryKind::hard_sigmoid: return clamp_unit(std::fma(problem.alpha, x, problem.beta));
     case UnaryKind::hard_swish: return x * clamp_unit(std::fma(1.0f / 6.0f, x, 0.5f));

@@ -107,6 +107,50 @@ TEST(LowerConvTranspose, OfOneAxis) {
       graph::test::random_floats({1, 6, 9}, 3), "ConvTranspose of one axis");
 }
 
+struct Deep {
+  int64_t in, out, group;
+  Ints kernel, strides, pads, dilations;
+};
+const Deep kDeep[] = {
+    {3, 8, 1, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1, 1, 1}, {1, 1, 1}},  // C3D
+    {8, 5, 1, {1, 3, 3}, {1, 2, 2}, {0, 1, 1, 0, 1, 1}, {1, 1, 1}},  // R(2+1)D, in space
+    {8, 6, 1, {3, 1, 1}, {2, 1, 1}, {1, 0, 0, 1, 0, 0}, {1, 1, 1}},  // and in time
+    {6, 4, 2, {2, 3, 1}, {1, 1, 2}, {1, 0, 0, 0, 1, 0}, {2, 1, 1}},  // groups, dilation, uneven
+    {4, 4, 4, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1, 1, 1}, {1, 1, 1}},  // depthwise
+};
+
+Value* deep(Builder& b, Value* x, const Deep& d, Value* w, Value* bias) {
+  return b.op("Conv", {x, w, bias},
+              {{"group", d.group}, {"strides", d.strides}, {"pads", d.pads}, {"dilations", d.dilations}});
+}
+
+TEST(LowerConv, OverThreeAxes) {
+  for (const Deep& d : kDeep)
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          Value* w = b.graph.add_constant(
+              graph::test::random_floats({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1));
+          Value* bias = b.graph.add_constant(graph::test::random_floats({d.out}, 2));
+          b.output(b.op("Relu", {deep(b, b.input("x", {2, d.in, 5, 6, 7}), d, w, bias)}));
+        },
+        graph::test::random_floats({2, d.in, 5, 6, 7}, 3), "Conv over three axes of " + std::to_string(d.in) + " channels");
+}
+
+TEST(LowerConv, OverThreeAxesInIntegersWithAResidual) {
+  for (const Deep& d : kDeep)
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          Value* w = b.weights({d.out, d.in / d.group, d.kernel[0], d.kernel[1], d.kernel[2]}, 1,
+                               std::vector<float>(static_cast<size_t>(d.out), 0.01f));
+          Value* x = b.qdq(b.input("x", {1, d.in, 5, 6, 7}), 0.01f, 117);
+          Value* y = b.qdq(deep(b, x, d, w, nullptr), 0.05f, 121);
+          if (d.in == d.out) y = b.qdq(b.op("Add", {y, x}), 0.05f, 119);
+          b.output(y);
+        },
+        graph::test::random_floats({1, d.in, 5, 6, 7}, 3),
+        "u8 Conv over three axes of " + std::to_string(d.in) + " channels");
+}
+
 TEST(LowerMove, SplitsAndSlicesOfImagesStayChannelsLast) {
   expect_kernels_with_equal_bits(
       [](Builder& b) {
@@ -164,7 +208,6 @@ TEST(LowerResize, NearestAndLinear) {
                         {"linear", "pytorch_half_pixel", {2, 12, 7, 11}}, {"linear", "half_pixel", {2, 12, 21, 5}}};
   for (const Case& c : cases)
     for (const bool quantized : {false, true}) {
-      if (quantized && std::string(c.mode) == "linear") continue;
       expect_kernels_with_equal_bits(
           [&](Builder& b) {
             Value* x = pointwise(b, b.input("x", {2, 4, 7, 5}), 12, 1);
@@ -178,6 +221,17 @@ TEST(LowerResize, NearestAndLinear) {
           },
           graph::test::random_floats({2, 4, 7, 5}, 3), std::string(c.mode) + " " + c.coordinates);
     }
+}
+
+TEST(LowerMatmul, OfValuesThatBothChange) {
+  expect_kernels_with_equal_bits(
+      [](Builder& b) {
+        Value* x = b.input("x", {2, 3, 9, 20});
+        Value* keys = b.op("Transpose", {x}, {{"perm", Ints{0, 1, 3, 2}}});
+        Value* scores = b.op("Softmax", {b.op("MatMul", {x, keys})}, {{"axis", int64_t{-1}}});
+        b.output(b.op("MatMul", {scores, b.op("Slice", {x, b.ints({0}), b.ints({1}), b.ints({1})})}));
+      },
+      graph::test::random_floats({2, 3, 9, 20}, 3), "attention");
 }
 
 // A gate a channel and sample: squeeze and excitation.

@@ -30,6 +30,8 @@ Outputs run(graph::test::RandomGraph& random, const std::string& isa, int thread
   return outputs;
 }
 
+std::string isa_name(const testing::TestParamInfo<const kernels::Isa*>& tested) { return std::string(tested.param->name); }
+
 class RandomGraphs : public testing::TestWithParam<const kernels::Isa*> {};
 INSTANTIATE_TEST_SUITE_P(Isas, RandomGraphs, testing::ValuesIn([] {
                            std::vector<const kernels::Isa*> list;
@@ -37,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(Isas, RandomGraphs, testing::ValuesIn([] {
                              if (isa.id != kernels::IsaId::reference) list.push_back(&isa);
                            return list;
                          }()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         isa_name);
 
 TEST_P(RandomGraphs, GiveTheReferencesBytes) {
   std::string reason;
@@ -46,7 +48,7 @@ TEST_P(RandomGraphs, GiveTheReferencesBytes) {
     graph::test::RandomGraph random(seed);
     const int threads = seed % 4 == 0 ? 2 : 1;
     const Outputs want = run(random, "reference", 1), got = run(random, std::string(GetParam()->name), threads);
-    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(want[i] == got[i], true) << "seed " << seed << ", output " << i;
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(want[i] == got[i]) << "seed " << seed << ", output " << i;
   }
 }
 

@@ -14,7 +14,9 @@ TEST(NarrowFloat, EveryNumberComesBack) {
   for (const DType t : kAll)
     for (int code = 0; code < (t == DType::f4e2m1 ? 16 : 256); ++code) {
       const float v = narrow_to_float(t, static_cast<uint8_t>(code));
-      if (!std::isnan(v)) EXPECT_EQ(float_to_narrow(t, v, false), code) << to_string(t) << " " << v;
+      if (!std::isnan(v)) {
+        EXPECT_EQ(float_to_narrow(t, v, false), code) << to_string(t) << " " << v;
+      }
     }
 }
 

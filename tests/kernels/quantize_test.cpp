@@ -1,3 +1,6 @@
+#include <cmath>
+#include <limits>
+#include <random>
 #include <tuple>
 
 #include "tests/kernels/ops_testing.h"
@@ -30,6 +33,29 @@ TEST_P(QuantizeTest, TiesGoToEvenAndHugeValuesSaturate) {
   std::vector<uint8_t> y(x.size());
   make_quantize(target(), {1, 9, 0, 0, 1.0f, 0})->run({x.data(), nullptr, y.data()}, 0, 1);
   EXPECT_EQ(y, (std::vector<uint8_t>{0, 2, 2, 0, 255, 0, 254, 254, 0}));
+}
+
+// The kernel multiplies by the reciprocal and corrects; a quotient that is an ulp off shows at the ties and next to them.
+TEST_P(QuantizeTest, QuotientsAreCorrectlyRoundedNextToTies) {
+  std::mt19937 random(3);
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (int i = 0; i < 400; ++i) {
+    const float extremes[] = {0x1p-126f, 0x1p-101f, 0x1p-100f, 0x1p100f, 0x1.8p100f, 1e36f};
+    const float scale =
+        i < 6 ? extremes[i]
+              : std::ldexp(1.0f + static_cast<float>(random() % (1 << 23)) * 0x1p-23f, static_cast<int>(random() % 40) - 25);
+    std::vector<float> x;
+    for (int k = -130; k < 130; ++k) {
+      const float tie = (static_cast<float>(k) + 0.5f) * scale;
+      x.insert(x.end(), {tie, std::nextafter(tie, -kInf), std::nextafter(tie, kInf)});
+    }
+    x.insert(x.end(), {kInf, -kInf, 3e38f, -3e38f, 0.0f, std::numeric_limits<float>::quiet_NaN()});
+    const QuantizeProblem problem{1, static_cast<int64_t>(x.size()), 0, 0, scale, 128};
+    std::vector<uint8_t> expected(x.size()), y(x.size());
+    quantize_reference(problem, {x.data(), nullptr, expected.data()});
+    make_quantize(target(), problem)->run({x.data(), nullptr, y.data()}, 0, 1);
+    ASSERT_EQ(y, expected) << "scale " << scale;
+  }
 }
 
 TEST_P(QuantizeTest, DequantizeEqualsReference) {

@@ -92,6 +92,11 @@ TEST_F(CommandLineTest, UnknownIsaOrZooName) {
   expect_refusal("cpu", {"OCTET_ISA", "turbo"}, "OCTET_ISA=turbo");
   expect_refusal("inspect zoo:resnet51", {"zoo:resnet51", "resnet50"});
   expect_refusal("zoo export resnet51 " + path("z.onnx"), {"resnet51", "resnet50"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --dialect qnn", {"qnn", "qdq, qlinear or dynamic"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --activations f8", {"f8", "u8 or s8"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --dialect qlinear", {"--int8"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --dialect dynamic --activations s8", {"dynamic", "u8"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --dialect qlinear --style fused", {"qlinear", "portable"});
 }
 
 TEST_F(CommandLineTest, MalformedFilesNameTheFile) {

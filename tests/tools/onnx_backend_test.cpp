@@ -41,10 +41,10 @@ std::vector<Piece> pieces() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Suites, OnnxBackend, ::testing::ValuesIn(pieces()), [](const auto& info) {
-  std::string name = info.param.suite;
+INSTANTIATE_TEST_SUITE_P(Suites, OnnxBackend, ::testing::ValuesIn(pieces()), [](const auto& named) {
+  std::string name = named.param.suite;
   for (char& c : name) c = c == '-' ? '_' : c;
-  return info.param.parts == 1 ? name : name + "_" + std::to_string(info.param.part + 1);
+  return named.param.parts == 1 ? name : name + "_" + std::to_string(named.param.part + 1);
 });
 
 }  // namespace

@@ -21,6 +21,12 @@ namespace octet::numerics {
 
 inline int32_t saturate(int32_t v, int32_t lo, int32_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 
+// Bounds, as vmaxps and vminps with the bound first give them when denormals are flushed: NaN and the sign of zero stay, a
+// denormal becomes a zero of its sign. Written out, since a compiler may or may not make such an instruction of a comparison.
+inline float flush_denormal(float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; }
+inline float at_least(float bound, float v) { return bound > v ? bound : flush_denormal(v); }
+inline float at_most(float bound, float v) { return bound < v ? bound : flush_denormal(v); }
+
 // float -> int32, half to even; out of range and NaN give INT32_MIN, as cvtps2dq does.
 inline int32_t round_to_int(float v) {
   if (!(v >= -2147483648.0f && v < 2147483648.0f)) return INT32_MIN;

@@ -94,9 +94,12 @@ class Session {
 
   int threads() const;
   size_t arena_bytes() const;
+  // In order of execution; behind a step that runs graphs of its own (a branch, a loop's body) stand the steps of those that ran
+  // last, named "step/inner step".
   std::vector<StepInfo> steps() const;
 
  private:
+  friend struct SessionValues;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

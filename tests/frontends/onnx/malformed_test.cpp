@@ -178,7 +178,7 @@ TEST(Malformed, attributes) {
             "invalid model: test.onnx: node 'n' (Softmax): attribute 'axis' has neither a type nor a value");
   EXPECT_EQ(error({}, "Cast"), "invalid model: test.onnx: node 'n' (Cast): attribute 'to' (int) is missing");
   EXPECT_EQ(error({attr_graph("body", Message())}, "If"),
-            "unsupported: test.onnx: node 'n' (If): attribute 'body' is a subgraph; control flow is not supported");
+            "invalid model: test.onnx: node 'n' (If): attribute 'body' is unknown; expected then_branch, else_branch");
   EXPECT_EQ(error({attr_tensor("axis", float_tensor("", {2}, {1}))}),
             "invalid model: test.onnx: node 'n' (Softmax): attribute 'axis': raw data has 4 bytes, expected 8 for float32[2]");
 }

@@ -1,0 +1,167 @@
+// One block of matmul.h.
+//
+//   rsi rows 0..2 of a, rax rows 3..5, r10 bytes between rows; rdx row of b, r11 bytes between rows; r8 y, r9 k left
+//   v0..v11 sums [row][vector], v12 v13 columns of b, v14 an element of a, v15 (k1) the mask of the last columns, rcx their
+//   number
+//
+//   for k: v12, v13 = b[k];  for each row: v14 = a[row][k], sums[row] += v14 * (v12, v13)
+#include "kernels/matmul.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <map>
+
+#include "kernels/jit/vector_emitter.h"
+#include "kernels/partition.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr int kRows = 6, kVectors = 2;
+constexpr int kB = 12, kA = 14, kMask = 15;
+
+struct Call {
+  const float *a, *b;
+  float* y;
+  int64_t k, a_row, b_row, y_row, tail;
+};
+using Function = void (*)(const Call*);
+
+struct BlockForm {
+  int rows, vectors;
+  bool tail;  // the last vector is cut
+  auto operator<=>(const BlockForm&) const = default;
+};
+
+void generate(VectorEmitter& e, const BlockForm& form) {
+  const auto field = [&](size_t at) { return e.qword[e.rdi + at]; };
+  const auto sum = [&](int row, int v) { return row * form.vectors + v; };
+  const auto is_tail = [&](int v) { return form.tail && v == form.vectors - 1; };
+  e.mov(e.rsi, field(offsetof(Call, a)));
+  e.mov(e.rdx, field(offsetof(Call, b)));
+  e.mov(e.r8, field(offsetof(Call, y)));
+  e.mov(e.r9, field(offsetof(Call, k)));
+  e.mov(e.r10, field(offsetof(Call, a_row)));
+  e.mov(e.r11, field(offsetof(Call, b_row)));
+  if (form.tail) {
+    e.mov(e.rcx, field(offsetof(Call, tail)));
+    e.begin_tail(e.rcx, kMask, e.rax);
+  }
+  e.lea(e.rax, e.ptr[e.r10 + e.r10 * 2]);
+  e.add(e.rax, e.rsi);
+  for (int i = 0; i < form.rows * form.vectors; ++i) e.zero(i);
+  Xbyak::Label next;
+  e.L(next);
+  for (int v = 0; v < form.vectors; ++v) {
+    const Xbyak::RegExp at = e.rdx + disp(v * e.vector_bytes());
+    if (is_tail(v))
+      e.load_tail(e.v(kB + v), at);
+    else
+      e.load(e.v(kB + v), at);
+  }
+  for (int row = 0; row < form.rows; ++row) {
+    const Xbyak::Reg64 base = row < 3 ? e.rsi : e.rax;
+    e.broadcast(e.v(kA), row % 3 == 0 ? e.ptr[base] : row % 3 == 1 ? e.ptr[base + e.r10] : e.ptr[base + e.r10 * 2]);
+    for (int v = 0; v < form.vectors; ++v) e.vfmadd231ps(e.v(sum(row, v)), e.v(kA), e.v(kB + v));
+  }
+  e.add(e.rsi, 4);
+  e.add(e.rax, 4);
+  e.add(e.rdx, e.r11);
+  e.dec(e.r9);
+  e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  for (int row = 0; row < form.rows; ++row) {
+    for (int v = 0; v < form.vectors; ++v) {
+      const Xbyak::RegExp at = e.r8 + disp(v * e.vector_bytes());
+      if (is_tail(v))
+        e.store_tail(at, sum(row, v), e.rcx, e.r9);
+      else
+        e.store(at, e.v(sum(row, v)));
+    }
+    if (row + 1 < form.rows) e.add(e.r8, field(offsetof(Call, y_row)));
+  }
+  e.vzeroupper();
+  e.ret();
+}
+
+class Matmul final : public Kernel {
+ public:
+  Matmul(const Isa& isa, const MatmulProblem& problem) : problem_(problem), name_("matmul f32 " + std::string(isa.name)) {
+    const int64_t lanes = isa.lanes();
+    for (int64_t at = 0; at < problem.n; at += kVectors * lanes) {
+      const int64_t left = std::min<int64_t>(problem.n - at, kVectors * lanes);
+      Columns& c = columns_.emplace_back();
+      c.at = at;
+      c.tail = left % lanes;
+      const auto vectors = static_cast<int>((left + lanes - 1) / lanes);
+      for (const int64_t rows : {std::min<int64_t>(kRows, problem.m), problem.m % kRows}) {
+        const BlockForm form{static_cast<int>(rows), vectors, c.tail > 0};
+        c.code[rows == kRows || rows == problem.m ? 0 : 1] = rows > 0 ? code_for(isa, form) : nullptr;
+      }
+    }
+  }
+
+  void run(const KernelArgs& args, int part, int parts) const noexcept override {
+    const MatmulProblem& p = problem_;
+    const int64_t blocks = (p.m + kRows - 1) / kRows;
+    const WorkRange mine = split_work(static_cast<int64_t>(p.batch.size()) * blocks, part, parts);
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      const auto& [a, b] = p.batch[static_cast<size_t>(i / blocks)];
+      const int64_t row = i % blocks * kRows;
+      const bool whole = p.m - row >= std::min<int64_t>(kRows, p.m);
+      for (const Columns& c : columns_) {
+        const Call call{static_cast<const float*>(args.a) + a + row * p.k,
+                        static_cast<const float*>(args.b) + b + c.at,
+                        static_cast<float*>(args.y) + (i / blocks * p.m + row) * p.n + c.at,
+                        p.k,
+                        4 * p.k,
+                        4 * p.n,
+                        4 * p.n,
+                        c.tail};
+        c.code[whole ? 0 : 1](&call);
+      }
+    }
+  }
+  std::string name() const override { return name_; }
+
+ private:
+  struct Columns {
+    int64_t at = 0, tail = 0;
+    Function code[2] = {nullptr, nullptr};  // full blocks of rows, the last one
+  };
+
+  Function code_for(const Isa& isa, const BlockForm& form) {
+    std::shared_ptr<const Code>& code = code_[form];
+    if (!code)
+      code = vector_code(isa, CodeKey("matmul").add(form.rows).add(form.vectors).add(form.tail),
+                         [&](VectorEmitter& e) { generate(e, form); });
+    return code->entry<Function>();
+  }
+
+  const MatmulProblem problem_;
+  const std::string name_;
+  std::vector<Columns> columns_;
+  std::map<BlockForm, std::shared_ptr<const Code>> code_;
+};
+
+class ReferenceMatmul final : public Kernel {
+ public:
+  explicit ReferenceMatmul(const MatmulProblem& problem) : problem_(problem) {}
+  void run(const KernelArgs& args, int part, int) const noexcept override {
+    if (part == 0) matmul_reference(problem_, args);
+  }
+  std::string name() const override { return "matmul reference"; }
+
+ private:
+  const MatmulProblem problem_;
+};
+
+}  // namespace
+
+KernelPtr make_matmul(const Isa& isa, const MatmulProblem& problem) {
+  assert(problem.m > 0 && problem.n > 0 && problem.k > 0);
+  if (isa.id == IsaId::reference) return std::make_unique<ReferenceMatmul>(problem);
+  return std::make_unique<Matmul>(isa, problem);
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,33 @@
+#include "kernels/matmul.h"
+
+#include "tests/kernels/ops_testing.h"
+
+namespace octet::kernels::testing {
+namespace {
+
+class MatmulTest : public OpsTest {};
+
+TEST_P(MatmulTest, EqualsTheReferenceAndStaysInside) {
+  for (const int64_t m : {1, 2, 5, 6, 7, 13})
+    for (const int64_t n : {1, 7, 8, 15, 16, 17, 31, 32, 33, 70})
+      for (const int64_t k : {1, 3, 64}) {
+        // Three products: of different matrices, and of one b shared by two.
+        const MatmulProblem p{m, n, k, {{0, 0}, {m * k, k * n}, {2 * m * k, 0}}};
+        const auto a = random_floats(static_cast<size_t>(3 * m * k), 2.0f, 1),
+                   b = random_floats(static_cast<size_t>(2 * k * n), 2.0f, 2);
+        std::vector<float> expected(static_cast<size_t>(3 * m * n));
+        matmul_reference(p, {a.data(), b.data(), expected.data()});
+        for (const Wall wall : {Wall::before, Wall::after})
+          for (const int parts : {1, 3}) {
+            const Guarded<float> ga(a, wall), gb(b, wall), y(expected.size(), wall);
+            run_parts(*make_matmul(target(), p), {ga.data(), gb.data(), y.data()}, parts);
+            ASSERT_TRUE(same(y.values(), expected)) << m << "x" << n << "x" << k;
+            ASSERT_TRUE(y.margins_untouched());
+          }
+      }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, MatmulTest, every_isa(), isa_name);
+
+}  // namespace
+}  // namespace octet::kernels::testing
