@@ -3,6 +3,8 @@
 //   QLinearConv(x, xs, xz, w, ws, wz, ys, yz, b)  →  Q(Conv(DQ(x), DQ(w), DQ(b)), ys, yz)      scale of b: xs·ws
 //   QLinearAdd(a, as, az, b, bs, bz, ys, yz)      →  Q(Add(DQ(a), DQ(b)), ys, yz)
 //   QLinearConcat(ys, yz, a, as, az, …)           →  Q(Concat(DQ(a), …), ys, yz)
+//   Reshape(QGemm(Reshape(x), …, b))              →  Q(Add(MatMul(DQ(x), DQ(w)), DQ(b)), ys, yz)   the rows of x, flattened
+//   for it
 //
 // qlinear_forms.h says where each operator keeps what. Products need constant weights, since only those are folded back into
 // integer products with the operator's own arithmetic; others keep their operator, as do nodes whose parameters are not
@@ -13,6 +15,7 @@
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/qlinear_forms.h"
+#include "graph/passes/weights.h"
 
 namespace octet::graph {
 
@@ -60,7 +63,44 @@ bool is_last_axis(const Node& node) {
   return axis == -1 || is_rank(node.input(0), static_cast<int>(axis) + 1);
 }
 
-std::string expand(Graph& graph, Node* node, const QLinearForm& form) {
+// A QGemm over the flattened rows of `x`, whose shape `back` gives to the result again.
+struct Rows {
+  Value* x;
+  Node* back;
+};
+
+std::optional<Rows> flattened_rows(const Graph& graph, const Node& gemm) {
+  const Node* flat = gemm.input(0)->producer();
+  Node* back = sole_consumer(graph, gemm.output());
+  if (gemm.op_name() != "com.microsoft.QGemm" || !flat || flat->op_name() != "Reshape" || !back ||
+      back->op_name() != "Reshape")
+    return std::nullopt;
+  if (gemm.attr("alpha", 1.0f) != 1.0f || gemm.attr("transA", int64_t{0}) != 0 || !gemm.input(7)) return std::nullopt;
+  Value* x = flat->input(0);
+  const Value* y = back->output();
+  if (!x->type().ranked() || !y->type().ranked() || x->type().rank() != y->type().rank() || x->type().rank() < 2)
+    return std::nullopt;
+  const std::vector<Dim>&from = *x->type().dims, &to = *y->type().dims;
+  if (!std::equal(from.begin(), from.end() - 1, to.begin(), to.end() - 1)) return std::nullopt;
+  if (known_dim(x, -1) < 0 || known_dim(x, -1) != known_dim(gemm.input(0), 1)) return std::nullopt;
+  if (known_dim(y, -1) < 0 || known_dim(y, -1) != known_dim(gemm.output(), 1)) return std::nullopt;
+  return Rows{x, back};
+}
+
+// The product over rows as it stood before they were flattened; without the rounding behind it.
+Value* matmul_of_rows(Graph& graph, Node* gemm, const Rows& rows, const QuantParams& x, const QuantParams& w) {
+  Weights weights{gemm->input(3)->constant(), w, gemm->input(3)->name()};
+  if (gemm->attr("transB", int64_t{0}) != 0) weights = transposed(weights);
+  Value* product = insert_node(
+      graph, "MatMul", {insert_dequantize(graph, rows.x, x, gemm), write_weights(graph, weights, gemm)}, gemm->name(), gemm);
+  Value* bias = gemm->input(6);
+  if (!bias) return product;
+  Value* real = insert_dequantize(graph, bias, bias_params(*gemm, x, w), gemm);
+  return insert_node(graph, "Add", {product, real}, gemm->name() + "/bias", gemm);
+}
+
+// Nodes behind `node` that nothing reads any more are left to `dead`.
+std::string expand(Graph& graph, Node* node, const QLinearForm& form, std::vector<Node*>& dead) {
   const size_t given = node->inputs().size();
   const size_t count =
       form.operands == kNoInput ? (given - static_cast<size_t>(form.first)) / 3 : static_cast<size_t>(form.operands);
@@ -86,6 +126,17 @@ std::string expand(Graph& graph, Node* node, const QLinearForm& form) {
     if (!y_params || !y_params->per_tensor()) return "scale or zero point of its output is not one constant";
   }
 
+  if (const std::optional<Rows> rows = flattened_rows(graph, *node)) {
+    Value* sum = matmul_of_rows(graph, node, *rows, operands[0].params, operands[1].params);
+    Value* result = insert_quantize(graph, sum, *y_params, node->output()->dtype(), node, node->name() + "/quantize");
+    Value* replaced = rows->back->output();
+    const std::string name = replaced->name();
+    graph.replace_uses(replaced, result);
+    graph.rename(replaced, name + "/folded");
+    graph.rename(result, name);
+    dead.push_back(rows->back);
+    return {};
+  }
   std::vector<Value*> inputs;
   for (const Operand& o : operands) inputs.push_back(insert_dequantize(graph, o.value, o.params, node));
   if (bias)
@@ -106,16 +157,18 @@ std::string expand(Graph& graph, Node* node, const QLinearForm& form) {
 
 int expand_qlinear(Graph& graph) {
   int changes = 0;
+  std::vector<Node*> dead;
   for (Node* node : graph.node_list()) {
     const auto form = std::find_if(std::begin(kQLinearForms), std::end(kQLinearForms),
                                    [&](const QLinearForm& f) { return f.qlinear == node->op_name(); });
     if (form == std::end(kQLinearForms)) continue;
-    std::string declined = expand(graph, node, *form);
+    std::string declined = expand(graph, node, *form, dead);
     if (declined.empty())
       ++changes;
     else
       node->why = std::move(declined);
   }
+  for (Node* node : dead) erase_dead(graph, node);
   return changes;
 }
 

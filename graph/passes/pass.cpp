@@ -14,8 +14,8 @@ namespace {
 //   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs of
 //      constants stay.
 //   2. The dialects of quantization become one, while graphs still look as their quantizers wrote them: QLinear operators
-//      expand to Q/DQ, fused dynamic products to those of ONNX, s8 to u8, transparent operators on integers to the same on reals.
-//      After that only Q and DQ know integers.
+//      expand to Q/DQ (before neighbouring reshapes become one, since some belong to a QGemm), fused dynamic products to those of
+//      ONNX; then s8 becomes u8, and transparent operators on integers the same on reals. After that only Q and DQ know integers.
 //   3. Float algebra: activations and normalisations that are spelled out, before their arithmetic melts into a product; then
 //      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind transposes and
 //      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
@@ -32,12 +32,12 @@ constexpr Pass kPasses[] = {
     {"control_flow", control_flow},
     {"fold_constants", fold_constants},
     {"fix_reshapes", fix_reshapes},
-    {"remove_identity", remove_identity},
-    {"merge_duplicates", merge_duplicates},
-    {"dead_code", dead_code},
 
     {"expand_qlinear", expand_qlinear},
     {"expand_dynamic", expand_dynamic},
+    {"remove_identity", remove_identity},
+    {"merge_duplicates", merge_duplicates},
+    {"dead_code", dead_code},
     {"canonical_quantization", canonical_quantization},
     {"remove_identity", remove_identity},
     {"merge_duplicates", merge_duplicates},

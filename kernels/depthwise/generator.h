@@ -1,10 +1,11 @@
-// One depthwise kernel: a strip of `rows` output rows over the whole width, for a range of 16-channel blocks.
+// One depthwise kernel: a strip of `rows` output rows over the whole width, for a range of blocks of 16 or 64 channels.
 //
 // What is baked into the code is in Spec; pointers and counts travel in StripArgs. The blocks of weights: depthwise/pack.h.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/depthwise/pack.h"
 #include "kernels/depthwise/schedule.h"
@@ -27,7 +28,7 @@ struct Spec {
   int tail_channels = 0;  // channels % 16, or % 64 when wide
   bool spread = false;    // several output channels an input channel
   bool wide = false;      // blocks of 64 channels (pack.h)
-  std::vector<int> planes = {};  // wide: of every tuple
+  std::vector<int> planes;  // wide: of every tuple
   int copies = 1;         // wide: blocks of columns that a vector of the tail channels holds
   int copy_step = 0;      // columns from the last but one to the last such vector, at most cols * copies
   int64_t x_pixel = 0, x_row = 0, y_pixel = 0, y_row = 0, r_pixel = 0, r_row = 0;

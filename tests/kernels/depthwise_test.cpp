@@ -83,6 +83,30 @@ TEST(DepthwiseSchedule, LargeKernelsAreLoops) {
   EXPECT_EQ(plan.tuples.back()[1], depthwise::kHole);
 }
 
+// --- the packing -------------------------------------------------------------------------------------------------------
+
+TEST(DepthwisePacking, ChoosesByTheRangeOfWeights) {
+  const auto packed_as = [](IsaId id, uint8_t weight, int32_t zero_point) {
+    ConvShape shape;
+    shape.ic = shape.oc = shape.groups = 70;
+    shape.kh = shape.kw = 3;
+    std::vector<uint8_t> bytes(70 * 9, 120);
+    bytes[5] = weight;
+    ConvWeights weights;
+    weights.data = bytes.data();
+    weights.dtype = DType::u8;
+    weights.zero_points = {&zero_point, 1};
+    const std::string description = describe(*pack_depthwise(isa(id), shape, weights));
+    return description.substr(0, description.find(','));
+  };
+  EXPECT_EQ(packed_as(IsaId::avx512_vnni, 200, 100), "int8 quads of 64 channels");
+  EXPECT_EQ(packed_as(IsaId::avx512_vnni, 228, 100), "int8 quads of 64 channels in two planes");
+  EXPECT_EQ(packed_as(IsaId::avx512_vnni, 255, 0), "int16 pairs") << "255 is no sum of two s8";
+  EXPECT_EQ(packed_as(IsaId::avx2_vnni, 200, 100), "int8 quads");
+  EXPECT_EQ(packed_as(IsaId::avx2_vnni, 228, 100), "int16 pairs");
+  EXPECT_EQ(packed_as(IsaId::avx512, 200, 100), "int16 pairs");
+}
+
 // --- the kernels against conv_reference --------------------------------------------------------------------------------
 
 class Depthwise : public ::testing::TestWithParam<IsaId> {
