@@ -84,8 +84,9 @@ TEST(Subgraph, comes_back_from_an_exported_file) {
   const auto first = import_parts(parts);
   const auto second = import_file(onnx::export_bytes(*first));
   graph::verify(*second);
-  for (const uint8_t c : {uint8_t{0}, uint8_t{1}}) {
-    const std::vector<Tensor> in{Tensor::of<uint8_t>(DType::boolean, {}, {c}), Tensor::of<float>(DType::f32, {2}, {-1, 2})};
+  for (const bool c : {false, true}) {
+    const std::vector<Tensor> in{Tensor::of<uint8_t>(DType::boolean, {}, {static_cast<uint8_t>(c)}),
+                                 Tensor::of<float>(DType::f32, {2}, {-1, 2})};
     EXPECT_EQ(graph::run_reference(*second, in)[0].to_f32(), graph::run_reference(*first, in)[0].to_f32());
   }
 }
