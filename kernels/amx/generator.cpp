@@ -169,17 +169,18 @@ class Generator : public Assembler {
       xor_(zero_.cvt32(), zero_.cvt32());
     }
 
-    // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product.
+    // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product; a tile is
+    // loaded just before its first use, when products that used it before have begun.
     const bool keep_x = m <= n;
     const int kept = keep_x ? m : n, others = keep_x ? n : m;
     const int first_kept = tiles(), first_other = first_kept + kept, spare = 8 - first_other;
     int rotation = 0, slot = 0;
     for (size_t k = 0; k < spec_.steps.size(); ++k) {
-      for (int i = 0; i < kept; ++i) load(keep_x, first_kept + i, i, k);
       for (int j = 0; j < others; ++j) {
         const int other = first_other + rotation++ % spare;
-        load(!keep_x, other, j, k);
         for (int i = 0; i < kept; ++i) {
+          if (j == 0) load(keep_x, first_kept + i, i, k);
+          if (i == 0) load(!keep_x, other, j, k);
           const Tmm c = keep_x ? sum(i, j) : sum(j, i);
           if (k == 0) {
             store(c.getIdx());
