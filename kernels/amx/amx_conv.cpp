@@ -68,9 +68,7 @@ class AmxConv final : public Conv {
         stacks_(make_stacks(problem.shape)),
         batch_tiles_(copy_batch(problem, form, blocking.m)) {
     offsets_ = step_offsets(problem, form);
-    if (sums_are_offset())
-      for (ChannelParams& record : params_.bound)
-        for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumOffset);
+    if (sums_are_offset()) make_offset_params(params_.bound);
     list_blocks();
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};

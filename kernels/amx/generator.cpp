@@ -246,7 +246,7 @@ class Generator : public Assembler {
     }
     mov(registers_.params, ptr[args + offsetof(BlockArgs, params)]);
     add(registers_.params, ptr[block + offsetof(Block, params)]);
-    load_epilogue_params(*this, spec_.epilogue, registers_);
+    load_epilogue_params(*this, registers_);
     mov(args, ptr[rsp + kArgs]);
     mov(rcx, ptr[block + offsetof(Block, rows)]);
     add(rcx, ptr[args + offsetof(BlockArgs, rows)]);

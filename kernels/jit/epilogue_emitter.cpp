@@ -6,9 +6,7 @@
 #include "kernels/jit/epilogue_emitter.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 
 namespace octet::kernels {
 namespace {
@@ -358,106 +356,7 @@ class Emitter {
   const EpilogueRegisters& regs_;
 };
 
-template <class T, size_t N>
-void fill(T (&vector)[N], T value) {
-  std::fill(std::begin(vector), std::end(vector), value);
-}
-
 }  // namespace
-
-EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_bias, bool clamp_first) {
-  EpilogueForm form;
-  form.float_sum = float_sum;
-  form.add_int_bias = add_int_bias && !float_sum;
-  form.out = e.out;
-  if (e.out == DType::s32) return form;
-  form.bias = !e.bias.empty();
-  form.residual = e.residual;
-  form.residual_zero_point = (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice) &&
-                             e.residual_zero_point != 0;
-  form.act = e.act;
-  if (e.out == DType::u8) {
-    form.clamp_first = clamp_first;
-    form.zero_point = e.zero_point != 0;
-    form.lo = e.lo != 0;
-    form.hi = e.hi != 255;
-  }
-  return form;
-}
-
-void add_to_key(CodeKey& key, const EpilogueForm& f) {
-  key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
-}
-
-bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
-  if (e.out != DType::u8) return false;
-  constexpr double kSafe = 2147483648.0 * 0.999;
-  double extra = 0;
-  if (e.residual != ResidualKind::none) extra = 255.0 * std::fabs(static_cast<double>(e.residual_scale));
-  const double gain = e.act == ActKind::leaky_relu ? std::max(1.0, std::fabs(static_cast<double>(e.alpha))) : 1.0;
-  for (size_t n = 0; n < bound.size(); ++n) {
-    double v = static_cast<double>(bound[n]) * std::fabs(static_cast<double>(e.scale[n]));
-    if (e.residual == ResidualKind::u8_twice) v = 255.0 * std::fabs(static_cast<double>(e.mid_scale));
-    if (!e.bias.empty()) v += std::fabs(static_cast<double>(e.bias[n]));
-    if (!((v + extra) * gain < kSafe)) return true;  // also when NaN
-  }
-  return false;
-}
-
-bool offset_sum_is_exact(const Epilogue& e, std::span<const int64_t> bound) {
-  if (e.out != DType::u8 || !e.bias.empty() || e.residual != ResidualKind::none || e.act != ActKind::none) return false;
-  if (e.lo < e.zero_point || must_clamp_first(e, bound)) return false;
-  // Sums of 2^23 and more are floats no longer whole, but where they saturate anyway that does not show, up to the bits of
-  // infinity (0x7f800000 - kSumOffset = 0x34800000).
-  constexpr int64_t kExact = int64_t{1} << 23, kFinite = 0x34000000;
-  for (size_t n = 0; n < bound.size(); ++n) {
-    if (!(e.scale[n] >= 0.0f)) return false;
-    const bool saturates = bound[n] < kFinite && e.scale[n] * static_cast<float>(kExact) >= 256.0f;
-    if (bound[n] >= kExact && !saturates) return false;
-  }
-  return true;
-}
-
-EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
-  EpilogueConstants k;
-  fill(k.residual_scale, e.residual_scale);
-  fill(k.residual_zero_point, e.residual_zero_point);
-  fill(k.mid_scale, e.mid_scale);
-  fill(k.mid_low, static_cast<float>(0 - e.mid_zero_point));
-  fill(k.mid_high, static_cast<float>(255 - e.mid_zero_point));
-  fill(k.act_lo, e.act_lo);
-  fill(k.act_hi, e.act_hi);
-  fill(k.alpha, e.alpha);
-  fill(k.low, static_cast<float>(e.lo - e.zero_point));
-  fill(k.high, static_cast<float>(e.hi - e.zero_point));
-  fill(k.zero_point, static_cast<int16_t>(e.zero_point));
-  fill(k.lo, static_cast<uint8_t>(e.lo));
-  fill(k.hi, static_cast<uint8_t>(e.hi));
-  fill(k.zero, 0.0f);
-  constexpr float kOffset = 8388608.0f;
-  fill(k.sum_offset, kOffset);
-  fill(k.minus_sum_offset, -kOffset);
-  fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
-  fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
-  for (int cell = 0; cell < 4; ++cell)
-    for (int i = 0; i < 64; ++i) k.residual_shuffle[cell][i] = static_cast<uint8_t>(4 * cell + i % 16 / 4);
-  const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
-  for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
-  return k;
-}
-
-void fill_channel_params(const Epilogue& e, std::span<const int32_t> int_bias, int64_t first, int64_t channels,
-                         ChannelParams* records) {
-  std::fill_n(records, (channels + 15) / 16, ChannelParams{});
-  for (int64_t i = 0; i < channels; ++i) {
-    ChannelParams& record = records[i / 16];
-    const size_t n = static_cast<size_t>(first + i);
-    if (!int_bias.empty()) record.int_bias[i % 16] = int_bias[n];
-    if (!e.scale.empty()) record.scale[i % 16] = e.scale[n];
-    if (!e.bias.empty()) record.bias[i % 16] = e.bias[n];
-  }
-}
 
 void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
   const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
@@ -471,7 +370,7 @@ void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
   as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());
 }
 
-void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
+void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs) {
   const auto param = [&](size_t record, size_t field) {
     return as.at(regs.params, static_cast<int64_t>(record * sizeof(ChannelParams) + field));
   };
@@ -479,10 +378,7 @@ void load_epilogue_params(Assembler& as, const EpilogueForm& form, const Epilogu
   for (size_t i = 0; i < regs.int_biases.size(); ++i)
     as.vmovups(as.v(regs.int_biases[i]), param(i, offsetof(ChannelParams, int_bias)));
   for (size_t i = 0; i < regs.biases.size(); ++i) as.vmovups(as.v(regs.biases[i]), param(i, offsetof(ChannelParams, bias)));
-  if (form.offset_sum)
-    for (size_t i = 0; i < regs.offsets.size(); ++i)
-      as.vmulps(as.v(regs.offsets[i]), as.v(regs.scales[i]),
-                as.at(regs.constants, static_cast<int64_t>(offsetof(EpilogueConstants, minus_sum_offset))));
+  for (size_t i = 0; i < regs.offsets.size(); ++i) as.vmovups(as.v(regs.offsets[i]), param(i, offsetof(ChannelParams, bias)));
 }
 
 EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
@@ -506,14 +402,6 @@ EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const E
   rest.offset_sum = false;
   rest.float_sum = true;
   return rest;
-}
-
-void make_offset_params(std::span<ChannelParams> records) {
-  for (ChannelParams& record : records)
-    for (size_t i = 0; i < 16; ++i) {
-      record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
-      record.bias[i] = -0x1p23f * record.scale[i];
-    }
 }
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells) {

@@ -88,7 +88,7 @@ struct alignas(64) EpilogueConstants {
   uint8_t lo[64], hi[64];
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
-  float sum_offset[16], minus_sum_offset[16];  // 2^23, -2^23
+  float sum_offset[16];                        // 2^23
   uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
   float offset_residual[16];                   // 2^23 + residual_zero_point
   float minus_offset_times_scale[16];          // -2^23 * residual_scale
@@ -131,8 +131,8 @@ struct EpilogueRegisters {
 
 // Fills the constant registers that `regs` names (pack_order, residual), once a kernel call.
 void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
-// Fills the parameter registers that `regs` names.
-void load_epilogue_params(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
+// Fills the parameter registers that `regs` names (offsets from records made by make_offset_params).
+void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs);
 
 // Offset sums that lie in the cells' registers become values, vector of channels by vector of channels, so that one load of scale
 // and offset serves all rows; the temps take them in turn. The records' bias holds the offset of the product, -2^23 * scale
