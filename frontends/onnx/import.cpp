@@ -184,8 +184,11 @@ class Importer {
     for (const Capture& capture : *captures_) {
       const bool shadowed = values_.contains(capture.name) || producer_.contains(capture.name);
       const std::string name = shadowed ? new_name(capture.name) : capture.name;
+      // Sizes are left to the operator around: a branch that is not taken may be wrong for them.
+      graph::Type type = capture.value->type();
+      if (type.ranked()) type.dims.emplace(type.dims->size());
       Value* value = capture.value->is_constant() ? graph_->add_constant(capture.value->constant(), name)
-                                                  : graph_->add_input(name, capture.value->type());
+                                                  : graph_->add_input(name, std::move(type));
       if (!shadowed) define(name, value);
     }
   }

@@ -101,6 +101,18 @@ Type stacked(const Type& slice, Dim count, int64_t axis) {
   return t;
 }
 
+// A branch that is not taken may be wrong for the shapes at hand (a case for images, another for volumes). What is wrong with it
+// is said if it is taken; until then it is inferred from the ranks alone.
+void infer_branch(Graph& branch, std::vector<Type> types) {
+  try {
+    infer_body(branch, types);
+  } catch (const Error&) {
+    for (Type& t : types)
+      if (t.ranked()) t.dims.emplace(t.dims->size());
+    infer_body(branch, types);
+  }
+}
+
 // --- If -----------------------------------------------------------------------------------------------------------------
 void infer_if(InferContext& ctx) {
   const Node& node = ctx.node();
@@ -111,7 +123,7 @@ void infer_if(InferContext& ctx) {
   const std::vector<Type> types = types_of(ctx, 1, 1 + captures);
   for (Graph* branch : {&yes, &no}) {
     expect_interface(ctx, *branch, "a branch", captures, node.outputs().size());
-    infer_body(*branch, types);
+    infer_branch(*branch, types);
   }
   for (size_t i = 0; i < node.outputs().size(); ++i)
     ctx.set(i, join(ctx, plain(yes.outputs()[i]->type()), plain(no.outputs()[i]->type()), "output " + std::to_string(i)));

@@ -78,7 +78,8 @@ struct Mod {
   static T apply(T a, T b) {
     if constexpr (std::is_floating_point_v<T>) {
       const T r = std::fmod(a, b);
-      return r != T{0} && (r < T{0}) != (b < T{0}) ? r + b : r;
+      if (r == T{0}) return std::copysign(T{0}, b);
+      return (r < T{0}) != (b < T{0}) ? r + b : r;
     } else {
       if (b == T{0}) return T{0};
       if constexpr (std::is_signed_v<T>) {

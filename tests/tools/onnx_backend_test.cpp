@@ -1,4 +1,5 @@
-// The backend tests of ONNX, where Debian's package libonnx-testdata is installed: no case fails.
+// The backend tests of ONNX, where Debian's package libonnx-testdata is installed: no case fails, and what is skipped is
+// training.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,7 +19,11 @@ struct Piece {
 
 class OnnxBackend : public ::testing::TestWithParam<Piece> {};
 
-TEST_P(OnnxBackend, NoCaseFails) {
+bool is_out_of_scope(const std::string& reason) {
+  return reason.find("is for training") != std::string::npos || reason.find("training_mode") != std::string::npos;
+}
+
+TEST_P(OnnxBackend, EveryCasePassesButTraining) {
   const Piece piece = GetParam();
   const fs::path root = fs::path("/usr/share/libonnx-testdata/data") / piece.suite;
   if (!fs::exists(root)) GTEST_SKIP() << root.string() << " is not here: apt-get install libonnx-testdata";
@@ -29,10 +34,11 @@ TEST_P(OnnxBackend, NoCaseFails) {
     options.threads = 1;
     const CaseResult result = run_case(cases[i], options);
     EXPECT_NE(result.verdict, Verdict::failed) << cases[i] << ": " << result.reason;
+    EXPECT_TRUE(result.verdict != Verdict::skipped || is_out_of_scope(result.reason)) << cases[i] << ": " << result.reason;
     passed += result.verdict == Verdict::passed;
     ++all;
   }
-  EXPECT_GT(passed, 0u) << "of " << all;
+  EXPECT_GE(10 * passed, 8 * all) << passed << " of " << all;
 }
 
 std::vector<Piece> pieces() {
