@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "engine/lower/families.h"
 #include "graph/ir.h"
@@ -220,6 +221,7 @@ Transposition transposition(const Node& node) {
   int64_t previous = -2;
   for (const int64_t p : perm) {
     const auto at = static_cast<size_t>(p);
+    if (from[at] == 1) continue;
     if (p == previous + 1) {
       t.shape.back() *= from[at];
       t.strides.back() = strides[at];
@@ -256,6 +258,47 @@ void lower_transpose(Lowering& lowering, const Node& node) {
   if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
   const Transposition t = transposition(node);
   add_strided(lowering, node, node.input(0), node.output(), t.shape, t.strides, 0);
+}
+
+// Gather of constant indices that follow each other at one distance: every second channel, one row.
+struct Progression {
+  int64_t first = 0, step = 1, count = 0;
+};
+
+std::optional<Progression> progression(const Node& node) {
+  const Value* indices = node.input(1);
+  if (!indices->is_constant() || indices->constant().size() == 0) return std::nullopt;
+  const Shape shape = node.input(0)->type().shape();
+  const int64_t axis = node.attr("axis", int64_t{0});
+  const int64_t size = shape[static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(shape.size()) : axis)];
+  std::vector<int64_t> at = indices->constant().to_s64();
+  for (int64_t& i : at) {
+    if (i < 0) i += size;
+    if (i < 0 || i >= size) return std::nullopt;  // its evaluation says so
+  }
+  const Progression p{at[0], at.size() > 1 ? at[1] - at[0] : 1, static_cast<int64_t>(at.size())};
+  for (size_t i = 0; i < at.size(); ++i)
+    if (at[i] != p.first + static_cast<int64_t>(i) * p.step) return std::nullopt;
+  return p;
+}
+
+bool takes_gather(const Node& node, std::string* why) {
+  if (!takes_known(node, why)) return false;
+  if (!progression(node)) return *why = "only constant indices at one distance have a kernel", false;
+  return true;
+}
+
+void lower_gather(Lowering& lowering, const Node& node) {
+  if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
+  const Value* x = node.input(0);
+  const Shape shape = x->type().shape();
+  const int64_t axis_attr = node.attr("axis", int64_t{0});
+  const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
+  const Progression p = *progression(node);
+  int64_t outer = 1, inner = 1;
+  for (size_t i = 0; i < axis; ++i) outer *= shape[i];
+  for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
+  add_strided(lowering, node, x, node.output(), {outer, p.count, inner}, {shape[axis] * inner, p.step * inner, 1}, p.first * inner);
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
@@ -304,6 +347,7 @@ std::span<const LowerDef> move_lowerings() {
     for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
     defs.push_back({"Transpose", takes_transpose, lower_transpose});
+    defs.push_back({"Gather", takes_gather, lower_gather});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});
     defs.push_back({"octet.Interleave", takes_interleave, lower_interleave});

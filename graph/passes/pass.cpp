@@ -70,6 +70,7 @@ constexpr Pass kPasses[] = {
     {"fuse_residual", fuse_residual},
     {"fuse_shuffle", fuse_shuffle},
 
+    {"square", square},
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},

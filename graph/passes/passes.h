@@ -11,6 +11,7 @@ int fold_dequantized(Graph& graph);
 int dead_code(Graph& graph);
 int merge_duplicates(Graph& graph);
 int control_flow(Graph& graph);
+int square(Graph& graph);
 int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
 int fuse_activations(Graph& graph);

@@ -325,6 +325,23 @@ TEST(Control, AnErrorInABodyEndsTheRunAndTheNextOneWorks) {
   }
 }
 
+// Not dynamic at all: constant indices at one distance are a copy by kernels.
+TEST(Gather, PicksByStepsWithoutEvaluation) {
+  Builder b;
+  Value* x = b.input("x", {2, 6, 5});
+  b.output(b.op("Gather", {x, b.ints({1, 3, 5})}, {{"axis", int64_t{1}}}));
+  b.output(b.op("Gather", {x, b.constant<int64_t>(DType::s64, {}, {-1})}, {{"axis", int64_t{2}}}));
+  b.output(b.op("Gather", {x, b.ints({4, 2, 0})}, {{"axis", int64_t{1}}}));
+  b.output(b.op("Gather", {x, b.ints({0, 1, 3})}, {{"axis", int64_t{1}}}));
+  expect_reference(b, {{random_floats({2, 6, 5}, 1)}});
+  const Model model = model_from_graph(b.graph.clone(), {"avx2", {}});
+  Session session(model, {.threads = 1});
+  session.prepare();
+  int evaluated = 0;
+  for (const StepInfo& s : session.steps()) evaluated += s.kernel == "eval";
+  EXPECT_EQ(evaluated, 1) << "only 0, 1, 3 have no distance";
+}
+
 TEST(PlanCache, KeepsSoManyPlansAndNoMore) {
   Builder b;
   Value* x = b.graph.add_input("x", {DType::f32, std::vector<Dim>{Dim("N"), Dim(4)}, nullptr});

@@ -318,6 +318,13 @@ TEST(FoldPad, PoolsTakeWhatTheyWouldPadWith) {
   }
 }
 
+TEST(Square, IsAProductWithTheSameBits) {
+  Builder b;
+  b.output(b.op("Pow", {b.input("x", {3, 50}), b.scalar(2)}));
+  EXPECT_EQ(difference_after(b.graph, {square}), 0);
+  EXPECT_EQ(op_names(b.graph), Names{"Mul"});
+}
+
 TEST(FoldPad, OtherValuesAndChannelsAreDeclined) {
   for (const bool channels : {false, true}) {
     Builder b;
