@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 
 namespace octet::kernels {
 namespace {
@@ -20,6 +21,8 @@ class Emitter {
  public:
   Emitter(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) : as_(as), form_(form), regs_(regs) {
     assert(regs.temps.size() >= 2);
+    const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
+    for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) held_[constants[i]] = regs.spare[i];
   }
 
   void emit(std::span<const EpilogueCell> cells) {
@@ -38,6 +41,17 @@ class Emitter {
 
  private:
   Xmm v(int i) const { return as_.v(i); }
+  // A constant in its register where it has one, else in memory.
+  struct Constant {
+    Address memory;
+    Xmm holder;
+    bool held;
+    operator const Xbyak::Operand&() const { return held ? static_cast<const Xbyak::Operand&>(holder) : memory; }
+  };
+  Constant held_constant(size_t offset) const {
+    const auto found = held_.find(offset);
+    return {constant(offset), found == held_.end() ? v(0) : v(found->second), found != held_.end()};
+  }
   Address constant(size_t offset) const { return as_.at(regs_.constants, static_cast<int64_t>(offset)); }
   Address param(size_t field, int column) const {
     const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams);
@@ -54,9 +68,9 @@ class Emitter {
   int load_u8_residual(const EpilogueCell& cell, size_t slot) {
     const int t = temp(slot);
     as_.vpmovzxbd(v(t), at(cell.residual, cell.column));
-    if (form_.residual_zero_point) as_.vpsubd(v(t), v(t), constant(offsetof(EpilogueConstants, residual_zero_point)));
+    if (form_.residual_zero_point) as_.vpsubd(v(t), v(t), held_constant(offsetof(EpilogueConstants, residual_zero_point)));
     as_.vcvtdq2ps(v(t), v(t));
-    as_.vmulps(v(t), v(t), constant(offsetof(EpilogueConstants, residual_scale)));
+    as_.vmulps(v(t), v(t), held_constant(offsetof(EpilogueConstants, residual_scale)));
     return t;
   }
 
@@ -79,10 +93,10 @@ class Emitter {
       as_.vmovaps(r, Zmm(regs_.residual[4]));
       as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
       if (form_.residual_zero_point) {
-        as_.vsubps(r, r, constant(offsetof(EpilogueConstants, offset_residual)));
+        as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual)));
         as_.vmulps(r, r, Zmm(regs_.residual[5]));
       } else {
-        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), held_constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
       }
     }
   }
@@ -164,11 +178,11 @@ class Emitter {
     }
     const int t = wide ? temp(slot) : load_u8_residual(c, slot);
     if (form_.residual == ResidualKind::u8_twice) {
-      as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
-      as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
+      as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, mid_low)));
+      as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high)));
       as_.vcvtps2dq(r, r);
       as_.vcvtdq2ps(r, r);
-      as_.vfmadd132ps(r, v(t), constant(offsetof(EpilogueConstants, mid_scale)));
+      as_.vfmadd132ps(r, v(t), held_constant(offsetof(EpilogueConstants, mid_scale)));
     } else {
       as_.vaddps(r, r, v(t));
     }
@@ -205,8 +219,8 @@ class Emitter {
     for (const EpilogueCell& c : cells) {
       const Xmm r = v(c.reg);
       if (form_.clamp_first) {
-        as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, low)));
-        as_.vminps(r, r, constant(offsetof(EpilogueConstants, high)));
+        as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, low)));
+        as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, high)));
       }
       as_.vcvtps2dq(r, r);
     }
@@ -216,12 +230,12 @@ class Emitter {
     as_.vpackssdw(packed, packed, reg(1));
     if (last >= 2) as_.vpackssdw(upper, upper, reg(3));
     if (form_.zero_point) {
-      as_.vpaddsw(packed, packed, constant(offsetof(EpilogueConstants, zero_point)));
-      if (last >= 2) as_.vpaddsw(upper, upper, constant(offsetof(EpilogueConstants, zero_point)));
+      as_.vpaddsw(packed, packed, held_constant(offsetof(EpilogueConstants, zero_point)));
+      if (last >= 2) as_.vpaddsw(upper, upper, held_constant(offsetof(EpilogueConstants, zero_point)));
     }
     as_.vpackuswb(packed, packed, upper);
-    if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
-    if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
+    if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
+    if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, held_constant(offsetof(EpilogueConstants, hi)));
     if (!form_.interleaved) {
       if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
       as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
@@ -365,13 +379,16 @@ class Emitter {
   Assembler& as_;
   const EpilogueForm& form_;
   const EpilogueRegisters& regs_;
+  std::map<size_t, int> held_;  // registers by offset
 };
 
 }  // namespace
 
-void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
+void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
   const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
   if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
+  const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
+  for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) load(regs.spare[i], constants[i]);
   if (regs.residual.empty()) return;
   for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
   load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));
