@@ -64,14 +64,17 @@ class Emitter {
   }
   int temp(size_t i) const { return regs_.temps[i % regs_.temps.size()]; }
 
-  // temps[slot] = float(r - zero_point) * residual_scale
-  int load_u8_residual(const EpilogueCell& cell, size_t slot) {
-    const int t = temp(slot);
-    as_.vpmovzxbd(v(t), at(cell.residual, cell.column));
-    if (form_.residual_zero_point) as_.vpsubd(v(t), v(t), held_constant(offsetof(EpilogueConstants, residual_zero_point)));
-    as_.vcvtdq2ps(v(t), v(t));
-    as_.vmulps(v(t), v(t), held_constant(offsetof(EpilogueConstants, residual_scale)));
-    return t;
+  // temps[i] = float(r - zero_point) * residual_scale of cell i; stage by stage, as everything here, so that neighbouring
+  // instructions do not wait for each other: the scheduler holds fewer instructions than two units have.
+  void load_u8_residuals(std::span<const EpilogueCell> cells) {
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < cells.size(); ++i) stage(v(temp(i)), cells[i]);
+    };
+    each([&](const Xmm& t, const EpilogueCell& c) { as_.vpmovzxbd(t, at(c.residual, c.column)); });
+    if (form_.residual_zero_point)
+      each([&](const Xmm& t, const EpilogueCell&) { as_.vpsubd(t, t, held_constant(offsetof(EpilogueConstants, residual_zero_point))); });
+    each([&](const Xmm& t, const EpilogueCell&) { as_.vcvtdq2ps(t, t); });
+    each([&](const Xmm& t, const EpilogueCell&) { as_.vmulps(t, t, held_constant(offsetof(EpilogueConstants, residual_scale))); });
   }
 
   bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
@@ -84,20 +87,22 @@ class Emitter {
     return true;
   }
 
-  // The same of four cells at once, in temps[slot] .. temps[slot + 3]; temps[slot + 4] is used.
-  void load_wide_residuals(std::span<const EpilogueCell> cells, size_t slot) {
-    const Zmm bytes(temp(slot + 4));
+  // The same of four cells at once; temps[4] is used.
+  void load_wide_residuals(std::span<const EpilogueCell> cells) {
+    const Zmm bytes(temp(4));
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < 4; ++i) stage(Zmm(temp(i)), i);
+    };
     as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
-    for (size_t i = 0; i < 4; ++i) {
-      const Zmm r(temp(slot + i));
-      as_.vmovaps(r, Zmm(regs_.residual[4]));
-      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
-      if (form_.residual_zero_point) {
-        as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual)));
-        as_.vmulps(r, r, Zmm(regs_.residual[5]));
-      } else {
+    each([&](const Zmm& r, size_t) { as_.vmovaps(r, Zmm(regs_.residual[4])); });
+    each([&](const Zmm& r, size_t i) { as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i])); });
+    if (form_.residual_zero_point) {
+      each([&](const Zmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual))); });
+      each([&](const Zmm& r, size_t) { as_.vmulps(r, r, Zmm(regs_.residual[5])); });
+    } else {
+      each([&](const Zmm& r, size_t) {
         as_.vfmadd213ps(r, Zmm(regs_.residual[5]), held_constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
-      }
+      });
     }
   }
 
@@ -148,43 +153,47 @@ class Emitter {
       return;
     }
 
-    const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
-    size_t slot = 0;
+    // As many cells at a time as there are registers for their residuals.
     const bool wide = residuals_are_wide(cells);
-    if (wide) load_wide_residuals(cells, 0);
-    for (const EpilogueCell& c : cells) {
-      Xmm holder;
-      const Address memory = param(offsetof(ChannelParams, scale), c.column);
-      const Xbyak::Operand& scale = operand(regs_.scales, c.column, memory, holder);
-      if (once) {
-        const int t = wide ? temp(slot) : load_u8_residual(c, slot);
-        ++slot;
-        as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
-      } else if (!form_.float_sum) {
-        as_.vmulps(v(c.reg), v(c.reg), scale);
-      }
-      add_bias(c);
-    }
-    if (!once && form_.residual != ResidualKind::none)
-      for (const EpilogueCell& c : cells) add_residual(c, slot++, wide);
+    const size_t step = wide || form_.residual == ResidualKind::none ? cells.size() : std::min(cells.size(), regs_.temps.size());
+    for (size_t i = 0; i < cells.size(); i += step) scale_and_add(cells.subspan(i, std::min(step, cells.size() - i)), wide);
     activate(cells);
   }
 
-  void add_residual(const EpilogueCell& c, size_t slot, bool wide) {
-    const Xmm r = v(c.reg);
+  // Sum * scale, bias and residual; what residual does to them says epilogue.h.
+  void scale_and_add(std::span<const EpilogueCell> cells, bool wide) {
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < cells.size(); ++i) stage(v(cells[i].reg), i);
+    };
+    const auto scaled = [&](const EpilogueCell& c, auto emit) {
+      Xmm holder;
+      const Address memory = param(offsetof(ChannelParams, scale), c.column);
+      emit(operand(regs_.scales, c.column, memory, holder));
+    };
+    const bool u8_residual = form_.residual == ResidualKind::u8_once || form_.residual == ResidualKind::u8_twice;
+    if (wide)
+      load_wide_residuals(cells);
+    else if (u8_residual)
+      load_u8_residuals(cells);
+    const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
+    each([&](const Xmm& r, size_t i) {
+      if (once)
+        scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vfmadd132ps(r, v(temp(i)), scale); });  // r * scale + residual
+      else if (!form_.float_sum)
+        scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vmulps(r, r, scale); });
+    });
+    for (const EpilogueCell& c : cells) add_bias(c);
+    if (once || form_.residual == ResidualKind::none) return;
     if (form_.residual == ResidualKind::f32) {
-      as_.vaddps(r, r, at(c.residual, 4 * c.column));
-      return;
-    }
-    const int t = wide ? temp(slot) : load_u8_residual(c, slot);
-    if (form_.residual == ResidualKind::u8_twice) {
-      as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, mid_low)));
-      as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high)));
-      as_.vcvtps2dq(r, r);
-      as_.vcvtdq2ps(r, r);
-      as_.vfmadd132ps(r, v(t), held_constant(offsetof(EpilogueConstants, mid_scale)));
+      each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, at(cells[i].residual, 4 * cells[i].column)); });
+    } else if (form_.residual == ResidualKind::u8_twice) {
+      each([&](const Xmm& r, size_t) { as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, mid_low))); });
+      each([&](const Xmm& r, size_t) { as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high))); });
+      each([&](const Xmm& r, size_t) { as_.vcvtps2dq(r, r); });
+      each([&](const Xmm& r, size_t) { as_.vcvtdq2ps(r, r); });
+      each([&](const Xmm& r, size_t i) { as_.vfmadd132ps(r, v(temp(i)), held_constant(offsetof(EpilogueConstants, mid_scale))); });
     } else {
-      as_.vaddps(r, r, v(t));
+      each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, v(temp(i))); });
     }
   }
 
