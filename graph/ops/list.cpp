@@ -47,6 +47,7 @@ const std::vector<const OpDef*>& list() {
              ops::recurrent_ops(),
              ops::microsoft_matmul_ops(),
              ops::fused_ops(),
+             ops::fused_attention_ops(),
          })
       for (const OpDef& op : family) all.push_back(&op);
     return all;
