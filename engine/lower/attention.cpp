@@ -35,7 +35,7 @@ bool takes_attention(const Node& node, std::string* why) {
 AttentionGeometry geometry(const Node& node) {
   const auto shape = [&](size_t i) { return node.input(i)->type().shape(); };
   const Shape mask = node.input(kMask) ? shape(kMask) : Shape{};
-  return attention_geometry(node, shape(kQ), shape(kK), shape(kV), node.input(kMask) ? &mask : nullptr);
+  return graph::ops::attention_geometry(node, shape(kQ), shape(kK), shape(kV), node.input(kMask) ? &mask : nullptr);
 }
 
 kernels::AttentionProblem problem_of(const Node& node, const AttentionGeometry& g) {

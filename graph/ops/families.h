@@ -34,7 +34,6 @@ std::span<const OpDef> sequence_ops();
 std::span<const OpDef> recurrent_ops();
 std::span<const OpDef> microsoft_matmul_ops();
 std::span<const OpDef> fused_ops();
-std::span<const OpDef> fused_attention_ops();
 std::span<const OpDef> signal_ops();
 std::span<const OpDef> detection_ops();
 std::span<const OpDef> sample_ops();

@@ -8,9 +8,10 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 
-#include "graph/ir.h"
+#include "graph/op_def.h"
 #include "octet/types.h"
 
 namespace octet::graph::ops {
@@ -31,6 +32,8 @@ struct AttentionGeometry {
     return b % mask_batches * mask[0] + h * mask[1] + i * mask[2];
   }
 };
+
+std::span<const OpDef> fused_attention_ops();
 
 // For operands of known shape that inference has accepted; `mask` is null when there is none.
 AttentionGeometry attention_geometry(const Node& node, const Shape& q, const Shape& k, const Shape& v, const Shape* mask);

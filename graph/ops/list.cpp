@@ -3,6 +3,7 @@
 #include <map>
 
 #include "graph/ops/families.h"
+#include "graph/ops/fused_attention.h"
 
 namespace octet::graph {
 namespace {
