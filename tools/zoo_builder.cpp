@@ -162,7 +162,7 @@ Value* GraphBuilder::squeeze_excite(Value* x, const GateSpec& spec, const std::s
   Value* y = global_average_pool(x, name + ".avgpool");
   y = conv(y, {.out = spec.squeeze}, first, spec.hard ? kReluGain : kSwishGain);
   y = spec.hard ? relu(y, name + ".activation") : silu(y, name + ".activation");
-  y = conv(y, {.out = channels_of(x)}, second);
+  y = conv(y, {.out = channels_of(x)}, second, spec.hard ? 1.0f : kReluGain);
   if (!spec.hard) return mul(x, sigmoid(y, name + ".scale_activation"), name + ".mul");
   Node* gate = layer("HardSigmoid", {y}, name + ".scale_activation");
   gate->set_attr("alpha", 1.0f / 6.0f);

@@ -28,7 +28,7 @@ int64_t round_to_8(int64_t n) {
 
 // Expand, filter depthwise, gate, project without activation; the sum runs along the narrow ends.
 Value* inverted_residual(GraphBuilder& g, Value* x, const Block& b, const std::string& name) {
-  const float gain = b.swish ? GraphBuilder::kSwishGain : GraphBuilder::kReluGain;
+  const float gain = b.swish ? 1.5f : GraphBuilder::kReluGain;  // from deviation 3 on, hard swish is nearly a ReLU
   const auto activate = [&](Value* v, const std::string& at) {
     return b.swish ? g.hard_swish(v, at + ".2") : g.relu(v, at + ".2");
   };
@@ -46,8 +46,9 @@ Value* inverted_residual(GraphBuilder& g, Value* x, const Block& b, const std::s
              depthwise + ".0", gain);
   y = activate(y, depthwise);
   if (b.gate) y = g.squeeze_excite(y, {.squeeze = round_to_8(b.expand / 4), .hard = true}, next());
-  // A gate halves its input; the sum of a residual is never normalised again, so the branch starts damped.
-  y = g.conv(y, {.out = b.out}, next() + ".0", (b.gate ? 2.0f : 1.0f) * (residual ? 0.7f : 1.4f));
+  // A gate halves its input. Nothing is normalised behind the projection, so it neither gains nor, in a branch, adds much: where
+  // activations grow from block to block, the gates end up as steps and every rounding error flips some.
+  y = g.conv(y, {.out = b.out}, next() + ".0", (b.gate ? 1.8f : 1.0f) * (residual ? 0.5f : 1.0f));
   return residual ? g.add(y, x, name + ".add") : y;
 }
 

@@ -314,10 +314,21 @@ class Emitter {
           source = Xmm(temp(1));
           as_.vextracti32x4(source, packed, static_cast<uint8_t>(q));
         }
-        as_.vmovdqu8(at(c.y, c.column) | tail_mask(c.valid), source);
+        store_partial(c, source);
       }
       ++q;
     }
+  }
+
+  // A masked store holds up later loads of the bytes it leaves alone, and they are the next pixel's residual.
+  void store_partial(const EpilogueCell& c, const Xmm& source) {
+    const Address to = at(c.y, c.column);
+    if (c.valid == 8)
+      as_.vmovq(to, source);
+    else if (c.valid == 4)
+      as_.vmovd(to, source);
+    else
+      as_.vmovdqu8(to | tail_mask(c.valid), source);
   }
 
   Xbyak::Opmask tail_mask(int valid) {

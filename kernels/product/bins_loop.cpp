@@ -2,6 +2,8 @@
 //
 //   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 | weights 19-31
 //
+//   with prefetch_lines: r14 what to fetch, a few lines a bin
+//
 //   for run (type, count):  jump to the loop of the type (x, d), through a table behind the code
 //     for bin in count:         weights of the bin to registers: |w|, w, then c as far as there is room
 //       for row:  t = maddubs(|w|, a ^ c) or maddubs(a, w) of the first group;  t += the same of the others (vpaddw)
@@ -26,6 +28,9 @@ class BinLoop {
 
   void emit() {
     as_.broadcast_constant(ones_, 0x00010001, as_.eax);
+    const auto prefetch = static_cast<int64_t>(offsetof(ProductArgs, prefetch));
+    assert(spec_.prefetch_lines == 0 || bins_can_prefetch(as_.isa()));
+    if (spec_.prefetch_lines > 0) as_.mov(kBinPrefetch, as_.at(kArgs, prefetch));
     Label loop[kBinTypeCount], table, end;
     emit_jump(table);
     for (size_t type = 0; type < kBinTypeCount; ++type) {
@@ -44,6 +49,7 @@ class BinLoop {
       as_.putL(kBinTypes[type].x + kBinTypes[type].d > max_groups_ ? end : loop[type]);
     as_.putL(end);  // kEndOfRuns
     as_.L(end);
+    if (spec_.prefetch_lines > 0) as_.mov(as_.at(kArgs, prefetch), kBinPrefetch);
   }
 
  private:
@@ -77,6 +83,8 @@ class BinLoop {
     for (int g = 0; g < groups; ++g) as_.movsxd(kOffset[g], as_.dword[kOffsets + static_cast<size_t>(4 * g)]);
 
     for (size_t row = 0; row < spec_.rows.size(); ++row) {
+      for (size_t line = row; line < static_cast<size_t>(spec_.prefetch_lines); line += spec_.rows.size())
+        as_.prefetcht1(as_.at(kBinPrefetch, 64 * static_cast<int64_t>(line)));
       for (int g = 0; g < groups; ++g) {
         const Xbyak::Xmm a = as_.v(a_), product = as_.v(g == 0 ? t_ : a_);
         as_.vpbroadcastd(a, as_.at(kX, kOffset[g], spec_.rows[row].a));
@@ -97,6 +105,7 @@ class BinLoop {
     }
     as_.add(kWeights, static_cast<uint32_t>(vectors * bytes));
     as_.add(kOffsets, static_cast<uint32_t>(4 * groups));
+    if (spec_.prefetch_lines > 0) as_.add(kBinPrefetch, static_cast<uint32_t>(64 * spec_.prefetch_lines));
   }
 
   Assembler& as_;
@@ -105,6 +114,8 @@ class BinLoop {
 };
 
 }  // namespace
+
+bool bins_can_prefetch(const Isa& isa) { return !isa.zmm(); }
 
 void emit_bins(Assembler& as, const ProductKernelSpec& spec) { BinLoop(as, spec).emit(); }
 

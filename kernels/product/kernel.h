@@ -43,13 +43,15 @@ struct ProductKernelSpec {
   int columns = 0;             // valid columns
   std::vector<RowBlock> rows;  // displacements within a block
   EpilogueForm epilogue;
-  int prefetch_lines = 0;      // fetched into the second-level cache every kUnroll groups; not for bins
+  int prefetch_lines = 0;      // fetched into the second-level cache every kUnroll groups, or every bin
 };
 inline constexpr int kUnroll = 4;
 
 std::shared_ptr<const Code> product_kernel(const Isa& isa, const ProductKernelSpec& spec);
 
 // Emitters of the sum; registers as the map in kernel.cpp says.
+// A bin of zmm vectors may have eight groups, which leave no register for it.
+bool bins_can_prefetch(const Isa& isa);
 void emit_bins(Assembler& as, const ProductKernelSpec& spec);
 void emit_chain(Assembler& as, const ProductKernelSpec& spec);
 

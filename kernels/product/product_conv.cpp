@@ -88,8 +88,13 @@ class ProductConv final : public Conv {
 
  private:
   int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
+  // How often the kernel fetches lines in one block of rows.
   int64_t rounds_of(const Panel& panel) const {
-    return static_cast<int64_t>(form_.programs[panel.program].groups.size()) / kUnroll;
+    const Program& program = form_.programs[panel.program];
+    if (kind_ != ProductKind::bins) return static_cast<int64_t>(program.groups.size()) / kUnroll;
+    int64_t bins = 0;
+    for (const BinRun& run : program.runs) bins += run.count;
+    return bins;
   }
   std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
   std::string plan_offsets();
@@ -233,14 +238,14 @@ std::string ProductConv::bind() {
 }
 
 void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
-  if (kind_ == ProductKind::bins) return;
+  if (kind_ == ProductKind::bins && !bins_can_prefetch(isa_)) return;
   fetched_.assign(ranges.begin(), ranges.end());
   for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
-  int64_t rounds = 0;  // of kUnroll groups
+  int64_t rounds = 0;
   for (const PanelClass& cls : classes_)
     for (const PanelCall& call : cls.calls) rounds += static_cast<int64_t>(cls.rows.blocks.size()) * rounds_of(*call.panel);
   if (rounds == 0) return;
-  constexpr int64_t kMostLines = 16;
+  const int64_t kMostLines = kind_ == ProductKind::bins ? 4 : 16;
   const int64_t lines = static_cast<int64_t>(fetched_bytes_) / 64;
   prefetch_lines_ = static_cast<int>(std::min(kMostLines, (lines + rounds - 1) / rounds));
   for (PanelClass& cls : classes_)
