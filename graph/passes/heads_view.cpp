@@ -228,9 +228,11 @@ bool whole(const ViewDim& d, int axis) { return d.axis == axis && d.stride == 1 
 
 // v as [batch, heads, sequence, size] of a source with these dimensions.
 std::optional<HeadsView> as_heads(const View& v, const std::vector<Dim>& source) {
-  const ViewDim &batch = v.dims[0], &heads = v.dims[1], &sequence = v.dims[2], &size = v.dims[3];
+  const ViewDim &batch = v.dims[0], &sequence = v.dims[2], &size = v.dims[3];
+  ViewDim heads = v.dims[1];
   if (!heads.size.known() || !size.size.known() || heads.size.value < 1 || size.size.value < 1) return std::nullopt;
   const bool batch_fits = whole(batch, 0) || (batch.size == Dim(1) && source[0] == Dim(1));
+  if (heads.axis < 0) heads.repeat = heads.size.value;  // one, for all
   HeadsView h;
   h.size = size.size.value;
   h.repeat = heads.repeat;
@@ -240,7 +242,7 @@ std::optional<HeadsView> as_heads(const View& v, const std::vector<Dim>& source)
     const bool single_row = sequence.size == Dim(1) && source[1] == Dim(1);
     if (!(whole(sequence, 1) || single_row) || v.offset[1] != 0) return std::nullopt;
     if (!whole(size, 2) && h.size != 1) return std::nullopt;
-    if (heads.axis != 2 && !(heads.axis < 0 && h.heads * h.repeat == heads.repeat) && heads.size != Dim(1)) return std::nullopt;
+    if (heads.axis != 2 && heads.axis >= 0 && heads.size != Dim(1)) return std::nullopt;
     h.by_width = true;
     h.first = v.offset[2];
     h.step = heads.axis == 2 ? heads.stride : 0;
