@@ -17,5 +17,6 @@ std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();
 std::span<const LowerDef> matmul_lowerings();
 std::span<const LowerDef> norm_lowerings();
+std::span<const LowerDef> attention_lowerings();
 
 }  // namespace octet
