@@ -130,6 +130,19 @@ TEST(LowerMove, RowsPickedByIndices) {
       random_floats({2, 4, 5}, 3), "rows of each batch");
 }
 
+TEST(LowerCast, IntegersBecomeFloats) {
+  for (const DType from : {DType::boolean, DType::u8, DType::s8, DType::s32, DType::s64}) {
+    Tensor x = graph::test::random_bytes(from, {3, 67}, 8);
+    if (from == DType::boolean)
+      for (int64_t i = 0; i < x.size(); ++i) x.mutable_as<uint8_t>()[i] &= 1;
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          b.output(b.op("Cast", {b.input("x", {3, 67}, from)}, {{"to", int64_t{1}}}));
+        },
+        x, std::string(to_string(from)));
+  }
+}
+
 TEST(LowerMove, IndicesKnownAtRunTime) {
   Builder b;
   b.output(b.op("Gather", {constant(b, {3, 4}, 1), b.input("x", {2}, DType::s64)}));
