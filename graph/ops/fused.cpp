@@ -24,6 +24,7 @@
 
 #include "graph/ops/families.h"
 #include "graph/ops/conv_transposed.h"
+#include "graph/ops/fused_norm.h"
 #include "graph/ops/integer_products.h"
 
 namespace octet::graph::ops {
@@ -411,6 +412,7 @@ std::vector<OpDef> define() {
        .infer = infer_same_as_input,
        .eval = eval_reorder,
        .quant = QuantRole::transparent},
+      fused_norm_op(),
   };
 }
 
