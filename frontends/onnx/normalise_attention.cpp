@@ -1,5 +1,5 @@
-// Import: the attention operators of com.microsoft, spelled out as ONNX operators, so that they take the same way as attention
-// that exporters spell out.
+// Import: the attention operators of com.microsoft, spelled out as ONNX operators, so that they take the same way as
+// attention that exporters spell out.
 //
 //   Attention           x · weights + bias, split into queries, keys and values of one sequence
 //   QAttention          the same on integers, their scales and zero points given
@@ -7,8 +7,9 @@
 //
 //   q, k, v [N,S,W] → Reshape → Transpose → MatMul · scale + mask → Softmax → MatMul → Transpose → Reshape
 //
-// Masks: 1 where a key may be seen, [N,T] or [N,S,T]; for Attention also the number of keys that may, [N]. What is hidden gets
-// mask_filter_value added. attention_bias is added as it is. Refused: a cache (past and present), and operands packed together.
+// Masks: 1 where a key may be seen, [N,T] or [N,S,T]; for Attention also the number of keys that may, [N]. What is hidden
+// gets mask_filter_value added. attention_bias is added as it is. Refused: a cache (past and present), and operands packed
+// together.
 #include <cmath>
 #include <limits>
 
@@ -24,6 +25,7 @@ namespace {
 class Expansion {
  public:
   Expansion(DraftNode node, const Surroundings& around) : node_(std::move(node)), around_(around) {
+    if (node_.outputs.empty() || input(0).empty()) refuse(ErrorCode::invalid_model, "expected an input and an output");
     heads_ = take_required<int64_t>(node_, "num_heads", around_);
     if (heads_ < 1) refuse(ErrorCode::invalid_model, "num_heads is " + std::to_string(heads_) + "; expected at least 1");
     scale_ = take<float>(node_, "scale", around_).value_or(0.0f);
@@ -40,7 +42,8 @@ class Expansion {
     refuse_cache({8});
     const std::string x = add("DequantizeLinear", "x", {input(0), input(3), input(6)});
     const std::string w = add("DequantizeLinear", "weights", {input(1), input(4), input(7)});
-    if (const Type* scale = around_.type_of(input(4)); scale && scale->ranked() && scale->rank() == 1 && *scale->dims != std::vector{graph::Dim(1)})
+    if (const Type* scale = around_.type_of(input(4));
+        scale && scale->ranked() && scale->rank() == 1 && *scale->dims != std::vector{graph::Dim(1)})
       nodes_.back().attrs["axis"] = int64_t{1};
     return from_product(product(x, w), input(1), input(2), input(5), {});
   }
@@ -62,6 +65,8 @@ class Expansion {
   }
 
  private:
+  static constexpr int64_t kMostTokens = 8192;  // where a mask becomes a constant
+
   [[noreturn]] void refuse(ErrorCode code, const std::string& message) const { fail(code, node_, around_, message); }
 
   std::string input(size_t i) const { return i < node_.inputs.size() ? node_.inputs[i] : std::string(); }
@@ -71,7 +76,8 @@ class Expansion {
     for (const size_t i : inputs) cached = cached || !input(i).empty();
     for (size_t i = 1; i < node_.outputs.size(); ++i)
       cached = cached || (!node_.outputs[i].empty() && around_.is_used(node_.outputs[i]));
-    if (cached) refuse(ErrorCode::unsupported, "it has a cache (past or present), which octet reads only when it is spelled out");
+    if (cached)
+      refuse(ErrorCode::unsupported, "it has a cache (past or present), which octet reads only when it is spelled out");
   }
 
   // Appends a node and gives its output.
@@ -87,7 +93,9 @@ class Expansion {
     const graph::Attribute attr = std::move(perm);
     return add("Transpose", what, {x}, &attr, "perm");
   }
-  std::string floats(const char* what, float value) { return around_.add_constant(stem(node_, what), Tensor::scalar(value)); }
+  std::string floats(const char* what, float value) {
+    return around_.add_constant(stem(node_, what), Tensor::scalar(value));
+  }
 
   int64_t rank_of(const std::string& name) const {
     const Type* type = around_.type_of(name);
@@ -100,7 +108,8 @@ class Expansion {
   int64_t known(const std::string& name, int axis) const {
     const int64_t size = known_or_none(name, axis);
     if (size < 0)
-      refuse(ErrorCode::unsupported, "axis " + std::to_string(axis) + " of '" + printable(name) + "' has no known size; expected one");
+      refuse(ErrorCode::unsupported,
+             "axis " + std::to_string(axis) + " of '" + printable(name) + "' has no known size; expected one");
     return size;
   }
 
@@ -120,7 +129,8 @@ class Expansion {
     if (!bias.empty()) qkv = add("Add", "qkv_biased", {qkv, bias});
     Ints sizes = take<Ints>(node_, "qkv_hidden_sizes", around_).value_or(Ints{});
     if (sizes.empty()) sizes.assign(3, known(weights, 1) / 3);
-    if (sizes.size() != 3) refuse(ErrorCode::invalid_model, "qkv_hidden_sizes has " + std::to_string(sizes.size()) + " entries; expected 3");
+    if (sizes.size() != 3)
+      refuse(ErrorCode::invalid_model, "qkv_hidden_sizes has " + std::to_string(sizes.size()) + " entries; expected 3");
     const std::vector<std::string> parts = split(qkv, "parts", sizes, 2);
     size_ = sizes[0] / heads_;
     const int64_t tokens = known_or_none(input(0), 1);
@@ -132,8 +142,8 @@ class Expansion {
     return add_permuted(apart, what, std::move(perm));
   }
 
-  Drafts attend(const std::string& q, const std::string& k, const std::string& v, const std::string& mask, const std::string& bias,
-                int64_t queries, int64_t keys) {
+  Drafts attend(const std::string& q, const std::string& k, const std::string& v, const std::string& mask,
+                const std::string& bias, int64_t queries, int64_t keys) {
     std::string x = add("MatMul", "scores", {heads(q, "queries", {0, 2, 1, 3}), heads(k, "keys", {0, 2, 3, 1})});
     if (size_ < 1) refuse(ErrorCode::invalid_model, "there are more heads than columns");
     const float scale = scale_ != 0 ? scale_ : 1.0f / std::sqrt(static_cast<float>(size_));
@@ -145,12 +155,15 @@ class Expansion {
     x = add("Softmax", "softmax", {x}, &last, "axis");
     x = add("MatMul", "context", {x, heads(v, "values", {0, 2, 1, 3})});
     x = add_permuted(x, "context_rows", {0, 2, 1, 3});
-    nodes_.push_back(helper(node_, "Reshape", "merge", {x, constant_ints(node_, "merged", {0, 0, -1}, around_)}, node_.outputs.at(0)));
+    nodes_.push_back(
+        helper(node_, "Reshape", "merge", {x, constant_ints(node_, "merged", {0, 0, -1}, around_)}, node_.outputs.at(0)));
     return std::move(nodes_);
   }
 
   std::string causal_mask(int64_t queries, int64_t keys) {
     if (queries < 0 || keys < 0) refuse(ErrorCode::unsupported, "it is unidirectional over a length that is not known");
+    if (queries > kMostTokens || keys > kMostTokens)
+      refuse(ErrorCode::unsupported, "it is unidirectional over more than 8192 tokens");
     Tensor t(DType::f32, {queries, keys});
     for (int64_t i = 0; i < queries; ++i)
       for (int64_t j = 0; j < keys; ++j)
@@ -162,7 +175,8 @@ class Expansion {
   std::string additive(std::string mask, int64_t keys) {
     int64_t rank = rank_of(mask);
     if (rank == 1) {
-      if (keys < 0) refuse(ErrorCode::unsupported, "its mask counts keys, whose number is not known");
+      if (keys < 0 || keys > kMostTokens)
+        refuse(ErrorCode::unsupported, "its mask counts keys, of which there are not known to be at most 8192");
       if (known_or_none(mask, 0) < 0 || known_or_none(mask, 0) != known_or_none(input(0), 0))
         refuse(ErrorCode::unsupported, "its mask has rank 1; expected one number a sample");
       std::vector<int32_t> places;
@@ -174,8 +188,10 @@ class Expansion {
       const graph::Attribute boolean = int64_t{9};
       mask = add("Cast", "seen", {mask}, &boolean, "to");
     }
-    if (rank != 2 && rank != 3) refuse(ErrorCode::unsupported, "its mask has rank " + std::to_string(rank) + "; expected 1, 2 or 3");
-    mask = add("Unsqueeze", "seen_by_heads", {mask, constant_ints(node_, "axes", rank == 2 ? Ints{1, 2} : Ints{1}, around_)});
+    if (rank != 2 && rank != 3)
+      refuse(ErrorCode::unsupported, "its mask has rank " + std::to_string(rank) + "; expected 1, 2 or 3");
+    mask =
+        add("Unsqueeze", "seen_by_heads", {mask, constant_ints(node_, "axes", rank == 2 ? Ints{1, 2} : Ints{1}, around_)});
     return add("Where", "mask", {mask, floats("zero", 0.0f), floats("filter", filter_)});
   }
 
@@ -189,8 +205,12 @@ class Expansion {
 
 }  // namespace
 
-Drafts microsoft_attention(DraftNode node, int64_t, const Surroundings& around) { return Expansion(std::move(node), around).attention(); }
-Drafts microsoft_q_attention(DraftNode node, int64_t, const Surroundings& around) { return Expansion(std::move(node), around).quantized(); }
+Drafts microsoft_attention(DraftNode node, int64_t, const Surroundings& around) {
+  return Expansion(std::move(node), around).attention();
+}
+Drafts microsoft_q_attention(DraftNode node, int64_t, const Surroundings& around) {
+  return Expansion(std::move(node), around).quantized();
+}
 Drafts microsoft_multi_head_attention(DraftNode node, int64_t, const Surroundings& around) {
   return Expansion(std::move(node), around).multi_head();
 }
