@@ -88,6 +88,21 @@ TEST(LowerBinary, TheFullOperandMayBeConstant) {
       random_floats({1, 5, 1}, 2), "constant");
 }
 
+TEST(LowerWhere, ChoosesWhateverBroadcasts) {
+  for (const Shape& condition : {Shape{4, 1, 1, 7}, Shape{4, 3, 5, 7}, Shape{5, 7}, Shape{1}, Shape{5, 1}})
+    for (const Shape& other : {Shape{}, Shape{4, 3, 5, 7}, Shape{3, 1, 7}})
+      for (const bool swapped : {false, true})
+        expect_kernels_with_equal_bits(
+            [&](Builder& b) {
+              Value *x = b.input("x", {4, 3, 5, 7}), *y = constant(b, other, 5);
+              Tensor bits = graph::test::random_bytes(DType::boolean, condition, 6);
+              for (int64_t i = 0; i < bits.size(); ++i) bits.mutable_as<uint8_t>()[i] &= 1;
+              Value* c = b.graph.add_constant(bits);
+              b.output(swapped ? b.op("Where", {c, y, x}) : b.op("Where", {c, x, y}));
+            },
+            random_floats({4, 3, 5, 7}, 7), to_string(condition) + " of " + to_string(other));
+}
+
 TEST(LowerMove, TransposesOfMoreThanFourAxes) {
   for (const Ints& perm : {Ints{3, 0, 2, 1, 4}, Ints{0, 1, 3, 2, 4}, Ints{4, 3, 2, 1, 0}, Ints{2, 0, 3, 1, 4}})
     expect_kernels_with_equal_bits(
