@@ -69,23 +69,29 @@ void lower_attention(Lowering& lowering, const Node& node) {
     if (in_image(v)) return lower_eval(lowering, node);
   const AttentionGeometry g = geometry(node);
   const kernels::AttentionProblem problem = problem_of(node, g);
-  const std::shared_ptr<const kernels::Attention> kernel = kernels::make_attention(lowering.isa(), problem);
-  if (!kernel) return lower_eval(lowering, node);
+  std::string reason;
+  const std::shared_ptr<const kernels::Attention> kernel = kernels::make_attention(lowering.isa(), problem, &reason);
+  if (!kernel) {
+    lower_eval(lowering, node);
+    lowering.last_step().info.why = reason;
+    return;
+  }
   lowering.need_workspace(kernel->workspace_bytes());
-  const Location q = lowering.location(node.input(kQ)), k = lowering.location(node.input(kK)), v = lowering.location(node.input(kV));
+  const Location q = lowering.location(node.input(kQ)), k = lowering.location(node.input(kK)),
+                 v = lowering.location(node.input(kV));
   const Location y = lowering.location(node.output());
   const Location mask = problem.masked ? lowering.location(node.input(kMask)) : Location{};
-  StepInfo& info = lowering.add_step(
-      node, kernel->name(),
-      [kernel, q, k, v, y, mask, q_at = g.q.offset, k_at = g.k.offset, v_at = g.v.offset, masked = problem.masked](
-          const RunContext& context, int part, int parts) {
-        const auto bytes = [&](const Location& at, int64_t offset) {
-          return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
-        };
-        kernel->run({bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
-                     masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr, y.in(context), context.workspace(part)},
-                    part, parts);
-      });
+  StepInfo& info = lowering.add_step(node, kernel->name(),
+                                     [kernel, q, k, v, y, mask, q_at = g.q.offset, k_at = g.k.offset, v_at = g.v.offset,
+                                      masked = problem.masked](const RunContext& context, int part, int parts) {
+                                       const auto bytes = [&](const Location& at, int64_t offset) {
+                                         return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
+                                       };
+                                       kernel->run({bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
+                                                    masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr,
+                                                    y.in(context), context.workspace(part)},
+                                                   part, parts);
+                                     });
   info.gmac = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries * g.keys) *
               static_cast<double>(g.size + g.value_size) / 1e9;
 }

@@ -279,7 +279,10 @@ constexpr Difference kDifferences[] = {
     {"TopK", 10, top_k},
     {"Unsqueeze", 13, unsqueeze},
     {"Upsample", kAll, upsample},
+    {"com.microsoft.Attention", kAll, microsoft_attention},
     {"com.microsoft.DequantizeLinear", kAll, standard_domain},
+    {"com.microsoft.MultiHeadAttention", kAll, microsoft_multi_head_attention},
+    {"com.microsoft.QAttention", kAll, microsoft_q_attention},
     {"com.microsoft.QuantizeLinear", kAll, standard_domain},
 };
 

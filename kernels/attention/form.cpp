@@ -20,6 +20,8 @@ Form make_form(const Isa& isa, const AttentionProblem& problem) {
   f.keys = round_up(problem.keys, f.chunk);
   f.key_panels = f.keys / f.lanes;
   f.value_panels = (problem.value_size + f.lanes - 1) / f.lanes;
+  // Causal blocks each end at a key of their own, and have no even work to overlap.
+  f.pipelined = f.tile && f.depth == 64 && f.value_panels <= 4 && !problem.causal;
   return f;
 }
 
@@ -31,13 +33,16 @@ Workspace make_workspace(const Form& f, const AttentionProblem& problem) {
   };
   take(w.keys, f.key_panels * f.key_panel_bytes());
   take(w.key_starts, f.keys * 4);
-  take(w.values, f.value_panels * f.value_panel_bytes());
+  const int copies = f.pipelined ? 2 : 1;
+  take(w.values, copies * f.value_bytes());
   take(w.queries, f.rows * (f.depth * f.element + 64));
-  take(w.scores, f.rows * f.score_row());
+  take(w.scores, copies * f.rows * f.score_row());
   take(w.probabilities, f.rows * f.probability_row());
   take(w.outputs, f.rows * f.output_row());
   take(w.mask, problem.masked || problem.causal ? f.rows * f.keys * 4 : 0);
   take(w.sums, f.rows * 4);
+  take(w.lanes, f.pipelined ? 2048 : 0);
+  take(w.shifts, f.pipelined ? 128 : 0);
   take(w.rows4, 4 * (problem.value_size + 64));
   return w;
 }

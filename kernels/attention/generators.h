@@ -54,10 +54,11 @@ struct ProbabilityArgs {
   std::byte* p;
   int64_t p_row;
   const float* mask;
-  int64_t mask_row;   // bytes
+  int64_t mask_row;     // bytes
   int64_t chunk_bytes;  // of scores in whole chunks
-  const int32_t* limit;  // not masked, keys that do not fill the last chunk: INT32_MAX where there is a key, else INT32_MIN; or null
-  const int32_t* keep;   // the same with -1 and 0
+  const int32_t*
+      limit;  // not masked, keys that do not fill the last chunk: INT32_MAX where there is a key, else INT32_MIN; or null
+  const int32_t* keep;  // the same with -1 and 0
   int32_t* sums;
   int64_t rows;
   float score, exponent;
@@ -77,5 +78,33 @@ struct OutputArgs {
   int32_t zero_point;
 };
 std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, bool quantized);
+
+// Probabilities and outputs of one block of 16 rows, and scores and shifts of the next one; see pipeline.cpp.
+struct PipelineArgs {
+  int64_t chunks;
+  float score, exponent;
+  std::byte*
+      lanes;  // 2 KiB: maxima of the next block, which hold -inf (INT32_MIN) before the first call, and sums of this one
+  // this block
+  const std::byte* scores;  // [chunk][16][64] int32, or float when masked
+  std::byte* p;             // [chunk][16][64]
+  const std::byte* v;
+  const float* shifts;
+  const uint8_t* keep;  // 64 bytes, 255 where the last chunk of p has a key; null: everywhere
+  int32_t* sums;        // [16]
+  int32_t* o;
+  int64_t o_row;
+  // the next block
+  const uint8_t* q;
+  int64_t q_row;
+  const std::byte* k;
+  const int32_t* starts;
+  std::byte* next_scores;
+  const float* mask;
+  int64_t mask_row;      // bytes
+  const int32_t* limit;  // [64], INT32_MAX where the last chunk has a key, else INT32_MIN
+  float* next_shifts;    // [16]
+};
+std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, bool masked, bool current, bool next);
 
 }  // namespace octet::kernels::attention

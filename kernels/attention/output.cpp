@@ -1,8 +1,8 @@
 // Sums to results, row by row: an offset by the sum of the probabilities, one float factor, and u8 as QuantizeLinear rounds.
 //
-//   v0..v3 data | v4 scratch | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero point | v13 value factor
-//   v14 offset a probability | v15 tail mask
-//   rsi sums of products  rdx y  r8 rows  r9 sums of probabilities  rcx elements of the tail  rax r10 scratch
+//   v0..v3 data | v4 scratch | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero point | v13 value
+//   factor v14 offset a probability | v15 tail mask rsi sums of products  rdx y  r8 rows  r9 sums of probabilities  rcx
+//   elements of the tail  rax r10 scratch
 #include <cstddef>
 
 #include "kernels/attention/generators.h"
@@ -11,13 +11,15 @@
 namespace octet::kernels::attention {
 namespace {
 
-constexpr int kScratch = 4, kOffset = 8, kFactor = 9, kLow = 10, kHigh = 11, kZeroPoint = 12, kValue = 13, kEach = 14, kMask = 15;
+constexpr int kScratch = 4, kOffset = 8, kFactor = 9, kLow = 10, kHigh = 11, kZeroPoint = 12, kValue = 13, kEach = 14,
+              kMask = 15;
 
 void emit_row_constants(VectorEmitter& e) {
   e.vpbroadcastd(e.v(kOffset), e.ptr[e.r9]);
-  e.vpmaxsd(e.v(kFactor), e.v(kOffset), e.constant_bits(1));
-  e.vcvtdq2ps(e.v(kFactor), e.v(kFactor));
-  e.vdivps(e.v(kFactor), e.v(kValue), e.v(kFactor));
+  e.vpmaxsd(e.x(kFactor), e.x(kOffset), e.constant_bits(1));  // one lane is enough, and a narrow division the shorter
+  e.vcvtdq2ps(e.x(kFactor), e.x(kFactor));
+  e.vdivss(e.x(kFactor), e.x(kValue), e.x(kFactor));
+  e.vbroadcastss(e.v(kFactor), e.x(kFactor));
   e.vpmulld(e.v(kOffset), e.v(kOffset), e.v(kEach));
 }
 

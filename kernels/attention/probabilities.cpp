@@ -1,10 +1,12 @@
-// Scores to probabilities, row by row, twice over the row: its maximum, then 255 times the exponential of the distance to it.
+// Scores to probabilities, row by row, twice over the row: its maximum, then 255 times the exponential of the distance to
+// it.
 //
 //   v0..v3 data | v4..v7 scratch | v8..v11 maxima, then v8 the sum | v12 the maximum or shift | v13 exponent or score factor
 //   v14 a constant of the mask | v15 zero or ones; zmm: v16..v19 the cubic's coefficients (ymm: from memory)
 //   rsi scores  rdx p  rcx mask  r8 rows  r9 sums  rax place in the row  r10 limits, then what to keep
 //
-// A last chunk that the keys do not fill is read through `limit` and `keep`; with a mask its rows are padded with -inf instead.
+// A last chunk that the keys do not fill is read through `limit` and `keep`; with a mask its rows are padded with -inf
+// instead.
 #include <cstddef>
 #include <limits>
 
@@ -29,7 +31,8 @@ class ProbabilityEmitter {
     e.mov(e.r9, field(offsetof(ProbabilityArgs, sums)));
     e.mov(e.r8, field(offsetof(ProbabilityArgs, rows)));
     if (masked_) e.mov(e.rcx, field(offsetof(ProbabilityArgs, mask)));
-    e.broadcast(e.v(kFactor), e.ptr[e.rdi + (masked_ ? offsetof(ProbabilityArgs, score) : offsetof(ProbabilityArgs, exponent))]);
+    e.broadcast(e.v(kFactor),
+                e.ptr[e.rdi + (masked_ ? offsetof(ProbabilityArgs, score) : offsetof(ProbabilityArgs, exponent))]);
     if (masked_) e.load_constant(e.v(kLog), numerics::kLog2E);
     if (form_.group == 4)
       e.zero(kOther);
@@ -139,7 +142,8 @@ class ProbabilityEmitter {
     e.vmovd(e.ptr[e.r9], e.x(kMost));
   }
 
-  // v(i) = 2^v(i), the cubic on its fraction. Beyond kLeastPower a zmm's vscalefps gives what rounds to 0 as well, unless NaN.
+  // v(i) = 2^v(i), the cubic on its fraction. Beyond kLeastPower a zmm's vscalefps gives what rounds to 0 as well, unless
+  // NaN.
   void power_of_two(int i, int scratch) {
     const Xmm t = e.v(i), f = e.v(scratch), p = e.v(scratch + 1);
     if (masked_ || !e.zmm()) e.vmaxps(t, t, e.constant(numerics::kLeastPower));

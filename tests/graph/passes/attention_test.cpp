@@ -78,7 +78,8 @@ TEST(FuseAttention, TheScaleMayBeADivisorOrStandAtTheQueries) {
 
 TEST(FuseAttention, QueriesKeysAndValuesMayBeOneProduct) {
   Attention a;
-  Value* x = a.b.op("Reshape", {a.quantized("qkv", {kBatch, kTokens, 3 * kWidth}), a.b.ints({-1, kTokens, 3, kHeads, kSize})});
+  Value* x =
+      a.b.op("Reshape", {a.quantized("qkv", {kBatch, kTokens, 3 * kWidth}), a.b.ints({-1, kTokens, 3, kHeads, kSize})});
   x = a.b.op("Transpose", {x}, {{"perm", Ints{2, 0, 3, 1, 4}}});
   const auto part = [&](int64_t i) {
     return a.b.op("Gather", {x, a.b.constant<int64_t>(DType::s64, {}, {i})}, {{"axis", int64_t{0}}});
@@ -106,9 +107,11 @@ TEST(FuseAttention, KeyHeadsThatAreRepeatedAreShared) {
   for (const int64_t groups : {int64_t{1}, int64_t{2}}) {
     Attention a;
     const auto repeated = [&](const std::string& name) {
-      Value* x = a.b.op("Reshape", {a.quantized(name, {kBatch, kTokens, groups * kSize}), a.b.ints({0, kTokens, groups, kSize})});
+      Value* x =
+          a.b.op("Reshape", {a.quantized(name, {kBatch, kTokens, groups * kSize}), a.b.ints({0, kTokens, groups, kSize})});
       x = a.b.op("Transpose", {x}, {{"perm", Ints{0, 2, 1, 3}}});
-      x = a.b.op("Expand", {a.b.op("Unsqueeze", {x, a.b.ints({2})}), a.b.ints({kBatch, groups, kHeads / groups, kTokens, kSize})});
+      x = a.b.op("Expand",
+                 {a.b.op("Unsqueeze", {x, a.b.ints({2})}), a.b.ints({kBatch, groups, kHeads / groups, kTokens, kSize})});
       return a.b.op("Reshape", {x, a.b.ints({0, kHeads, kTokens, kSize})});
     };
     Value* scores = a.b.op("MatMul", {a.heads(a.rows("q")), a.transposed(repeated("k"))});
@@ -183,8 +186,10 @@ TEST(FuseAttention, SaysWhatBreaksThePattern) {
     Attention a;
     return a.declined(build(a));
   };
-  EXPECT_NE(reason([](Attention& a) { return a.context(a.softmax(a.scores(), 2)); }).find("another axis"), std::string::npos);
-  EXPECT_NE(reason([](Attention& a) { return a.context(a.softmax(a.b.op("Tanh", {a.scores()}))); }).find("go through Tanh"), std::string::npos);
+  EXPECT_NE(reason([](Attention& a) { return a.context(a.softmax(a.scores(), 2)); }).find("another axis"),
+            std::string::npos);
+  EXPECT_NE(reason([](Attention& a) { return a.context(a.softmax(a.b.op("Tanh", {a.scores()}))); }).find("go through Tanh"),
+            std::string::npos);
   EXPECT_NE(reason([](Attention& a) {
               Value* s = a.b.op("Add", {a.scores(), a.b.input("mask", {1, 1, 1, kTokens})});
               return a.context(a.softmax(a.scaled(s)));
