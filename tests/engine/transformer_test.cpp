@@ -58,12 +58,12 @@ TEST(LowerUnary, FunctionsOfTransformers) {
                                                                   {"Elu", {{"alpha", 0.5f}}},
                                                                   {"Softplus", {}},
                                                                   {"Mish", {}}};
-  for (const auto& [op, attrs] : functions)
+  for (const auto& f : functions)
     expect_kernels_with_equal_bits(
         [&](Builder& b) {
-          b.output(b.op(op, {b.input("x", {3, 77})}, attrs));
+          b.output(b.op(f.first, {b.input("x", {3, 77})}, f.second));
         },
-        random_floats({3, 77}, 4, -5, 5), op);
+        random_floats({3, 77}, 4, -5, 5), f.first);
 }
 
 // Window attention's masks and position biases, and masks of every other shape.
