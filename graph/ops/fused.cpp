@@ -89,7 +89,7 @@ std::optional<TransposedConv> fused_transposed(const Ctx& ctx) {
   std::vector<int64_t> extra = ctx.node().ints("output_padding");
   if (extra.empty()) extra.assign(2, 0);
   if (extra.size() != 2) fail(ctx, "output_padding has " + std::to_string(extra.size()) + " entries; expected 2");
-  for (const size_t i : {0, 1, 2, 3})
+  for (size_t i = 0; i < 4; ++i)
     if (!(*w)[i].known()) fail(ctx, "the shape of its weights is not known");
   if ((*w)[0].value % group != 0)
     fail(ctx, std::to_string((*w)[0].value) + " output channels do not divide into " + std::to_string(group) + " groups");

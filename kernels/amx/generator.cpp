@@ -151,7 +151,7 @@ class Generator : public Assembler {
     mov(rsi, ptr[rdi + offsetof(BlockArgs, block)]);
     mov(r12, ptr[rdi + offsetof(BlockArgs, sums)]);
     mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
-    mov(r13, spec_.row_bytes);
+    mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
