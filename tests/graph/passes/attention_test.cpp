@@ -173,6 +173,25 @@ TEST(FuseAttention, TheOperatorOfOnnx) {
   EXPECT_EQ(node->attr("packed", int64_t{0}), 1);
 }
 
+TEST(FuseAttention, FloatsKeepTheirBits) {
+  Attention a;
+  const auto rows = [&](const char* name) { return a.b.input(name, {kBatch, kTokens, kWidth}); };
+  // Behind an operator that computes: inputs could be a cache.
+  const auto made = [&](const char* name) { return a.heads(a.b.op("Tanh", {rows(name)})); };
+  Value* scores = a.b.op("MatMul", {made("q"), a.transposed(made("k"))});
+  Value* x = a.b.op("Add", {a.scaled(scores), a.b.input("mask", {kTokens, kTokens})});
+  const Node* node = a.fused(a.merged(a.b.op("MatMul", {a.softmax(x), made("v")})), 0);
+  EXPECT_EQ(node->input(0)->producer()->op_name(), "Tanh");
+  EXPECT_EQ(node->ints("v_heads"), (Ints{0, kSize}));
+}
+
+TEST(FuseAttention, AFloatCacheStays) {
+  Attention a;
+  Value* keys = a.b.input("keys", {kBatch, kHeads, kTokens, kSize});
+  Value* scores = a.b.op("MatMul", {a.heads(a.b.input("q", {kBatch, kTokens, kWidth})), a.transposed(keys)});
+  EXPECT_NE(a.declined(a.b.op("MatMul", {a.softmax(scores), keys})).find("as a cache does"), std::string::npos);
+}
+
 TEST(FuseAttention, WhatTheModelRoundsItselfStays) {
   Attention scores, probabilities;
   Value* s = scores.b.qdq(scores.scores(), 0.05f, 128);
