@@ -16,6 +16,7 @@ std::span<const LowerDef> move_lowerings();
 std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();
 std::span<const LowerDef> matmul_lowerings();
+std::span<const LowerDef> norm_lowerings();
 std::span<const LowerDef> attention_lowerings();
 
 }  // namespace octet

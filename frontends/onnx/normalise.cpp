@@ -292,6 +292,10 @@ std::vector<DraftNode> normalise(DraftNode node, int64_t opset, const Surroundin
   Drafts nodes = from_before_opset_7(std::move(node), opset, around);
   DraftNode last = std::move(nodes.back());
   nodes.pop_back();
+  if (std::optional<Drafts> standard = from_microsoft(last, around)) {
+    nodes.insert(nodes.end(), std::make_move_iterator(standard->begin()), std::make_move_iterator(standard->end()));
+    return nodes;
+  }
   for (const Difference& d : kDifferences)
     if (d.op == last.op && opset < d.below) {
       Drafts newest = d.rewrite(std::move(last), opset, around);

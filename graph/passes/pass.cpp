@@ -23,7 +23,8 @@ namespace {
 //   5. Attention on quanta is one node, before the Qs and DQs around it go into products. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
 //      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
 //      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to exist.
-//   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
+//   6. What is still float: dequantized constants are evaluated, products take what is left, then normalisations take the Adds,
+//      DQs and Qs around them that no product wanted, and the rest is swept out. What has no reason yet gets one.
 //
 // Subgraphs come last, each through the same list: by then what they capture has its final type.
 constexpr Pass kPasses[] = {
@@ -75,6 +76,7 @@ constexpr Pass kPasses[] = {
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
+    {"fuse_norms", fuse_norms},
     {"flatten_depth", flatten_depth},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},

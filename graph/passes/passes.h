@@ -38,6 +38,7 @@ int flatten_depth(Graph& graph);
 int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
+int fuse_norms(Graph& graph);
 int explain(Graph& graph);
 
 }  // namespace octet::graph

@@ -4,11 +4,11 @@
 
 namespace octet::kernels::amx {
 
-Schedule make_schedule(int tiles, int k_steps, int units) {
+Schedule make_schedule(int tiles, int accumulators, int k_steps, int units) {
   constexpr int kSpread = 64;  // further apart, a block's parameters are only fetched earlier than they are needed
   Schedule s;
   s.slots = tiles * k_steps;
-  const int first = s.slots + tiles - 1;  // slots since the block's own first
+  const int first = s.slots + accumulators - 1;  // slots since the block's own first
   const bool wraps = s.slots <= 2 * tiles;
   const int span = wraps ? s.slots : std::min(s.slots - tiles, kSpread);
   for (int i = 0; i < units; ++i) {

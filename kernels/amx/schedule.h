@@ -31,7 +31,8 @@ struct Schedule {
   int last_stage = 1;
 };
 
-// `tiles` accumulators (1..4), `k_steps` products each, `units` epilogue units.
-Schedule make_schedule(int tiles, int k_steps, int units);
+// `tiles` of a block (1..4), `k_steps` products each, `units` epilogue units. `accumulators`: as many as tiles, or fewer that the
+// tiles take by turns (one k step); tiles are stored the sooner then, before slot accumulators-1 of the next block.
+Schedule make_schedule(int tiles, int accumulators, int k_steps, int units);
 
 }  // namespace octet::kernels::amx

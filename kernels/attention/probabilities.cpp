@@ -136,7 +136,7 @@ class ProbabilityEmitter {
         if (!whole) e.bit_and(t, t, e.ptr[e.r10 + disp(i * e.vector_bytes())]);
       }
       narrow();
-      e.add(e.r11, e.vector_bytes());
+      e.add(e.r11, imm(e.vector_bytes()));
     });
     e.reduce(kMost, kScratch, [&](const Xmm& d, const Xmm& a, const Xmm& b) { e.vpaddd(d, a, b); });
     e.vmovd(e.ptr[e.r9], e.x(kMost));

@@ -162,7 +162,7 @@ TEST(AmxSchedule, UnitsComeAfterTheStoresAndBeforeTheNextBlocksStores) {
   for (int tiles = 1; tiles <= 4; ++tiles)
     for (int k_steps : {1, 2, 3, 4, 9, 72})
       for (int units : {16, 32, 64}) {
-        const amx::Schedule s = amx::make_schedule(tiles, k_steps, units);
+        const amx::Schedule s = amx::make_schedule(tiles, tiles, k_steps, units);
         ASSERT_EQ(s.units.size(), static_cast<size_t>(units));
         const auto time = [&](const amx::Schedule::Unit& u) { return u.stage * s.slots + u.slot; };
         EXPECT_GE(time(s.units.front()), s.slots + tiles - 1) << "tiles are stored up to slot t-2 of the next block";
