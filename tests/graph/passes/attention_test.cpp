@@ -103,6 +103,16 @@ TEST(FuseAttention, PartsOfASplitOrSlice) {
   EXPECT_EQ(node->ints("v_heads"), (Ints{2 * kWidth, kSize}));
 }
 
+TEST(FuseAttention, AFewOfTheRowsAreAValueOfTheirOwn) {
+  Attention a;
+  const auto first = [&](const char* name) {
+    return a.heads(a.b.op("Slice", {a.rows(name, 8), a.b.ints({0}), a.b.ints({kTokens}), a.b.ints({1})}));
+  };
+  Value* scores = a.b.op("MatMul", {a.heads(a.rows("q")), a.transposed(first("k"))});
+  const Node* node = a.fused(a.context(a.softmax(scores)));
+  EXPECT_EQ(node->input(1)->producer()->op_name(), "Slice") << "which is no matter of strides";
+}
+
 TEST(FuseAttention, KeyHeadsThatAreRepeatedAreShared) {
   for (const int64_t groups : {int64_t{1}, int64_t{2}}) {
     Attention a;
