@@ -58,19 +58,41 @@ void set_heads(Node* node, const char* attribute, const HeadsView& view) {
   if (view.by_width) node->set_attr(attribute, std::vector<int64_t>{view.first, view.step});
 }
 
-// y, [batch, heads, sequence, size], is wanted only with the heads side by side: then the value that has them so.
+// Whether whatever is made of `value` ends in `end`, as the sizes of a Reshape do; within `budget` steps.
+bool feeds_only(const Graph& graph, const Value* value, const Node* end, int& budget) {
+  if (--budget < 0 || graph.is_output(value)) return false;
+  return std::all_of(value->uses().begin(), value->uses().end(), [&](const Use& u) {
+    return u.node == end || std::all_of(u.node->outputs().begin(), u.node->outputs().end(),
+                                        [&](const Value* v) { return feeds_only(graph, v, end, budget); });
+  });
+}
+
+// Whether the Reshape reads its sizes from elsewhere than from an axis of `rank` or beyond.
+bool sizes_are_early(const Node& reshape, size_t rank) {
+  if (!reshape.input(1)->is_constant() || reshape.attr("allowzero", int64_t{0}) != 0) return false;
+  const std::vector<int64_t> shape = reshape.input(1)->constant().to_s64();
+  return shape.size() <= rank ||
+         std::all_of(shape.begin() + static_cast<int64_t>(rank), shape.end(), [](int64_t d) { return d != 0; });
+}
+
+// y, [batch, heads, sequence, size], is wanted only with the heads side by side: then the value that has them so, merged
+// already or about to be.
 Value* merged_heads(const Graph& graph, Value* y) {
   Node* transpose = sole_consumer(graph, y);
   if (!transpose || transpose->op_name() != "Transpose" || transpose->ints("perm") != std::vector<int64_t>{0, 2, 1, 3})
     return nullptr;
-  Node* reshape = sole_consumer(graph, transpose->output());
-  if (!reshape || reshape->op_name() != "Reshape" || !reshape->input(1)->is_constant() ||
-      reshape->attr("allowzero", int64_t{0}) != 0)
-    return nullptr;
-  const std::vector<int64_t> shape = reshape->input(1)->constant().to_s64();
-  for (size_t i = 2; i < shape.size(); ++i)
-    if (shape[i] == 0) return nullptr;  // as long as an axis of the four
-  return transpose->output();
+  Value* rows = transpose->output();
+  const auto is_reshape = [&](const Use& u) { return u.node->op_name() == "Reshape" && u.index == 0; };
+  const auto found = std::find_if(rows->uses().begin(), rows->uses().end(), is_reshape);
+  if (found == rows->uses().end() || !rows->type().ranked()) return nullptr;
+  Value* merged = found->node->output();
+  const std::vector<Dim>& dims = *rows->type().dims;
+  int budget = 32;
+  const bool sizes_known = dims[2].known() && dims[3].known();
+  if (sizes_known && merged->type().dims == std::vector<Dim>{dims[0], dims[1], Dim(dims[2].value * dims[3].value)} &&
+      feeds_only(graph, rows, found->node, budget))
+    return merged;
+  return graph.single_use(rows) && sizes_are_early(*found->node, 2) ? rows : nullptr;
 }
 
 void fuse(Graph& graph, const AttentionPattern& p) {
