@@ -46,6 +46,7 @@ const std::vector<const OpDef*>& list() {
              ops::sequence_ops(),
              ops::recurrent_ops(),
              ops::microsoft_matmul_ops(),
+             ops::weight_only_ops(),
              ops::fused_ops(),
          })
       for (const OpDef& op : family) all.push_back(&op);
