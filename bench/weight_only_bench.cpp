@@ -1,4 +1,4 @@
-// Products by weights of 4 and 8 bits that are dequantized inside the kernel, on both vector widths, one thread.
+// Products by weights of 4 and 8 bits that are dequantized inside the kernel, on every vector ISA, one thread.
 //
 // bytes_per_second counts the packed weights, scales included. roof_% is the share of the read bandwidth of a buffer as
 // large as they are, measured in the same run; GOPS matters for more than a few rows.
@@ -57,9 +57,9 @@ void register_weight_only() {
                                     {1, 11008, 4096, 128, 4}, {1, 4096, 11008, 128, 4}, {1, 4096, 4096, 128, 8},
                                     {1, 11008, 4096, 128, 8}, {4, 4096, 4096, 128, 4},  {32, 4096, 4096, 128, 4},
                                     {128, 4096, 4096, 128, 4}};
-  for (const kernels::IsaId id : {kernels::IsaId::avx2, kernels::IsaId::avx512}) {  // they depend on the vector width alone
-    const Isa& isa = kernels::isa(id);
-    if (!kernels::supported(isa)) continue;
+  for (const Isa& isa : kernels::all_isas()) {
+    if (isa.id == kernels::IsaId::reference || isa.dot == kernels::DotKind::tile || !kernels::supported(isa))
+      continue;  // no tiles here
     for (const Case& c : kCases) {
       const std::string name = "weight_only/int" + std::to_string(c.bits) + "/" + std::string(isa.name) + "/" +
                                std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) + "/block" +

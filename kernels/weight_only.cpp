@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/packed_weights.h"
@@ -54,7 +55,7 @@ std::byte* pack_block(const WeightOnlyWeights& w, const Packed& packed, int64_t 
     for (int64_t lane = 0; lane < lanes; ++lane, to += 4) {
       uint32_t dword = 0;
       for (int64_t i = 0; i < each && k + i < end && first + lane < w.n; ++i)
-        dword |= field_of(w, first + lane, k + i) << (w.bits * static_cast<int>(i));
+        dword |= field_of(w, first + lane, k + i) << (w.bits == 8 ? 8 * i : i % 4 * 8 + i / 4 * 4);
       std::memcpy(to, &dword, 4);
     }
   for (int64_t lane = 0; lane < lanes; ++lane, to += 4)
@@ -63,13 +64,6 @@ std::byte* pack_block(const WeightOnlyWeights& w, const Packed& packed, int64_t 
   for (int64_t lane = 0; lane < lanes; ++lane, ++to)
     if (first + lane < w.n) *to = static_cast<std::byte>(w.zero[(first + lane) * w.blocks() + block]);
   return to;
-}
-
-// Four chains of additions, element i in chain i % 4.
-float sum_of_block(const float* x, int64_t count) {
-  float chain[4] = {};
-  for (int64_t i = 0; i < count; ++i) chain[i % 4] += x[i];
-  return (chain[0] + chain[1]) + (chain[2] + chain[3]);
 }
 
 class Product final : public WeightOnlyProduct {
@@ -98,23 +92,27 @@ class Product final : public WeightOnlyProduct {
   }
 
   size_t workspace_bytes() const override {
-    return static_cast<size_t>(m_ * w_.blocks * 4 + (padded() ? m_ * w_.blocks * w_.block * 4 : 0)) + 64;
+    return static_cast<size_t>(m_ * w_.blocks) * sizeof(DigitBlock) + static_cast<size_t>(m_ * row_bytes());
   }
 
   void run(const WeightOnlyArgs& args, int part, int parts) const noexcept override {
     const WorkRange panels = split_work(panels_, part, parts);
     if (panels.size() == 0) return;
-    float* sums = static_cast<float*>(args.workspace);
-    const float* x = args.x;
-    if (padded()) x = pad(args.x, sums + (m_ * w_.blocks + 15) / 16 * 16);
-    const int64_t width = padded() ? w_.blocks * w_.block : w_.k;
+    auto* owed = static_cast<DigitBlock*>(args.workspace);
+    auto* digits = reinterpret_cast<int8_t*>(owed + m_ * w_.blocks);
+    const int32_t common = w_.zeros ? 1 : 1 << (w_.bits - 1);
     for (int64_t row = 0; row < m_; ++row)
-      for (int64_t b = 0; b < w_.blocks; ++b)
-        sums[row * w_.blocks + b] = sum_of_block(x + row * width + b * w_.block, w_.block);
+      for (int64_t b = 0; b < w_.blocks; ++b) {
+        const int64_t begin = b * w_.block;
+        DigitBlock& block = owed[row * w_.blocks + b];
+        block = to_digits(args.x + row * w_.k + begin, std::min(w_.block, w_.k - begin), w_.block,
+                          digits + row * row_bytes() + begin * 3);
+        for (int32_t& sum : block.sum) sum *= common;
+      }
 
     WeightOnlyCall call{};
-    call.x_row = width * 4;
-    call.sums_row = w_.blocks * 4;
+    call.x_row = row_bytes();
+    call.owed_row = w_.blocks * static_cast<int64_t>(sizeof(DigitBlock));
     call.y_row = w_.n * 4;
     call.blocks = w_.blocks;
     call.rounds = w_.rounds;
@@ -125,8 +123,8 @@ class Product final : public WeightOnlyProduct {
       call.b = w_.b.as<std::byte>() + panel * w_.panel_bytes;
       if (bias_.bytes() > 0) call.bias = bias_.as<float>() + column;
       for (int64_t row = 0; row < m_; row += most_rows_) {
-        call.x = x + row * width;
-        call.sums = sums + row * w_.blocks;
+        call.x = digits + row * row_bytes();
+        call.owed = owed + row * w_.blocks;
         call.y = args.y + row * w_.n + column;
         code[static_cast<size_t>(std::min(most_rows_, m_ - row))]->entry<WeightOnlyFunction>()(&call);
       }
@@ -136,16 +134,7 @@ class Product final : public WeightOnlyProduct {
   std::string name() const override { return name_; }
 
  private:
-  bool padded() const { return w_.blocks * w_.block != w_.k; }
-
-  const float* pad(const float* x, float* to) const {
-    const int64_t width = w_.blocks * w_.block;
-    for (int64_t row = 0; row < m_; ++row) {
-      std::memcpy(to + row * width, x + row * w_.k, static_cast<size_t>(w_.k) * 4);
-      std::fill(to + row * width + w_.k, to + (row + 1) * width, 0.0f);
-    }
-    return to;
-  }
+  int64_t row_bytes() const { return w_.blocks * w_.block * 3; }
 
   std::shared_ptr<const PackedWeights> packed_weights_;
   const Packed& w_;
@@ -193,18 +182,30 @@ void weight_only_reference(const WeightOnlyWeights& w, int64_t m, const float* b
     for (int64_t n = 0; n < w.n; ++n) {
       float total = 0;
       for (int64_t b = 0; b < w.blocks(); ++b) {
-        const int64_t begin = b * w.block, count = std::min(w.block, w.k - begin);
-        float chain[4] = {};
+        const int64_t begin = b * w.block, count = std::min(w.block, w.k - begin), at = n * w.blocks() + b;
+        float largest = 0;
+        bool finite = true;
         for (int64_t i = 0; i < count; ++i) {
-          const float q = static_cast<float>(field_of(w, n, begin + i)) * weight_unit(w.bits, static_cast<int>(i % 4));
-          chain[i % 4] = std::fma(x[begin + i], q, chain[i % 4]);
+          finite = finite && std::isfinite(x[begin + i]);
+          largest = std::max(largest, std::fabs(x[begin + i]));
         }
-        const auto inverse = [&](int c) { return 1.0f / weight_unit(w.bits, c); };
-        float s = std::fma(chain[1], inverse(1), chain[0]) + std::fma(chain[3], inverse(3), chain[2] * inverse(2));
-        const int64_t at = n * w.blocks() + b;
-        const float zero = w.zero ? static_cast<float>(w.zero[at]) : static_cast<float>(1 << (w.bits - 1));
-        s = std::fma(-zero, sum_of_block(x + begin, count), s);
-        total = std::fma(s, w.scale[at], total);
+        int exponent = 0;
+        std::frexp(largest, &exponent);
+        if (finite && largest < 0x1p-104f) continue;
+        const int32_t zero = w.zero ? w.zero[at] : 1 << (w.bits - 1);
+        int32_t sums[3] = {0, 0, 0};
+        for (int64_t i = 0; finite && i < count; ++i) {
+          auto integer = static_cast<int32_t>(std::nearbyint(std::ldexp(x[begin + i], 22 - exponent)));
+          for (int32_t& sum : sums) {
+            const auto digit = static_cast<int8_t>(integer & 255);
+            sum += digit * (static_cast<int32_t>(field_of(w, n, begin + i)) - zero);
+            integer = (integer - digit) / 256;
+          }
+        }
+        const auto s = [&](int p) { return static_cast<float>(sums[p]); };
+        const float joined = std::fma(s(2), 65536.0f, std::fma(s(1), 256.0f, s(0)));
+        const float unit = finite ? std::ldexp(1.0f, exponent - 22) : std::numeric_limits<float>::quiet_NaN();
+        total = std::fma(joined * unit, w.scale[at], total);
       }
       y[row * w.n + n] = bias ? total + bias[n] : total;
     }

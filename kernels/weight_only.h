@@ -3,24 +3,24 @@
 //
 //   y[m][n] = sum over blocks b of  scale[n][b] * sum over k in b of (q[n][k] - zero[n][b]) * x[m][k]     (+ bias[n])
 //
-// The order of the sum, which every ISA follows and `weight_only_reference` writes out. In a block, k counted from its
-// start:
+// To multiply in float, every weight would have to become a float first: three operations a weight and row, which is half of
+// what the last-level cache delivers. Instead a block of x becomes integers of 23 bits and a power of two, three signed
+// bytes each, and the sums are integer products of bytes, exact in any order, on every ISA. The error against float32 is
+// that of rounding x to 2^-23 of its block's largest magnitude, where a float32 chain rounds every partial sum.
 //
-//   chain[c] = fma(x[k], float(q[k] * unit[c]), chain[c])     from +0, over k with k % 4 == c; unit = 1, 16, 256, 4096 for 4
-//   bits
-//                                                             and 1, 256, 65536, 1 for 8: where a field lies in its word
-//   s        = fma(chain[1], 1/unit[1], chain[0]) + fma(chain[3], 1/unit[3], chain[2] * (1/unit[2]))
-//   s        = fma(-zero, sum of x over the block, s)         that sum: four chains of additions alike, (0 + 1) + (2 + 3)
-//   y        = fma(s, scale, y)                               from +0, block by block; then + bias
+//   E       = exponent of the largest |x| in the block (2^E > |x|);   unit = 2^(E - 22)
+//   X[k]    = round(x[k] / unit), half to even  = digit0 + 256 digit1 + 65536 digit2, digits from -128 to 127
+//   S[p]    = sum of digit_p[k] * (q[k] - zero), int32
+//   y       = fma(fma(S[2], 65536, fma(S[1], 256, S[0])) * unit, scale, y)    from +0, block by block; then + bias
 //
-// Units are powers of two, so they only save shifts: the sum is the one of float(q). Weights lie in panels of as many
-// columns as a vector has lanes; a dword of a lane holds 8 (4) neighbouring k of its column:
+// A block whose largest magnitude is below 2^-104 counts as zeros; one that holds an infinity or a NaN makes its rows NaN.
+// `weight_only_reference` is the scalar form. Weights lie in panels of as many columns as a vector has lanes; a dword of a
+// lane holds 8 neighbouring k of its column, byte i those at i (low half) and i + 4, or (8 bits) four:
 //
 //   panel    block 0: [dwords of k 0..7][dwords of k 8..15] … [scale] [zero, u8]   block 1: …     the order of use
 //
-// A dword vector costs a vpand, a vcvtdq2ps and an FMA a k: 25 operations for 128 weights of 4 bits on AVX-512, two at once,
-// which is 5.1 bytes a cycle; on AVX2, where two of three ports convert and multiply, 3.8. That is about what memory
-// delivers to one core, and half of what the last-level cache does.
+// With vpdpbusd 128 weights of 4 bits take 3 operations to unpack and 6 to multiply; with vpmaddubsw, whose sums of 4-bit
+// weights stay far inside int16 for 8 steps, about 16. Weights of 8 bits go there as two halves.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct WeightOnlyWeights {
   int64_t n = 0, k = 0;
   int64_t block = 0;              // k that share a scale: a multiple of 8, or all of them
   int bits = 4;                   // 4 or 8
-  const uint8_t* q = nullptr;     // [n][blocks][row_bytes()], two fields a byte from the low half on
+  const uint8_t* q = nullptr;     // [n][blocks][block_bytes()], two fields a byte from the low half on
   const float* scale = nullptr;   // [n][blocks]
   const uint8_t* zero = nullptr;  // [n][blocks], or null: 2^(bits - 1) everywhere
   int64_t blocks() const { return (k + block - 1) / block; }

@@ -5,11 +5,14 @@
 //
 //   y[m][n] = sum over blocks b of  scale * sum over k of (q - zero) * A[m][k]     (+ bias[n])
 //
-// The sum's order is fixed: in a block, element k adds to chain k % 4 by FMA, its q times the power of two of its place in a
-// dword of packed weights (4 bits: 1, 16, 256, 4096; 8 bits: 1, 256, 65536, 1); the chains are joined as
-// (0 + 1) + (2 + 3), then zero times the block's sum of A is taken off, then the block is added times its scale.
-// accuracy_level permits a lower precision of the sum than float32; it is always float32 here.
+// A block of A is rounded to integers of 23 bits in units of 2^(E - 22), 2^E the least power of two above its largest
+// magnitude, so that the sums are exact; an integer is digit0 + 256 digit1 + 65536 digit2, digits from -128 to 127, and S[p]
+// the sum of digit_p * (q - zero). The block adds fma(S[2], 65536, fma(S[1], 256, S[0])) * unit, times its scale by one more
+// FMA. A block below 2^-104 counts as zeros, one that is not finite gives NaN. accuracy_level permits a lower precision of
+// the sum than float32; it is always float32 here.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
@@ -80,10 +83,29 @@ void infer(InferContext& ctx) {
   set_dims(ctx, 0, real, dims);
 }
 
-float sum_of_block(const float* x, int64_t count) {
-  float chain[4] = {};
-  for (int64_t i = 0; i < count; ++i) chain[i % 4] += x[i];
-  return (chain[0] + chain[1]) + (chain[2] + chain[3]);
+// What a block adds up to, before its scale.
+template <class Q>
+float sum_of_block(const float* x, int64_t count, Q q) {
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(x[i])) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::max(largest, std::fabs(x[i]));
+  }
+  if (largest < 0x1p-104f) return 0;
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  int32_t sums[3] = {0, 0, 0};
+  for (int64_t i = 0; i < count; ++i) {
+    auto integer = static_cast<int32_t>(std::nearbyint(std::ldexp(x[i], 22 - exponent)));
+    for (int32_t& sum : sums) {
+      const auto digit = static_cast<int8_t>(integer & 255);
+      sum += digit * q(i);
+      integer = (integer - digit) / 256;
+    }
+  }
+  const float joined = std::fma(static_cast<float>(sums[2]), 65536.0f,
+                                std::fma(static_cast<float>(sums[1]), 256.0f, static_cast<float>(sums[0])));
+  return joined * std::ldexp(1.0f, exponent - 22);
 }
 
 void eval(EvalContext& ctx) {
@@ -94,27 +116,26 @@ void eval(EvalContext& ctx) {
   shape.back() = l.n;
   Tensor y(DType::f32, shape);
   const bool packed_zeros = ctx.has(kZeroPoints) && ctx.in(kZeroPoints).dtype() == DType::u8;
-  const auto zero_point = [&](int64_t n, int64_t block) {
-    if (!ctx.has(kZeroPoints)) return static_cast<float>(1 << (l.bits - 1));
+  const auto zero_point = [&](int64_t n, int64_t block) -> int32_t {
+    if (!ctx.has(kZeroPoints)) return 1 << (l.bits - 1);
     const Tensor& zeros = ctx.in(kZeroPoints);
-    if (!packed_zeros) return zeros.as<float>()[n * l.blocks() + block];
-    return static_cast<float>(field_at(zeros.as<uint8_t>() + n * l.zero_bytes(), block, l.bits));
+    if (packed_zeros) return static_cast<int32_t>(field_at(zeros.as<uint8_t>() + n * l.zero_bytes(), block, l.bits));
+    const float zero = zeros.as<float>()[n * l.blocks() + block];
+    if (!(zero >= 0 && zero <= 255) || zero != std::nearbyint(zero))
+      fail(ctx, "a zero point is " + std::to_string(zero) + "; expected an integer from 0 to 255");
+    return static_cast<int32_t>(zero);
   };
-  const float unit[4] = {1.0f, l.bits == 4 ? 16.0f : 256.0f, l.bits == 4 ? 256.0f : 65536.0f, l.bits == 4 ? 4096.0f : 1.0f};
   const int64_t rows = a.size() / l.k;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t n = 0; n < l.n; ++n) {
       float total = 0;
       for (int64_t block = 0; block < l.blocks(); ++block) {
         const int64_t begin = block * l.block, count = std::min(l.block, l.k - begin), at = n * l.blocks() + block;
-        const float* x = a.as<float>() + row * l.k + begin;
         const uint8_t* q = b.as<uint8_t>() + at * l.block_bytes();
-        float chain[4] = {};
-        for (int64_t i = 0; i < count; ++i)
-          chain[i % 4] = std::fma(x[i], static_cast<float>(field_at(q, i, l.bits)) * unit[i % 4], chain[i % 4]);
-        float s = std::fma(chain[1], 1 / unit[1], chain[0]) + std::fma(chain[3], 1 / unit[3], chain[2] * (1 / unit[2]));
-        s = std::fma(-zero_point(n, block), sum_of_block(x, count), s);
-        total = std::fma(s, scales.as<float>()[at], total);
+        const int32_t zero = zero_point(n, block);
+        const float sum = sum_of_block(a.as<float>() + row * l.k + begin, count,
+                                       [&](int64_t i) { return static_cast<int32_t>(field_at(q, i, l.bits)) - zero; });
+        total = std::fma(sum, scales.as<float>()[at], total);
       }
       y.mutable_as<float>()[row * l.n + n] = ctx.has(kBias) ? total + ctx.in(kBias).as<float>()[n] : total;
     }

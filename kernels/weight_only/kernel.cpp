@@ -2,20 +2,29 @@
 
 #include <cassert>
 #include <cstddef>
+#include <vector>
 
 namespace octet::kernels {
 namespace {
 
+constexpr int kDigits = 3;
+
+bool has_vnni(const Isa& isa) { return isa.dot != DotKind::maddubs; }
+
 class Generator {
  public:
-  Generator(VectorEmitter& e, const WeightOnlyForm& form) : e_(e), form_(form) { assert(element() < e.isa().vector_count); }
+  Generator(VectorEmitter& e, const WeightOnlyForm& form) : e_(e), form_(form), vnni_(has_vnni(e.isa())) {
+    assert(element() < e.isa().vector_count);
+  }
 
   void emit() {
     load_arguments();
-    for (int row = 0; row < form_.rows; ++row) e_.zero(sum(row));
+    for (int row = 0; row < form_.rows; ++row) e_.zero(total(row));
+    e_.vmovups(e_.v(mask()), e_.constant_bits(0x0f0f0f0fu));
+    if (!vnni_) e_.vmovups(e_.v(ones()), e_.constant_bits(0x00010001u));
     Xbyak::Label block, round;
     e_.L(block);
-    for (int i = 0; i < 4 * form_.rows; ++i) e_.zero(i);
+    for (int i = 0; i < kDigits * form_.rows; ++i) e_.zero(i);
     e_.mov(e_.rax, field(offsetof(WeightOnlyCall, rounds)));
     e_.L(round);
     emit_round();
@@ -30,12 +39,15 @@ class Generator {
   }
 
  private:
-  int chain(int row, int c) const { return 4 * row + c; }
-  int sum(int row) const { return 4 * form_.rows + row; }
-  int dwords() const { return 5 * form_.rows; }
+  int sum(int row, int digit) const { return kDigits * row + digit; }
+  int total(int row) const { return kDigits * form_.rows + row; }
+  int short_sum(int row, int digit) const { return (kDigits + 1) * form_.rows + sum(row, digit); }
+  int dwords() const { return (vnni_ ? kDigits + 1 : 2 * kDigits + 1) * form_.rows; }
   int weight() const { return dwords() + 1; }
-  int element() const { return dwords() + 2; }
-  int per_dword() const { return 32 / form_.bits; }
+  int mask() const { return dwords() + 2; }
+  int ones() const { return dwords() + 3; }
+  int element() const { return dwords() + (vnni_ ? 3 : 4); }
+  int halves() const { return form_.bits == 4 ? 2 : 1; }  // steps of four k a dword
   Xbyak::Address field(size_t at) const { return e_.qword[e_.rdi + at]; }
   // Row `row` of x, whose rows lie rdx apart.
   Xbyak::RegExp x_row(int row) const {
@@ -53,103 +65,142 @@ class Generator {
     e_.mov(e_.rdx, field(offsetof(WeightOnlyCall, x_row)));
     e_.lea(e_.r10, e_.ptr[e_.rdx + e_.rdx * 2]);
     e_.mov(e_.r8, field(offsetof(WeightOnlyCall, b)));
-    e_.mov(e_.rcx, field(offsetof(WeightOnlyCall, sums)));
-    e_.mov(e_.r11, field(offsetof(WeightOnlyCall, sums_row)));
+    e_.mov(e_.rcx, field(offsetof(WeightOnlyCall, owed)));
+    e_.mov(e_.r11, field(offsetof(WeightOnlyCall, owed_row)));
     e_.mov(e_.r9, field(offsetof(WeightOnlyCall, blocks)));
   }
 
-  void multiply(int k, int c) {
-    for (int row = 0; row < form_.rows; ++row) {
-      const Xbyak::RegExp at = x_row(row) + disp(4 * k);
-      if (e_.zmm()) {
-        e_.vfmadd231ps(e_.v(chain(row, c)), e_.v(weight()), e_.ptr_b[at]);
-      } else {
-        e_.vbroadcastss(e_.v(element()), e_.ptr[at]);
-        e_.vfmadd231ps(e_.v(chain(row, c)), e_.v(weight()), e_.v(element()));
+  // The four weights of every dword times four k of each row; `fresh`: the int16 sums start here.
+  void multiply(int w, int step, bool fresh) {
+    for (int row = 0; row < form_.rows; ++row)
+      for (int digit = 0; digit < kDigits; ++digit) {
+        const Xbyak::RegExp at = x_row(row) + disp(4 * (kDigits * step + digit));
+        if (vnni_ && e_.zmm()) {
+          e_.dot_u8s8(e_.v(sum(row, digit)), e_.v(w), e_.ptr_b[at]);
+          continue;
+        }
+        e_.vpbroadcastd(e_.v(element()), e_.ptr[at]);
+        if (vnni_) {
+          e_.dot_u8s8(e_.v(sum(row, digit)), e_.v(w), e_.v(element()));
+        } else if (fresh) {
+          e_.vpmaddubsw(e_.v(short_sum(row, digit)), e_.v(w), e_.v(element()));
+        } else {
+          e_.vpmaddubsw(e_.v(element()), e_.v(w), e_.v(element()));
+          e_.vpaddw(e_.v(short_sum(row, digit)), e_.v(short_sum(row, digit)), e_.v(element()));
+        }
+      }
+  }
+
+  // The int16 sums to int32, times 1, or 16 for upper halves of bytes.
+  void carry(bool upper) {
+    for (int row = 0; row < form_.rows; ++row)
+      for (int digit = 0; digit < kDigits; ++digit) {
+        const Xbyak::Xmm t = e_.v(short_sum(row, digit)), acc = e_.v(sum(row, digit));
+        if (upper)
+          e_.vpmaddwd(t, t, e_.constant_bits(0x00100010u));
+        else
+          e_.vpmaddwd(t, t, e_.v(ones()));
+        e_.vpaddd(acc, acc, t);
+      }
+  }
+
+  void lower_half() { e_.bit_and(e_.v(weight()), e_.v(dwords()), e_.v(mask())); }
+  void upper_half() {
+    e_.vpsrld(e_.v(weight()), e_.v(dwords()), 4);
+    e_.bit_and(e_.v(weight()), e_.v(weight()), e_.v(mask()));
+  }
+
+  void load_dwords(int group) {
+    constexpr int kAhead = 2048;  // bytes of weights fetched before their use
+    const int width = e_.vector_bytes();
+    e_.load(e_.v(dwords()), e_.r8 + disp(group * width));
+    if (group % (64 / width) == 0) e_.prefetcht0(e_.ptr[e_.r8 + disp(group * width + kAhead)]);
+  }
+
+  // 15 * 128 * 2 a step: eight fit into int16.
+  static constexpr int kStepsInShort = 8;
+
+  // Every step of the round; `half` 0 and 1 for 4 bits, and for the halves of 8 bits one pass each.
+  void emit_steps(const std::vector<int>& halves_of_bytes, bool whole_bytes) {
+    int step = 0, held = 0;
+    const bool upper_only = halves_of_bytes.size() == 1 && halves_of_bytes[0] == 1;
+    for (int group = 0; group < form_.groups; ++group) {
+      load_dwords(group);
+      for (const int half : halves_of_bytes) {
+        if (!whole_bytes) half == 0 ? lower_half() : upper_half();
+        multiply(whole_bytes ? dwords() : weight(), step++, held == 0);
+        if (++held == kStepsInShort && !vnni_) carry(upper_only), held = 0;
       }
     }
+    if (held > 0 && !vnni_) carry(upper_only);
   }
 
   void emit_round() {
-    const int width = e_.vector_bytes();
-    const uint32_t low = (1u << form_.bits) - 1;
-    constexpr int kAhead = 2048;  // bytes of weights fetched before their use
-    for (int g = 0; g < form_.groups; ++g) {
-      e_.load(e_.v(dwords()), e_.r8 + disp(g * width));
-      if (g % (64 / width) == 0) e_.prefetcht0(e_.ptr[e_.r8 + disp(g * width + kAhead)]);
-      for (int half = 0; half < (form_.bits == 4 ? 2 : 1); ++half) {
-        if (half == 1) e_.vpsrld(e_.v(dwords()), e_.v(dwords()), 16);
-        for (int c = 0; c < 4; ++c) {
-          if (form_.bits == 8 && c == 3)
-            e_.vpsrld(e_.v(weight()), e_.v(dwords()), 24);
-          else
-            e_.bit_and(e_.v(weight()), e_.v(dwords()), e_.constant_bits(low << (form_.bits * c)));
-          e_.vcvtdq2ps(e_.v(weight()), e_.v(weight()));
-          multiply(g * per_dword() + 4 * half + c, c);
-        }
-      }
+    if (form_.bits == 4) {
+      emit_steps({0, 1}, false);
+    } else if (vnni_) {
+      emit_steps({0}, true);
+    } else {
+      emit_steps({0}, false);
+      emit_steps({1}, false);
     }
-    e_.add(e_.r8, static_cast<uint32_t>(form_.groups * width));
-    e_.add(e_.rsi, static_cast<uint32_t>(form_.groups * per_dword() * 4));
+    e_.add(e_.r8, static_cast<uint32_t>(form_.groups * e_.vector_bytes()));
+    e_.add(e_.rsi, static_cast<uint32_t>(form_.groups * halves() * 4 * kDigits));
   }
 
-  // s = fma(chain1, 1/u1, chain0) + fma(chain3, 1/u3, chain2 / u2), less zero * block sum; y = fma(s, scale, y).
   void emit_join() {
-    const auto inverse = [&](int c) { return e_.constant(1.0f / weight_unit(form_.bits, c)); };
     const int width = e_.vector_bytes(), zero = dwords(), scale = weight();
-    if (form_.zeros) {
-      e_.load_u8(e_.v(zero), e_.r8 + disp(width));
-      e_.vcvtdq2ps(e_.v(zero), e_.v(zero));
-    } else {
-      e_.load_constant(e_.v(zero), static_cast<float>(1 << (form_.bits - 1)));
-    }
+    if (form_.zeros) e_.load_u8(e_.v(zero), e_.r8 + disp(width));
     e_.load(e_.v(scale), e_.r8);
     e_.mov(e_.rax, e_.rcx);
     for (int row = 0; row < form_.rows; ++row) {
-      const Xbyak::Xmm c0 = e_.v(chain(row, 0)), c1 = e_.v(chain(row, 1)), c2 = e_.v(chain(row, 2)),
-                       c3 = e_.v(chain(row, 3));
-      e_.vfmadd231ps(c0, c1, inverse(1));
-      e_.vmulps(c2, c2, inverse(2));
-      e_.vfmadd231ps(c2, c3, inverse(3));
-      e_.vaddps(c0, c0, c2);
       if (row > 0) e_.add(e_.rax, e_.r11);
-      e_.broadcast(c1, e_.ptr[e_.rax]);
-      e_.vfnmadd231ps(c0, c1, e_.v(zero));
-      e_.vfmadd231ps(e_.v(sum(row)), c0, e_.v(scale));
+      for (int digit = 0; digit < kDigits; ++digit) {
+        const Xbyak::Xmm s = e_.v(sum(row, digit));
+        e_.vpbroadcastd(e_.v(element()), e_.ptr[e_.rax + disp(4 * digit)]);
+        if (form_.zeros) e_.vpmulld(e_.v(element()), e_.v(element()), e_.v(zero));
+        e_.vpsubd(s, s, e_.v(element()));
+        e_.vcvtdq2ps(s, s);
+      }
+      e_.vfmadd231ps(e_.v(sum(row, 0)), e_.v(sum(row, 1)), e_.constant(256.0f));
+      e_.vfmadd231ps(e_.v(sum(row, 0)), e_.v(sum(row, 2)), e_.constant(65536.0f));
+      e_.broadcast(e_.v(element()), e_.ptr[e_.rax + disp(4 * kDigits)]);
+      e_.vmulps(e_.v(sum(row, 0)), e_.v(sum(row, 0)), e_.v(element()));
+      e_.vfmadd231ps(e_.v(total(row)), e_.v(sum(row, 0)), e_.v(scale));
     }
     e_.add(e_.r8, static_cast<uint32_t>(width + (form_.zeros ? e_.lanes() : 0)));
-    e_.add(e_.rcx, 4);
+    e_.add(e_.rcx, static_cast<uint32_t>(sizeof(DigitBlock)));
   }
 
   void emit_store() {
     e_.mov(e_.r8, field(offsetof(WeightOnlyCall, y)));
-    const int mask = element();
     if (form_.tail) {
       e_.mov(e_.rcx, field(offsetof(WeightOnlyCall, columns)));
-      e_.begin_tail(e_.rcx, mask, e_.rax);
+      e_.begin_tail(e_.rcx, element(), e_.rax);
     }
     if (form_.bias) e_.mov(e_.rsi, field(offsetof(WeightOnlyCall, bias)));
     for (int row = 0; row < form_.rows; ++row) {
-      if (form_.bias) e_.vaddps(e_.v(sum(row)), e_.v(sum(row)), e_.ptr[e_.rsi]);
+      if (form_.bias) e_.vaddps(e_.v(total(row)), e_.v(total(row)), e_.ptr[e_.rsi]);
       if (form_.tail)
-        e_.store_tail(e_.r8, sum(row), e_.rcx, e_.rax);
+        e_.store_tail(e_.r8, total(row), e_.rcx, e_.rax);
       else
-        e_.store(e_.r8, e_.v(sum(row)));
+        e_.store(e_.r8, e_.v(total(row)));
       if (row + 1 < form_.rows) e_.add(e_.r8, field(offsetof(WeightOnlyCall, y_row)));
     }
   }
 
   VectorEmitter& e_;
   const WeightOnlyForm form_;
+  const bool vnni_;
 };
 
 }  // namespace
 
-int weight_only_rows(const Isa& isa) { return isa.zmm() ? 5 : 2; }
+int weight_only_rows(const Isa& isa) { return isa.zmm() ? (has_vnni(isa) ? 5 : 3) : has_vnni(isa) ? 3 : 1; }
 
 std::shared_ptr<const Code> weight_only_code(const Isa& isa, const WeightOnlyForm& form) {
   CodeKey key("weight only");
-  key.add(form.rows).add(form.bits).add(form.groups).add(form.zeros).add(form.bias).add(form.tail);
+  key.add(has_vnni(isa)).add(form.rows).add(form.bits).add(form.groups).add(form.zeros).add(form.bias).add(form.tail);
   return vector_code(isa, key, [&](VectorEmitter& e) { Generator(e, form).emit(); });
 }
 

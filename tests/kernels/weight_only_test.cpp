@@ -87,6 +87,25 @@ TEST(WeightOnly, MeansTheProductByDequantizedWeights) {
     }
 }
 
+TEST_P(WeightOnlyTest, AwkwardActivations) {
+  if (target().id == IsaId::reference) GTEST_SKIP() << "it has no kernel: the operator's scalar form runs";
+  const Example e{3, 20, 64, 16, 4, true, true};
+  const Stored stored(e);
+  auto x = random_floats(static_cast<size_t>(e.m * e.k), 2.0f, 1);
+  for (int i = 0; i < 16; ++i) x[static_cast<size_t>(i)] = i == 3 ? 1e-33f : 0.0f;        // a block that counts as zeros
+  for (int i = 16; i < 32; ++i) x[static_cast<size_t>(i)] = i == 20 ? 3e38f : -1e-3f;     // far apart
+  x[64 + 5] = std::numeric_limits<float>::infinity();                                     // the second row is no number
+  for (int i = 128; i < 144; ++i) x[static_cast<size_t>(i)] = std::ldexp(1.0f, i - 140);  // powers of two
+  std::vector<float> expected(static_cast<size_t>(e.m * e.n)), y(expected.size());
+  weight_only_reference(stored.weights, e.m, stored.bias.data(), x.data(), expected.data());
+  const auto product = make_weight_only(target(), e.m, stored.bias, pack_weight_only(target(), stored.weights));
+  std::vector<std::byte> workspace(product->workspace_bytes());
+  product->run({x.data(), y.data(), workspace.data()}, 0, 1);
+  ASSERT_TRUE(same(y, expected));
+  EXPECT_TRUE(std::isnan(y[20]));
+  EXPECT_TRUE(std::isfinite(y[40]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, WeightOnlyTest, every_isa(), isa_name);
 
 }  // namespace
