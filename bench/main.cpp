@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   octet::bench::register_products();
   octet::bench::register_ops();
   octet::bench::register_weight_only();
+  octet::bench::register_attention();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

@@ -9,9 +9,11 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bench/benchmarks.h"
+#include "kernels/norm.h"
 #include "kernels/ops.h"
 #include "kernels/peak.h"
 
@@ -107,7 +109,7 @@ void add_element_wise() {
       });
     }
   }
-  for (auto [name, kind] : {std::pair{"relu", UnaryKind::relu}, {"sigmoid", UnaryKind::sigmoid}, {"tanh", UnaryKind::tanh}})
+  for (auto [name, kind] : {std::pair{"relu", UnaryKind::relu}, {"sigmoid", UnaryKind::sigmoid}, {"tanh", UnaryKind::tanh}, {"gelu", UnaryKind::gelu}})
     add(std::string("unary_") + name + "/200704", {4 * 200704, 0, 4 * 200704}, [kind = kind](const Isa& isa) {
       return make_unary(isa, {kind, 200704, 0, 0});
     });
@@ -116,6 +118,40 @@ void add_element_wise() {
         [rows = rows, length = length](const Isa& isa) {
           return make_softmax(isa, {rows, length});
         });
+}
+
+// A normalisation without residual, its scale and bias in b.
+class NormKernel final : public Kernel {
+ public:
+  NormKernel(const Isa& isa, const NormProblem& p) : p_(p), norm_(make_norm(isa, p)), workspace_(norm_->workspace_bytes()) {}
+  void run(const KernelArgs& args, int part, int parts) const noexcept override {
+    const auto* scale = static_cast<const float*>(args.b);
+    norm_->run({args.a, nullptr, scale, scale + p_.length, static_cast<float*>(args.y), static_cast<uint8_t*>(args.y), nullptr,
+                workspace_.data()},
+               part, parts);
+  }
+  std::string name() const override { return norm_->name(); }
+
+ private:
+  NormProblem p_;
+  std::unique_ptr<Norm> norm_;
+  mutable std::vector<std::byte> workspace_;
+};
+
+void add_norms() {
+  for (int64_t length : {384, 768, 1024})
+    for (auto [name, from, to] : {std::tuple{"f32_f32", 4, 4}, {"f32_u8", 4, 1}, {"u8_u8", 1, 1}}) {
+      NormProblem p;
+      p.rows = 128;
+      p.length = length;
+      p.biased = true;
+      p.x.quantized = from == 1;
+      p.gives_q = to == 1;
+      p.gives_y = to == 4;
+      p.q_scale = 0.03f;
+      add("layer_norm_" + std::string(name) + "/128x" + std::to_string(length), {from * 128 * length, 8 * length, to * 128 * length},
+          [p](const Isa& isa) { return std::make_unique<NormKernel>(isa, p); });
+    }
 }
 
 void add_pool(const std::string& name, const PoolProblem& p) {
@@ -160,6 +196,7 @@ void add_copies() {
 void octet::bench::register_ops() {
   using namespace octet::kernels;
   add_element_wise();
+  add_norms();
   add_pools();
   add_copies();
 }

@@ -71,9 +71,13 @@ struct BinaryProblem {
 KernelPtr make_binary(const Isa& isa, const BinaryProblem& problem);
 void binary_reference(const BinaryProblem& problem, const KernelArgs& args);
 
-enum class UnaryKind : uint8_t { relu, clip, leaky_relu, hard_sigmoid, hard_swish, sigmoid, silu, tanh, exp, neg, abs, sqrt, reciprocal };
+enum class UnaryKind : uint8_t {
+  relu, clip, leaky_relu, hard_sigmoid, hard_swish, sigmoid, silu, tanh, exp, neg, abs, sqrt, reciprocal,
+  erf, gelu, gelu_tanh, elu, softplus, mish,
+};
 // f32, contiguous. clip: [alpha, beta]. leaky_relu: alpha. hard_sigmoid: max(0, min(1, fma(alpha, x, beta))).
-// hard_swish: x * max(0, min(1, fma(1/6, x, 0.5))). silu: x * sigmoid(x). sqrt, reciprocal: IEEE (1.0f / x).
+// hard_swish: x * max(0, min(1, fma(1/6, x, 0.5))). silu: x * sigmoid(alpha * x). sqrt, reciprocal: IEEE
+// (1.0f / x). elu: alpha. From erf on: octet/numerics_functions.h.
 struct UnaryProblem {
   UnaryKind kind = UnaryKind::relu;
   int64_t count = 0;

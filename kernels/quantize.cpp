@@ -1,7 +1,7 @@
 // QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear between f32 and u8, per tensor.
 //
-// Registers, quantize:   v0..v3 data, v4 scratch, v5 quotient, v8 scale, v9 low, v10 high, v11 zero point, v12 1 / scale,
-//                        v13, v14 bounds of the quotient, v15 tail mask.
+// Registers, quantize:   v0..v3 data, v4 scratch, v5 quotient, v6 zero points as words, v8 scale, v9 low, v10 high,
+//                        v11 zero point, v12 1 / scale, v13, v14 bounds of the quotient, v15 tail mask.
 // Registers, dequantize: v0..v3 data, v8 scale, v11 zero point, v15 tail mask.
 // Registers, min_max:    v0..v3 data, v4..v7 minima, v8..v11 maxima, v15 tail mask.
 // Loop nest: run_loop.h.
@@ -13,7 +13,11 @@
 //   q = x * r;  e = fma(-q, scale, x);  q = fma(e, r, q)
 //
 // as long as nothing underflows or overflows on the way. Scales from 2^-100 to 2^100 see to the first, a clamp of q far
-// outside what 8 bits can hold to the second; other scales divide.
+// outside what 8 bits can hold to the second; other scales divide. Under dynamic quantization the scale comes from the largest
+// x, so |q| stays below 256 and there is nothing to clamp.
+//
+// Four vectors are saturated by the packs: what vcvtps2dq cannot hold, too large downwards or NaN, it makes the least int32,
+// which is where they belong; only too large upwards is clamped before it.
 #include <cassert>
 
 #include "kernels/jit/run_loop.h"
@@ -27,32 +31,52 @@ constexpr int kParams = 5;
 
 bool may_multiply(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }
 
-void generate_quantize(VectorEmitter& e, bool multiply) {
-  constexpr int kQuotient = 5, kLeast = 13, kMost = 14;
+// v0..v3: int32 -> + zero point (words), saturated to u8.
+void store_u8_packed(VectorEmitter& e, const Xbyak::Xmm& zero_words) {
+  e.vpackssdw(e.v(0), e.v(0), e.v(1));
+  e.vpackssdw(e.v(2), e.v(2), e.v(3));
+  e.vpaddsw(e.v(0), e.v(0), zero_words);
+  e.vpaddsw(e.v(2), e.v(2), zero_words);
+  e.vpackuswb(e.v(0), e.v(0), e.v(2));
+  e.vmovups(e.v(4), e.pack_order());
+  e.vpermd(e.wide(0), e.wide(4), e.v(0));
+  e.store(run_element(e, run::kY, 1, 0), e.v(0));
+}
+
+enum class Quotient : uint8_t { divide, multiply, multiply_in_range };
+
+void generate_quantize(VectorEmitter& e, Quotient quotient) {
+  constexpr int kQuotient = 5, kZeroWords = 6, kLeast = 13, kMost = 14;
   for (int i = 0; i < kParams; ++i) emit_param(e, kScale + i, i);
   e.load_constant(e.v(kLeast), -1e9f);
   e.load_constant(e.v(kMost), 1e9f);
+  e.vpackssdw(e.v(kZeroWords), e.v(kZeroPoint), e.v(kZeroPoint));
   emit_rows(e, [&] {
     emit_columns(e, 4, [&](int vectors, bool tail) {
+      const bool packs = vectors == 4;
       for (int k = 0; k < vectors; ++k) {
-        const auto d = e.v(k);
+        const auto d = e.v(k), q = e.v(kQuotient);
         load_f32(e, k, run::kA, k, tail);
-        if (multiply) {
-          const auto q = e.v(kQuotient);
+        if (quotient == Quotient::divide) {
+          e.vdivps(d, d, e.v(kScale));
+        } else {
           e.vmulps(q, d, e.v(kReciprocal));
-          e.vmaxps(q, q, e.v(kLeast));
-          e.vminps(q, q, e.v(kMost));
+          if (quotient == Quotient::multiply) {
+            e.vmaxps(q, q, e.v(kLeast));
+            e.vminps(q, q, e.v(kMost));
+          }
           e.vfnmadd231ps(d, q, e.v(kScale));
           e.vfmadd213ps(d, e.v(kReciprocal), q);
-        } else {
-          e.vdivps(d, d, e.v(kScale));
         }
-        e.vmaxps(d, d, e.v(kLow));
-        e.vminps(d, d, e.v(kHigh));
+        if (!packs) e.vmaxps(d, d, e.v(kLow));
+        if (!packs || quotient != Quotient::multiply_in_range) e.vminps(d, e.v(kHigh), d);  // a NaN passes: the second source
         e.vcvtps2dq(d, d);
-        e.vpaddd(d, d, e.v(kZeroPoint));
+        if (!packs) e.vpaddd(d, d, e.v(kZeroPoint));
       }
-      store_u8(e, vectors, tail, 4);
+      if (packs)
+        store_u8_packed(e, e.v(kZeroWords));
+      else
+        store_u8(e, vectors, tail, 4);
     });
   });
   emit_return(e);
@@ -113,8 +137,8 @@ RunShape run_shape(int64_t rows, int64_t length, int64_t x_outer, int64_t y_oute
   return shape;
 }
 
-std::shared_ptr<const Code> quantize_code(const Isa& isa, bool multiply) {
-  return vector_code(isa, CodeKey("quantize").add(multiply), [=](VectorEmitter& e) { generate_quantize(e, multiply); });
+std::shared_ptr<const Code> quantize_code(const Isa& isa, Quotient quotient) {
+  return vector_code(isa, CodeKey("quantize").add(quotient), [=](VectorEmitter& e) { generate_quantize(e, quotient); });
 }
 
 void set_quantize_params(RunParam* param, float scale, int32_t zero_point) {
@@ -153,8 +177,8 @@ class VectorDynamicQuantize final : public DynamicQuantize {
   VectorDynamicQuantize(const Isa& isa, const RunShape& shape)
       : shape_(collapse(shape)),
         min_max_(vector_code(isa, CodeKey("min_max"), generate_min_max)),
-        quantize_(quantize_code(isa, true)),
-        divide_(quantize_code(isa, false)) {}
+        quantize_(quantize_code(isa, Quotient::multiply_in_range)),
+        divide_(quantize_code(isa, Quotient::divide)) {}
 
   void min_max(const float* x, float* scratch, int part, int parts) const noexcept override {
     scratch[2 * part] = scratch[2 * part + 1] = 0;
@@ -232,7 +256,7 @@ KernelPtr make_quantize(const Isa& isa, const QuantizeProblem& problem) {
   const RunShape shape = run_shape(problem.rows, problem.length, problem.x_outer, problem.y_outer, 4, 1);
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<QuantizeProblem>>("quantize reference", problem, shape, quantize_reference);
-  return make_run(isa, "quantize ", problem, shape, quantize_code(isa, may_multiply(problem.scale)));
+  return make_run(isa, "quantize ", problem, shape, quantize_code(isa, may_multiply(problem.scale) ? Quotient::multiply : Quotient::divide));
 }
 
 KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem) {

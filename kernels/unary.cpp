@@ -41,6 +41,7 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
     case UnaryKind::sigmoid: emit_sigmoid(e, xi, kT0, kT1, kT2); break;
     case UnaryKind::silu:
       e.vmovaps(keep, x);
+      e.vmulps(x, alpha, x);
       emit_sigmoid(e, xi, kT0, kT1, kT2);
       e.vmulps(x, keep, x);
       break;
@@ -53,6 +54,17 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
       e.load_constant(t, 1.0f);
       e.vdivps(x, t, x);
       break;
+    case UnaryKind::erf: emit_erf(e, xi, kT0, kT1); break;
+    case UnaryKind::gelu: emit_gelu(e, xi, kT0, kT1, kT4); break;
+    case UnaryKind::gelu_tanh: emit_gelu_tanh(e, xi, kT0, kT1, kT2, kT4); break;
+    case UnaryKind::elu:
+      e.vmovaps(keep, x);
+      emit_expm1(e, xi, kT0, kT1, kT2);
+      e.vmulps(x, alpha, x);
+      e.select_less(x, keep, zero, x, keep, e.v(kT1));
+      break;
+    case UnaryKind::softplus: emit_softplus(e, xi, kT0, kT1, kT2, kT4); break;
+    case UnaryKind::mish: emit_mish(e, xi, kT0, kT1, kT2, kT4); break;
   }
 }
 

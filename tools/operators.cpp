@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
+#include "frontends/onnx/fused_forms.h"
 #include "graph/op_def.h"
 #include "tools/command_line.h"
 
@@ -109,6 +111,9 @@ std::string operators_page() {
   std::string page(kHead);
   append_table(page, "ONNX", "", std::move(standard));
   append_table(page, "com.microsoft", kMicrosoft, std::move(microsoft));
+  std::set<std::string_view> fused;
+  for (const std::string_view name : onnx::fused_forms()) fused.insert(name.substr(name.rfind('.') + 1));
+  page += fmt::format("\nBrought to ONNX's operators when a model is loaded: {}.\n", fmt::join(fused, ", "));
   return page;
 }
 

@@ -26,10 +26,10 @@ std::optional<kernels::BinaryKind> binary_kind(std::string_view op) {
   return std::nullopt;
 }
 
-enum class Broadcast { none, scalar, channel, sample_channel, row, unsupported };
+enum class Broadcast { none, scalar, channel, sample_channel, row, strided };
 
 // How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), one a channel of every sample,
-// or one a last-axis position.
+// one a last-axis position, or in some other way, for which only plain tensors have kernels.
 Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
   const Shape s = small->type().shape();
   if (s == shape) return Broadcast::none;
@@ -42,20 +42,66 @@ Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
     return lead <= a;
   };
   if (image && shape.size() == 4 && !small->is_constant() && s == Shape{shape[0], shape[1], 1, 1}) return Broadcast::sample_channel;
-  if (image) return shape.size() == 4 && axis(1) ? Broadcast::channel : Broadcast::unsupported;
-  return !shape.empty() && axis(shape.size() - 1) ? Broadcast::row : Broadcast::unsupported;
+  if (image) return shape.size() == 4 && axis(1) ? Broadcast::channel : Broadcast::strided;
+  return !shape.empty() && axis(shape.size() - 1) ? Broadcast::row : Broadcast::strided;
 }
 
 bool any_image(const Node& node) {
   return node.output()->layout == Layout::channels_last;
 }
 
-// The operand that has the output's shape, or -1.
+// The operand that has the output's shape, rather one that is no constant; -1 when there is none.
 int full_operand(const Node& node) {
   const Shape y = node.output()->type().shape();
-  for (const int i : {0, 1})
-    if (!node.input(static_cast<size_t>(i))->is_constant() && node.input(static_cast<size_t>(i))->type().shape() == y) return i;
+  for (const bool constant : {false, true})
+    for (const int i : {0, 1}) {
+      const Value* v = node.input(static_cast<size_t>(i));
+      if (v->is_constant() == constant && v->type().shape() == y) return i;
+    }
   return -1;
+}
+
+// Walks a dense tensor of `shape` with one of shape `small` that broadcasts over it: the operands are y, a and b. Axes that
+// continue one another in both are one; the last is the run, the one before it the rows, the others make blocks.
+Walk broadcast_walk(const Shape& shape, const Shape& small, int64_t element, int64_t& b_inner) {
+  struct Axis {
+    int64_t size, b;  // elements between neighbours in b
+  };
+  std::vector<Axis> axes;
+  const size_t lead = shape.size() - small.size();
+  int64_t step = element_count(small);
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const int64_t own = i < lead ? 1 : small[i - lead];
+    step /= own;
+    if (shape[i] == 1) continue;
+    const Axis axis{shape[i], own == 1 ? 0 : step};
+    if (!axes.empty() && axes.back().b == axis.size * axis.b)
+      axes.back() = {axes.back().size * axis.size, axis.b};
+    else
+      axes.push_back(axis);
+  }
+  const auto take = [&] {
+    const Axis last = axes.empty() ? Axis{1, 0} : axes.back();
+    if (!axes.empty()) axes.pop_back();
+    return last;
+  };
+  const Axis run = take(), rows = take();
+  Walk w;
+  w.length = run.size;
+  w.rows = rows.size;
+  b_inner = run.b;
+  std::vector<int64_t> b_starts{0};
+  for (const Axis& axis : axes) {
+    std::vector<int64_t> finer;
+    for (const int64_t start : b_starts)
+      for (int64_t i = 0; i < axis.size; ++i) finer.push_back(start + i * axis.b * element);
+    b_starts = std::move(finer);
+  }
+  Walk::Operand dense;
+  dense.row = run.size;
+  for (size_t i = 0; i < b_starts.size(); ++i) dense.starts.push_back(static_cast<int64_t>(i) * w.rows * w.length * element);
+  w.operands = {dense, dense, {std::move(b_starts), rows.b}};
+  return w;
 }
 
 bool takes_binary(const Node& node, std::string* why) {
@@ -77,13 +123,7 @@ bool takes_binary(const Node& node, std::string* why) {
   } else if (y->dtype() != DType::f32) {
     return no("element types without kernels");
   }
-  const int full = full_operand(node);
-  if (full < 0) return no("both operands broadcast");
-  const Value* other = node.input(static_cast<size_t>(1 - full));
-  // Whether the image lies channels-last is decided later; a per-channel operand needs it, a last-axis one needs plain.
-  const Shape shape = y->type().shape();
-  if (broadcast_of(other, shape, shape.size() == 4) == Broadcast::unsupported && broadcast_of(other, shape, false) == Broadcast::unsupported)
-    return no("broadcast without a kernel");
+  if (full_operand(node) < 0) return no("both operands broadcast");
   return true;
 }
 
@@ -93,7 +133,7 @@ void lower_binary(Lowering& lowering, const Node& node) {
   const bool image = any_image(node);
   const Broadcast broadcast = broadcast_of(b, y->type().shape(), image);
   const bool same_places = a->layout == y->layout && (broadcast != Broadcast::none || (b->layout == y->layout && !(b->is_constant() && image)));
-  if (broadcast == Broadcast::unsupported || !same_places) {
+  if ((broadcast == Broadcast::strided && image) || !same_places) {
     lower_eval(lowering, node);
     return;
   }
@@ -124,10 +164,15 @@ void lower_binary(Lowering& lowering, const Node& node) {
       return;
     }
   }
+  p.b_inner = broadcast == Broadcast::scalar ? 0 : 1;
+  if (broadcast == Broadcast::strided) {
+    w = broadcast_walk(y->type().shape(), b->type().shape(), static_cast<int64_t>(size_of(y->dtype())), p.b_inner);
+    values.push_back(b);
+  }
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.a_outer = w.operands[1].row;
-  p.b_outer = broadcast == Broadcast::none ? w.operands[2].row : 0;  // a gate serves all rows of its block
-  p.b_inner = broadcast == Broadcast::scalar ? 0 : 1;
+  // A gate serves all rows of its block.
+  p.b_outer = broadcast == Broadcast::none || broadcast == Broadcast::strided ? w.operands[2].row : 0;
   if (y->dtype() == DType::u8) {
     p.a_scale = a->quant()->scale[0], p.a_zero_point = a->quant()->zero_point[0];
     p.b_scale = b->quant()->scale[0], p.b_zero_point = b->quant()->zero_point[0];
@@ -140,7 +185,7 @@ void lower_binary(Lowering& lowering, const Node& node) {
       p.hi = quantum(act == "relu" ? kInf : node.attr("act_max", kInf));
     }
   }
-  const bool walked = broadcast == Broadcast::none || broadcast == Broadcast::sample_channel;
+  const bool walked = values.size() == 3;
   const Location apart = walked ? Location{} : lowering.location(b);
   add_walk_step(lowering, node, kernels::make_binary(lowering.isa(), p), w, values, walked ? nullptr : &apart);
 }
@@ -158,6 +203,8 @@ std::optional<kernels::UnaryKind> unary_kind(std::string_view op) {
   constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {
       {"Relu", UnaryKind::relu},       {"Clip", UnaryKind::clip},       {"LeakyRelu", UnaryKind::leaky_relu}, {"HardSigmoid", UnaryKind::hard_sigmoid},
       {"HardSwish", UnaryKind::hard_swish}, {"Swish", UnaryKind::silu}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
+      {"Erf", UnaryKind::erf},         {"Gelu", UnaryKind::gelu},       {"Elu", UnaryKind::elu},               {"Softplus", UnaryKind::softplus},
+      {"Mish", UnaryKind::mish},
       {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
   for (const auto& [name, kind] : kKinds)
     if (name == op) return kind;
@@ -172,10 +219,18 @@ bool takes_unary(const Node& node, std::string* why) {
   const Value *x = node.input(0), *y = node.output();
   if (!y->type().static_shape() || x->dtype() != DType::f32 || y->dtype() != DType::f32) return no("only float32 of known shape has a kernel");
   if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
-  if (node.op_name() == "Swish" && node.attr("alpha", 1.0f) != 1.0f) return no("only alpha 1 has a kernel");
   for (const size_t i : {1u, 2u})
     if (node.input(i) && !node.input(i)->is_constant()) return no("bounds known only at run time");
   return true;
+}
+
+float default_alpha(kernels::UnaryKind kind) {
+  switch (kind) {
+    case kernels::UnaryKind::hard_sigmoid: return 0.2f;
+    case kernels::UnaryKind::elu:
+    case kernels::UnaryKind::silu: return 1.0f;
+    default: return 0.01f;
+  }
 }
 
 void lower_unary(Lowering& lowering, const Node& node) {
@@ -188,13 +243,14 @@ void lower_unary(Lowering& lowering, const Node& node) {
   const Walk w = walk(lowering, values);
   kernels::UnaryProblem p;
   p.kind = *unary_kind(node.op_name());
+  if (p.kind == kernels::UnaryKind::gelu && node.attr("approximate", "none") == "tanh") p.kind = kernels::UnaryKind::gelu_tanh;
   p.count = w.length;
   if (p.kind == kernels::UnaryKind::clip) {
     const auto bound = [&](size_t i, float fallback) { return node.input(i) ? node.input(i)->constant().to_f32().at(0) : fallback; };
     p.alpha = bound(1, std::numeric_limits<float>::lowest());
     p.beta = bound(2, std::numeric_limits<float>::max());
   } else {
-    p.alpha = node.attr("alpha", p.kind == kernels::UnaryKind::hard_sigmoid ? 0.2f : 0.01f);
+    p.alpha = node.attr("alpha", default_alpha(p.kind));
     p.beta = node.attr("beta", 0.5f);
   }
   // The kernel takes one run: rows become blocks of their own.
@@ -242,7 +298,8 @@ std::span<const LowerDef> elementwise_lowerings() {
   static const std::vector<LowerDef> kDefs = [] {
     std::vector<LowerDef> defs;
     for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) defs.push_back({op, takes_binary, lower_binary, nullptr, binary_in_place});
-    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Neg", "Abs", "Sqrt", "Reciprocal"})
+    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Softplus", "Mish",
+                           "Neg", "Abs", "Sqrt", "Reciprocal"})
       defs.push_back({op, takes_unary, lower_unary, nullptr, first_in_place});
     defs.push_back({"octet.Table", takes_table, lower_table, nullptr, first_in_place});
     return defs;

@@ -171,13 +171,43 @@ void lower_concat(Lowering& lowering, const Node& node) {
   });
 }
 
-// Any gather of a strided box of shape `s`, rank <= 4, out of a tensor into a tensor; strides in elements, from a place that may be
-// an image.
-void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Shape& s, const Shape& from_strides,
-                 int64_t from_offset) {
+// A box of elements somewhere in a tensor: `strides` of them between neighbours along each axis.
+struct Box {
+  Shape shape, strides;
+};
+
+// Axes of one element gone, axes that continue one another taken as one: what is left of channel shuffles and attention heads.
+Box collapsed(const Box& box) {
+  Box c;
+  for (size_t i = 0; i < box.shape.size(); ++i) {
+    if (box.shape[i] == 1) continue;
+    if (!c.shape.empty() && c.strides.back() == box.shape[i] * box.strides[i]) {
+      c.shape.back() *= box.shape[i];
+      c.strides.back() = box.strides[i];
+    } else {
+      c.shape.push_back(box.shape[i]);
+      c.strides.push_back(box.strides[i]);
+    }
+  }
+  return c;
+}
+
+// Gathers a box of x, which may be an image, into y. Axes before the last four are loops around the kernel.
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Box& whole, int64_t from_offset) {
   const int64_t e = element_bytes(y);
+  Box box = lowering.place(y).image ? whole : collapsed(whole);  // an image has four axes
+  std::vector<int64_t> from_starts{from_offset * e};
+  while (box.shape.size() > 4) {
+    std::vector<int64_t> finer;
+    for (const int64_t start : from_starts)
+      for (int64_t i = 0; i < box.shape[0]; ++i) finer.push_back(start + i * box.strides[0] * e);
+    from_starts = std::move(finer);
+    box.shape.erase(box.shape.begin());
+    box.strides.erase(box.strides.begin());
+  }
+  const size_t lead = 4 - box.shape.size();
   int64_t dims[4] = {1, 1, 1, 1}, from[4] = {0, 0, 0, 0};
-  for (size_t i = 0; i < s.size(); ++i) dims[4 - s.size() + i] = s[i], from[4 - s.size() + i] = from_strides[i] * e;
+  for (size_t i = 0; i < box.shape.size(); ++i) dims[lead + i] = box.shape[i], from[lead + i] = box.strides[i] * e;
   kernels::CopyProblem p;
   p.element = e;
   p.n = dims[0], p.c = dims[1], p.h = dims[2], p.w = dims[3];
@@ -189,7 +219,17 @@ void add_strided(Lowering& lowering, const Node& node, const Value* x, const Val
     p.to = {e, e * dims[3], e * dims[3] * dims[2] * dims[1]};
     p.to_channel = e * dims[3] * dims[2];
   }
-  add_copy(lowering, node, p, lowering.location(x), from_offset * e, lowering.location(y), 0);
+  const Location at = lowering.location(x), to = lowering.location(y);
+  if (from_starts.size() == 1) return add_copy(lowering, node, p, at, from_starts[0], to, 0);
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_copy(lowering.isa(), p);
+  const int64_t block = element_count(box.shape) * e;
+  lowering.add_step(node, kernel->name(), [=](const RunContext& context, int part, int parts) {
+    std::byte* out = to.in(context);
+    for (const int64_t start : from_starts) {
+      kernel->run({at.in(context) + start, nullptr, out}, part, parts);
+      out += block;
+    }
+  });
 }
 
 Shape dense_strides(const Shape& shape) {
@@ -206,43 +246,22 @@ Shape strides_of(const Lowering& lowering, const Value* v) {
   return {s.image / e, 1, s.row / e, s.pixel / e};
 }
 
-// A transposition with axes that stay neighbours taken as one: channel shuffles and attention heads need four axes or fewer.
-struct Transposition {
-  Shape shape;                // of the result
-  Shape strides;              // of the operand along them, in elements
-};
-
-Transposition transposition(const Node& node) {
+// The result's axes, as they lie in the operand.
+Box transposition(const Node& node) {
   const Shape from = node.input(0)->type().shape(), strides = dense_strides(from);
   std::vector<int64_t> perm = node.ints("perm");
   if (perm.empty())
     for (size_t i = from.size(); i-- > 0;) perm.push_back(static_cast<int64_t>(i));
-  Transposition t;
-  int64_t previous = -2;
+  Box box;
   for (const int64_t p : perm) {
-    const auto at = static_cast<size_t>(p);
-    if (from[at] == 1) continue;
-    if (p == previous + 1) {
-      t.shape.back() *= from[at];
-      t.strides.back() = strides[at];
-    } else {
-      t.shape.push_back(from[at]);
-      t.strides.push_back(strides[at]);
-    }
-    previous = p;
+    box.shape.push_back(from[static_cast<size_t>(p)]);
+    box.strides.push_back(strides[static_cast<size_t>(p)]);
   }
-  return t;
-}
-
-bool takes_transpose(const Node& node, std::string* why) {
-  if (!takes_known(node, why)) return false;
-  if (transposition(node).shape.size() > 4) return *why = "more than four axes change their order: no kernel", false;
-  return true;
+  return box;
 }
 
 bool takes_strided(const Node& node, std::string* why) {
   if (!takes_known(node, why)) return false;
-  if (node.input(0)->type().rank() > 4) return *why = "more than four dimensions have no kernel", false;
   for (size_t i = 1; i < node.inputs().size(); ++i)
     if (node.input(i) && !node.input(i)->is_constant()) return *why = "bounds known only at run time", false;
   return true;
@@ -256,8 +275,7 @@ bool plain_operands(const Lowering& lowering, const Node& node) {
 
 void lower_transpose(Lowering& lowering, const Node& node) {
   if (!plain_operands(lowering, node)) return lower_eval(lowering, node);
-  const Transposition t = transposition(node);
-  add_strided(lowering, node, node.input(0), node.output(), t.shape, t.strides, 0);
+  add_strided(lowering, node, node.input(0), node.output(), transposition(node), 0);
 }
 
 // Gather of constant indices that follow each other at one distance: every second channel, one row.
@@ -284,8 +302,32 @@ std::optional<Progression> progression(const Node& node) {
 
 bool takes_gather(const Node& node, std::string* why) {
   if (!takes_known(node, why)) return false;
-  if (!progression(node)) return *why = "only constant indices at one distance have a kernel", false;
+  if (!progression(node) && node.input(0)->type().rank() == 4)
+    return *why = "of images only constant indices at one distance have a kernel", false;
   return true;
+}
+
+// Rows picked by indices that are known at run time, as embeddings are. One thread does it, since an index may be wrong.
+void add_picked_rows(Lowering& lowering, const Node& node, int64_t outer, int64_t size, size_t row) {
+  const Value* indices = node.input(1);
+  const int64_t count = element_count(indices->type().shape());
+  const bool wide = indices->dtype() == DType::s64;
+  const Location from = lowering.location(node.input(0)), at = lowering.location(indices), to = lowering.location(node.output());
+  lowering.add_step(node, "gather", [=, &node](const RunContext& context, int part, int) {
+    if (part != 0) return;
+    const std::byte *in = from.in(context), *list = at.in(context);
+    std::byte* out = to.in(context);
+    for (int64_t o = 0; o < outer; ++o)
+      for (int64_t i = 0; i < count; ++i, out += row) {
+        const int64_t given = wide ? reinterpret_cast<const int64_t*>(list)[i] : reinterpret_cast<const int32_t*>(list)[i];
+        const int64_t index = given < 0 ? given + size : given;
+        if (index < 0 || index >= size)
+          throw Error(ErrorCode::invalid_argument, "node '" + node.name() + "' (Gather): index " + std::to_string(given) +
+                                                       " is out of range; expected " + std::to_string(-size) + " to " +
+                                                       std::to_string(size - 1));
+        std::memcpy(out, in + static_cast<size_t>(o * size + index) * row, row);
+      }
+  });
 }
 
 void lower_gather(Lowering& lowering, const Node& node) {
@@ -294,11 +336,23 @@ void lower_gather(Lowering& lowering, const Node& node) {
   const Shape shape = x->type().shape();
   const int64_t axis_attr = node.attr("axis", int64_t{0});
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
-  const Progression p = *progression(node);
   int64_t outer = 1, inner = 1;
   for (size_t i = 0; i < axis; ++i) outer *= shape[i];
   for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
-  add_strided(lowering, node, x, node.output(), {outer, p.count, inner}, {shape[axis] * inner, p.step * inner, 1}, p.first * inner);
+  const std::optional<Progression> p = progression(node);
+  if (!p) return add_picked_rows(lowering, node, outer, shape[axis], static_cast<size_t>(inner * element_bytes(x)));
+  add_strided(lowering, node, x, node.output(), {{outer, p->count, inner}, {shape[axis] * inner, p->step * inner, 1}}, p->first * inner);
+}
+
+// An axis of one element stands still; missing ones are in front.
+void lower_expand(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  const Shape from = x->type().shape(), strides = strides_of(lowering, x);
+  Box box{y->type().shape(), Shape(y->type().shape().size(), 0)};
+  const size_t lead = box.shape.size() - from.size();
+  for (size_t i = 0; i < from.size(); ++i)
+    if (from[i] != 1) box.strides[lead + i] = strides[i];
+  add_strided(lowering, node, x, y, box, 0);
 }
 
 void lower_slice(Lowering& lowering, const Node& node) {
@@ -321,7 +375,7 @@ void lower_slice(Lowering& lowering, const Node& node) {
     offset += start * strides[axis];
     strides[axis] *= steps[i];
   }
-  add_strided(lowering, node, x, node.output(), node.output()->type().shape(), strides, offset);
+  add_strided(lowering, node, x, node.output(), {node.output()->type().shape(), strides}, offset);
 }
 
 void lower_split(Lowering& lowering, const Node& node) {
@@ -332,7 +386,7 @@ void lower_split(Lowering& lowering, const Node& node) {
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
   int64_t offset = 0, channel = 0;
   for (const Value* y : node.outputs()) {
-    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, y->type().shape(), strides, offset);
+    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, {y->type().shape(), strides}, offset);
     channel += y->type().shape()[axis];
     offset += y->type().shape()[axis] * strides[axis];
   }
@@ -346,7 +400,8 @@ std::span<const LowerDef> move_lowerings() {
     defs.push_back({"octet.Reorder", takes_known, lower_reorder});
     for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
-    defs.push_back({"Transpose", takes_transpose, lower_transpose});
+    defs.push_back({"Transpose", takes_known, lower_transpose});
+    defs.push_back({"Expand", takes_known, lower_expand});
     defs.push_back({"Gather", takes_gather, lower_gather});
     defs.push_back({"Slice", takes_strided, lower_slice});
     defs.push_back({"Split", takes_strided, lower_split});

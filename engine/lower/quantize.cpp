@@ -1,9 +1,10 @@
-// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, and Softmax.
+// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, Cast of integers to float, and Softmax.
 #include <algorithm>
 #include <memory>
 
 #include "engine/lower/bind.h"
 #include "engine/lower/families.h"
+#include "kernels/partition.h"
 
 namespace octet {
 namespace {
@@ -91,6 +92,44 @@ void lower_dynamic(Lowering& lowering, const Node& node) {
   });
 }
 
+// Masks and positions come as integers or bools and are computed with as float: few elements, one a time.
+using Conversion = void (*)(const std::byte* x, float* y, int64_t count);
+
+template <class T>
+void convert(const std::byte* x, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<float>(reinterpret_cast<const T*>(x)[i]);
+}
+
+Conversion conversion_from(DType dtype) {
+  switch (dtype) {
+    case DType::boolean:
+    case DType::u8: return convert<uint8_t>;
+    case DType::s8: return convert<int8_t>;
+    case DType::s32: return convert<int32_t>;
+    case DType::s64: return convert<int64_t>;
+    default: return nullptr;
+  }
+}
+
+bool takes_cast(const Node& node, std::string* why) {
+  const Value *x = node.input(0), *y = node.output();
+  if (!y->type().static_shape() || element_count(y->type().shape()) == 0 || y->dtype() != DType::f32 || !conversion_from(x->dtype())) {
+    *why = "only integers and bools of known shape to float32 have a kernel";
+    return false;
+  }
+  return true;
+}
+
+void lower_cast(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (lowering.place(y).image || (!x->is_constant() && lowering.place(x).image)) return lower_eval(lowering, node);
+  lowering.add_step(node, "convert", [convert = conversion_from(x->dtype()), element = size_of(x->dtype()), count = element_count(y->type().shape()),
+                                      from = lowering.location(x), to = lowering.location(y)](const RunContext& context, int part, int parts) {
+    const kernels::WorkRange mine = kernels::split_work(count, part, parts);
+    convert(from.in(context) + static_cast<size_t>(mine.begin) * element, reinterpret_cast<float*>(to.in(context)) + mine.begin, mine.size());
+  });
+}
+
 // The size of the axis when nothing lies behind it in memory; else 0.
 int64_t softmax_length(const Node& node) {
   const Shape shape = node.input(0)->type().shape();
@@ -137,6 +176,7 @@ std::span<const LowerDef> quantize_lowerings() {
       {"QuantizeLinear", takes_quantize, lower_quantize},
       {"DequantizeLinear", takes_quantize, lower_quantize},
       {"DynamicQuantizeLinear", takes_dynamic, lower_dynamic},
+      {"Cast", takes_cast, lower_cast},
       {"Softmax", takes_softmax, lower_softmax, nullptr, softmax_in_place},
   };
   return kDefs;

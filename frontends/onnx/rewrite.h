@@ -42,7 +42,14 @@ std::string constant_ints(const DraftNode& node, const char* what, const Ints& v
 std::string constant_like_input(const DraftNode& node, const char* what, float value, const Surroundings& around);
 DraftNode helper(const DraftNode& of, const char* op, const char* what, std::vector<std::string> inputs, std::string output);
 
+// com.microsoft.Attention and kin (normalise_attention.cpp).
+Drafts microsoft_attention(DraftNode node, int64_t opset, const Surroundings& around);
+Drafts microsoft_q_attention(DraftNode node, int64_t opset, const Surroundings& around);
+Drafts microsoft_multi_head_attention(DraftNode node, int64_t opset, const Surroundings& around);
+
 // A node of opset 1 to 6 as opset 7 spells it: the last of those given, after its helpers. Others pass.
 Drafts from_before_opset_7(DraftNode node, int64_t opset, const Surroundings& around);
+// One of ONNX Runtime's fused operators as the standard ones it stands for; others: nothing.
+std::optional<Drafts> from_microsoft(const DraftNode& node, const Surroundings& around);
 
 }  // namespace octet::onnx

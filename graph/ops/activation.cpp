@@ -6,7 +6,7 @@
 
 #include "graph/ops/families.h"
 #include "graph/ops/unary.h"
-#include "octet/numerics.h"
+#include "octet/numerics_functions.h"
 
 namespace octet::graph::ops {
 namespace {
@@ -64,9 +64,10 @@ struct Swish {
   float alpha;
 };
 struct Elu {
-  explicit Elu(const Node& node) : alpha(static_cast<double>(node.attr("alpha", 1.0f))) {}
-  double operator()(double x) const { return x < 0 ? alpha * std::expm1(x) : x; }
-  double alpha;
+  explicit Elu(const Node& node) : alpha(node.attr("alpha", 1.0f)) {}
+  float operator()(float x) const { return numerics::elu(x, alpha); }
+  double operator()(double x) const { return x < 0 ? static_cast<double>(alpha) * std::expm1(x) : x; }
+  float alpha;
 };
 struct Selu {
   explicit Selu(const Node& node)
@@ -83,10 +84,12 @@ struct Celu {
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 struct Softplus {
   explicit Softplus(const Node&) {}
+  float operator()(float x) const { return numerics::softplus(x); }
   double operator()(double x) const { return softplus(x); }
 };
 struct Mish {
   explicit Mish(const Node&) {}
+  float operator()(float x) const { return numerics::mish(x); }
   double operator()(double x) const { return x * std::tanh(softplus(x)); }
 };
 struct Softsign {
@@ -106,6 +109,7 @@ struct ThresholdedRelu {
 };
 struct Gelu {
   explicit Gelu(const Node& node) : tanh_form(node.attr("approximate", "none") == "tanh") {}
+  float operator()(float x) const { return tanh_form ? numerics::gelu_tanh(x) : numerics::gelu(x); }
   double operator()(double x) const {
     if (!tanh_form) return 0.5 * x * (1.0 + std::erf(x * 0.70710678118654752440));
     return 0.5 * x * (1.0 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
@@ -248,18 +252,18 @@ std::vector<OpDef> define() {
       activation<HardSigmoid>("HardSigmoid", {{"alpha", f}, {"beta", f}}),
       activation<HardSwish>("HardSwish"),
       activation<Swish>("Swish", {{"alpha", f}}),
-      activation<InDouble<Elu>>("Elu", {{"alpha", f}}),
+      activation<Elu>("Elu", {{"alpha", f}}),
       activation<InDouble<Selu>>("Selu", {{"alpha", f}, {"gamma", f}}),
       activation<InDouble<Celu>>("Celu", {{"alpha", f}}),
-      activation<InDouble<Softplus>>("Softplus"),
-      activation<InDouble<Mish>>("Mish"),
+      activation<Softplus>("Softplus"),
+      activation<Mish>("Mish"),
       activation<Softsign>("Softsign"),
       activation<ThresholdedRelu>("ThresholdedRelu", {{"alpha", f}}),
       {.name = "Gelu",
        .inputs = {{"X"}},
        .attrs = {{"approximate", AttrKind::s}},
        .infer = infer_gelu,
-       .eval = eval_real<InDouble<Gelu>>,
+       .eval = eval_real<Gelu>,
        .quant = QuantRole::unary,
        .layout = LayoutRole::any,
        .types = kFloats},

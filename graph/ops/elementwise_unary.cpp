@@ -3,6 +3,7 @@
 
 #include "graph/ops/families.h"
 #include "graph/ops/unary.h"
+#include "octet/numerics_functions.h"
 
 namespace octet::graph::ops {
 namespace {
@@ -11,6 +12,11 @@ struct Exp {
   explicit Exp(const Node&) {}
   float operator()(float x) const { return numerics::exp(x); }
   double operator()(double x) const { return std::exp(x); }
+};
+struct Erf {
+  explicit Erf(const Node&) {}
+  float operator()(float x) const { return numerics::erf(x); }
+  double operator()(double x) const { return std::erf(x); }
 };
 struct Sqrt {
   explicit Sqrt(const Node&) {}
@@ -114,7 +120,7 @@ std::vector<OpDef> define() {
       real<Floor>("Floor"),
       real<Ceil>("Ceil"),
       real<Round>("Round"),
-      library<std::erf>("Erf"),
+      real<Erf>("Erf"),
       library<std::log>("Log"),
       library<std::sin>("Sin"),
       library<std::cos>("Cos"),

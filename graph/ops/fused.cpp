@@ -24,6 +24,7 @@
 
 #include "graph/ops/families.h"
 #include "graph/ops/conv_transposed.h"
+#include "graph/ops/fused_norm.h"
 #include "graph/ops/integer_products.h"
 
 namespace octet::graph::ops {
@@ -88,7 +89,7 @@ std::optional<TransposedConv> fused_transposed(const Ctx& ctx) {
   std::vector<int64_t> extra = ctx.node().ints("output_padding");
   if (extra.empty()) extra.assign(2, 0);
   if (extra.size() != 2) fail(ctx, "output_padding has " + std::to_string(extra.size()) + " entries; expected 2");
-  for (const size_t i : {0, 1, 2, 3})
+  for (size_t i = 0; i < 4; ++i)
     if (!(*w)[i].known()) fail(ctx, "the shape of its weights is not known");
   if ((*w)[0].value % group != 0)
     fail(ctx, std::to_string((*w)[0].value) + " output channels do not divide into " + std::to_string(group) + " groups");
@@ -411,6 +412,7 @@ std::vector<OpDef> define() {
        .infer = infer_same_as_input,
        .eval = eval_reorder,
        .quant = QuantRole::transparent},
+      fused_norm_op(),
   };
 }
 

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "graph/ops/families.h"
+#include "graph/ops/fused_attention.h"
 
 namespace octet::graph {
 namespace {
@@ -48,6 +49,7 @@ const std::vector<const OpDef*>& list() {
              ops::microsoft_matmul_ops(),
              ops::weight_only_ops(),
              ops::fused_ops(),
+             ops::fused_attention_ops(),
          })
       for (const OpDef& op : family) all.push_back(&op);
     return all;

@@ -1,9 +1,10 @@
 // Normalisations. All sums are sum_of (float: 16 virtual lanes over the normalised elements in row-major order).
 //
 //   BatchNormalization      (x - mean) * (scale / sqrt(var + epsilon)) + bias, statistics given
-//   Instance, Group, Layer  mean = sum(x) / n; var = sum((x - mean)^2) / n; inv = 1 / sqrt(var + epsilon);
+//   Instance, Group         mean = sum(x) / n; var = sum((x - mean)^2) / n; inv = 1 / sqrt(var + epsilon);
 //                           ((x - mean) * inv) * scale + bias
-//   RMSNormalization        inv = 1 / sqrt(sum(x*x) / n + epsilon); (x * inv) * scale
+//   Layer, RMS              the same and inv = 1 / sqrt(sum(x*x) / n + epsilon); (x * inv) * scale. In float by
+//                           octet/numerics_norm.h, which fixes where the FMAs are
 //   LpNormalization         x / sum |x|, x / sqrt(sum x*x); 0 where the norm is 0
 //   MeanVariance            (x - mean) / (sqrt(mean of squares - mean^2) + 1e-9)
 //   LRN                     x / (bias + alpha / size * sum of squares of the neighbouring channels) ^ beta, the power in
@@ -13,6 +14,7 @@
 
 #include "graph/ops/families.h"
 #include "graph/ops/helpers.h"
+#include "octet/numerics_norm.h"
 
 namespace octet::graph::ops {
 namespace {
@@ -65,7 +67,7 @@ void batch_norm(EvalContext& ctx, Tag<T>) {
 
 template <class T>
 struct Statistics {
-  T mean, inv;
+  T mean, inverse;
 };
 template <class T>
 Statistics<T> statistics(const T* x, int64_t n, T epsilon) {
@@ -113,7 +115,7 @@ void infer_group_norm(InferContext& ctx) {
 }
 
 // --- LayerNormalization, RMSNormalization: the axes from `axis` on
-// -----------------------------------------------------------
+// ---------------------------------------------------------
 void infer_layer_norm(InferContext& ctx) {
   const MaybeDims x = dims_of(ctx, 0);
   set_dims(ctx, 0, dtype_of(ctx, 0), x);
@@ -138,6 +140,23 @@ std::vector<int64_t> broadcast_offsets(const Shape& from, const Shape& to) {
   return offsets;
 }
 
+template <bool centred>
+numerics::Moments moments(const float* x, int64_t n, float epsilon) {
+  const auto at = [x](size_t i) { return x[i]; };
+  const auto count = static_cast<size_t>(n);
+  if constexpr (centred) return numerics::layer_moments(count, at, epsilon);
+  return numerics::rms_moments(count, at, epsilon);
+}
+template <bool centred>
+Statistics<double> moments(const double* x, int64_t n, double epsilon) {
+  if constexpr (centred) return statistics(x, n, epsilon);
+  return {0, 1 / std::sqrt(sum_of<double>(n, [&](int64_t i) { return x[i] * x[i]; }) / static_cast<double>(n) + epsilon)};
+}
+double normalise(double x, const Statistics<double>& s, double scale, double bias) {
+  return ((x - s.mean) * s.inverse) * scale + bias;
+}
+double normalise(double x, const Statistics<double>& s, double scale) { return ((x - s.mean) * s.inverse) * scale; }
+
 template <class T, bool centred>
 void normalize_tail(EvalContext& ctx) {
   const Tensor& x = ctx.in(0);
@@ -156,19 +175,13 @@ void normalize_tail(EvalContext& ctx) {
   for (int64_t r = 0; r < rows; ++r) {
     const T* from = x.as<T>() + r * n;
     T* to = y.mutable_as<T>() + r * n;
-    Statistics<T> s{T{0}, T{0}};
-    if constexpr (centred) {
-      s = statistics(from, n, epsilon);
-    } else {
-      s.inv = T{1} / std::sqrt(sum_of<T>(n, [&](int64_t i) { return from[i] * from[i]; }) / static_cast<T>(n) + epsilon);
-    }
+    const auto s = moments<centred>(from, n, epsilon);
     means.mutable_as<T>()[r] = s.mean;
-    invs.mutable_as<T>()[r] = s.inv;
+    invs.mutable_as<T>()[r] = s.inverse;
     for (int64_t i = 0; i < n; ++i) {
       const auto at = static_cast<size_t>(i);
-      T v = ((from[i] - s.mean) * s.inv) * ctx.in(1).as<T>()[scale_at[at]];
-      if (biased) v += ctx.in(2).as<T>()[bias_at[at]];
-      to[i] = v;
+      const T factor = ctx.in(1).as<T>()[scale_at[at]];
+      to[i] = biased ? normalise(from[i], s, factor, ctx.in(2).as<T>()[bias_at[at]]) : normalise(from[i], s, factor);
     }
   }
   ctx.out(0) = y;

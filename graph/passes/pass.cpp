@@ -20,10 +20,11 @@ namespace {
 //      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind transposes and
 //      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
 //   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
-//   5. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
+//   5. Attention on quanta is one node, before the Qs and DQs around it go into products. Products become integer, then take what follows them, then everything that is left between DQ and Q computes on quanta.
 //      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
 //      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to exist.
-//   6. What is still float: dequantized constants are evaluated, and the rest is swept out. What has no reason yet gets one.
+//   6. What is still float: dequantized constants are evaluated, products take what is left, then normalisations take the Adds,
+//      DQs and Qs around them that no product wanted, and the rest is swept out. What has no reason yet gets one.
 //
 // Subgraphs come last, each through the same list: by then what they capture has its final type.
 constexpr Pass kPasses[] = {
@@ -62,6 +63,7 @@ constexpr Pass kPasses[] = {
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},
 
+    {"fuse_attention", fuse_attention},
     {"quantize_products", quantize_products},
     {"fold_pad", fold_pad},
     {"fuse_epilogue", fuse_epilogue},
@@ -75,6 +77,7 @@ constexpr Pass kPasses[] = {
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
+    {"fuse_norms", fuse_norms},
     {"flatten_depth", flatten_depth},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},

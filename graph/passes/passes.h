@@ -32,12 +32,14 @@ int push_dequantize(Graph& graph);
 int pull_quantize(Graph& graph);
 int requantize(Graph& graph);
 int quantize_products(Graph& graph);
+int fuse_attention(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);
 int flatten_depth(Graph& graph);
 int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
+int fuse_norms(Graph& graph);
 int explain(Graph& graph);
 
 }  // namespace octet::graph

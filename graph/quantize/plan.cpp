@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "graph/op_def.h"
+#include "graph/passes/attention_pattern.h"
 #include "graph/passes/match.h"
 #include "graph/passes/transparent.h"
 #include "graph/quantize/products.h"
@@ -36,6 +37,7 @@ class Planner {
       std::string why;
       if (is_quantizable_product(*node, why)) plan_.products.push_back({.node = node.get(), .weight_axis = weight_axis(*node)});
       if (!why.empty()) node->why = why;
+      find_attention(node.get());
     }
     find_ends(graph_, style_, plan_.products, absorbed_);
     for (const QuantizedProduct& p : plan_.products) by_end_[p.end] = &p;
@@ -43,6 +45,8 @@ class Planner {
       demand(p.node->input(0));
       if (style_ == QuantStyle::portable) demand(p.end);
     }
+    for (const AttentionPattern& a : attentions_)
+      for (const HeadsView* operand : {&a.q, &a.k, &a.v}) demand(operand->source);
     if (style_ == QuantStyle::portable) spread();
     list_groups();
     return std::move(plan_);
@@ -96,6 +100,29 @@ class Planner {
     for (Value* v : data_outputs(node)) unite(node.input(inputs[0]), v);
   }
 
+  // --- attention: its queries, keys and values are demanded, as the operands of products are ---------------------------------
+  void find_attention(Node* node) {
+    std::string why;
+    const std::optional<AttentionPattern> found = match_attention(graph_, node, why);
+    if (!found) return;
+    for (const HeadsView* operand : {&found->k, &found->v})
+      if (comes_from_outside(operand->source)) {
+        node->why = "its keys and values come from outside, as a cache does; quantizing them anew each time gains nothing";
+        return;
+      }
+    attentions_.push_back(*found);
+    attention_ends_.insert(node);
+    absorbed_.insert(found->inside.begin(), found->inside.end());
+  }
+
+  // Through operators that only move elements.
+  bool comes_from_outside(const Value* v) const {
+    if (!v->producer()) return true;
+    if (!moves(*v->producer())) return false;
+    const std::vector<size_t> inputs = data_inputs(*v->producer());
+    return std::any_of(inputs.begin(), inputs.end(), [&](size_t i) { return comes_from_outside(v->producer()->input(i)); });
+  }
+
   // --- demand --------------------------------------------------------------------------------------------------------------
   bool demanded(Value* v) { return demanded_.contains(root(v)); }
 
@@ -118,7 +145,7 @@ class Planner {
       Value* residual = it->second->residual;
       return residual ? std::vector<Value*>{residual} : std::vector<Value*>{};
     }
-    if (absorbed_.contains(node)) return {};
+    if (absorbed_.contains(node) || attention_ends_.contains(node)) return {};
     if (node->op().quant == QuantRole::average) return {node->input(0)};
     if (const Node* sum = binary_before(*node)) return variable_operands(*sum);
     if (Value* source = table_source(v)) return {source};
@@ -268,6 +295,8 @@ class Planner {
   std::unordered_map<Value*, std::vector<Value*>> members_;
   std::unordered_set<Value*> demanded_;  // roots
   std::unordered_set<const Node*> absorbed_;
+  std::vector<AttentionPattern> attentions_;
+  std::unordered_set<const Node*> attention_ends_;
   std::unordered_map<const Value*, const QuantizedProduct*> by_end_;
 };
 

@@ -91,6 +91,7 @@ class AmxConv final : public Conv {
 
   bool copied() const { return tiling_.source == RowSource::copied; }
   bool phases() const { return tiling_.source == RowSource::phases; }
+  bool resident() const { return weights_are_resident(static_cast<int64_t>(form_.steps.size()), blocking_); }
   bool stacked() const { return tiling_.source == RowSource::stacked; }
   int64_t copy_bytes() const {
     if (phases()) return planes_.image + kTileBytes;  // junk positions are read past the last plane
@@ -188,7 +189,7 @@ void AmxConv::bind_kernels(int prefetch_lines) {
     BlockFunction& f = functions[{shape.m, shape.n, shape.columns}];
     if (f == nullptr) {
       spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns;
-      spec.epilogue.add_int_bias = shape.m > 1 || spec.steps.size() > kBiasTileSteps;
+      spec.resident = resident() && shape.m == 1;
       code.push_back(block_kernel(isa_, spec));
       f = code.back()->entry<BlockFunction>();
     }
@@ -254,7 +255,9 @@ void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noex
   while (begin < end) {
     const BlockFunction function = functions_[static_cast<size_t>(begin)];
     int64_t same = begin + 1;
-    while (same < end && functions_[static_cast<size_t>(same)] == function) ++same;
+    while (same < end && functions_[static_cast<size_t>(same)] == function &&
+           (!resident() || blocks_[static_cast<size_t>(same)].weights == blocks_[static_cast<size_t>(begin)].weights))
+      ++same;
     call.block = blocks_.data() + begin;
     call.block_end = blocks_.data() + same;
     function(&call);

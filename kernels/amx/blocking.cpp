@@ -167,6 +167,8 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   return std::move(*best);
 }
 
+bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
+
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
   const auto steps = static_cast<double>(problem.k_steps);
@@ -178,8 +180,9 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   // block's rows do.
   const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
   const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
-  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : b.n) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
-  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + b.n) + 6.0 * far_tiles;
+  const int weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : b.n;
+  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : weight_tiles) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
+  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + weight_tiles) + 6.0 * far_tiles;
 
   // What the epilogue of a full block takes, less what hides between the products.
   const double epilogue = (problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0) * b.m * b.n / 4 * (b.m > 1 ? 1.3 : 1.0);

@@ -98,6 +98,9 @@ struct BlockingProblem {
   bool residual = false;
   bool offset_sum = false;
 };
+// Whether the weights of a chunk are a block's, few enough to stay in tiles while all rows pass.
+bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
+
 // Cycles of one thread, by the costs measured in shared/prototypes/amx/FINDINGS.md ("Choosing"): products at 16 a tile,
 // what loads and epilogues add, and bytes that come from beyond the second-level cache.
 double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);

@@ -1,21 +1,24 @@
 // Loop nest:
 //
+//   prepare the first product
 //   for block in blocks:
 //     for k step, i < m, j < n:                    one slot each (schedule.h); 16 rows or channels a tile, 64 bytes of K
-//       k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the channels' int32 biases
 //       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
+//       prepare the next product, be it the next block's first: load what it has of A and B;
+//         k step 0: sums = C[i][j] of the block before; C[i][j] = 0
 //       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or the trash
 //   the stages that remain, without products
 //
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
+//          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
 // vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
-//          20-23 int32 biases | 24-27 offsets or float biases | 28 pack order       k2 the tail, k3 wide residuals
+//          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the tail, k3 wide residuals
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
-//          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); bias record and
-//          zero where sums start at biases; then y and residual of a unit's rows
+//          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
+//          residual of a unit's rows
 // stack    0 args  8 the block before  16 the one before that  24 trash
 #include "kernels/amx/generator.h"
 
@@ -39,33 +42,58 @@ class Generator : public Assembler {
  public:
   Generator(const Isa& isa, const BlockSpec& spec) : Assembler(isa), spec_(spec) {
     assign_registers();
-    schedule_ = make_schedule(spec_.m * spec_.n, static_cast<int>(spec_.steps.size()), units());
+    schedule_ = make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units());
     assert(!schedule_.two_buffers || sums_read_ != r12);
+    for (int variant = 0; variant < variants(); ++variant) plan_products(variant);
     begin();
-    Xbyak::Label next;
-    align(32);
-    L(next);
-    products();
-    advance();
-    cmp(rsi, ptr[rdx + offsetof(BlockArgs, block_end)]);
-    jne(next, T_NEAR);
+    std::vector<Xbyak::Label> body(products_.size());
+    Xbyak::Label drain;
+    for (size_t variant = 0; variant < products_.size(); ++variant) {
+      const bool last = variant + 1 == products_.size();
+      Xbyak::Label end;
+      align(32);
+      L(body[variant]);
+      products(variant);
+      advance();
+      cmp(rsi, ptr[rdx + offsetof(BlockArgs, block_end)]);
+      je(end, T_NEAR);
+      jmp(body[last ? 0 : variant + 1], T_NEAR);
+      L(end);
+      for (const Product& p : products_[last ? 0 : variant + 1])
+        if (p.first && !p.stores_running) store(p, r12);
+      if (!last) jmp(drain, T_NEAR);
+    }
+    L(drain);
     for (int ended = 1; ended <= schedule_.last_stage; ++ended) {
-      for (int slot = 0; slot < std::max(schedule_.slots, tiles()); ++slot) {
-        if (ended == 1 && slot < tiles()) store(slot);
-        epilogue_events(slot, ended);
-      }
+      for (int slot = 0; slot < std::max(schedule_.slots, tiles()); ++slot) epilogue_events(slot, ended);
       if (ended < schedule_.last_stage) advance();
     }
     end();
   }
 
  private:
+  struct Load {
+    bool from_x;
+    Tmm tile;
+    int index;  // of the tile of x or of the panel
+    size_t k;
+  };
+  struct Product {
+    Tmm c, a, b;
+    bool first;  // of its c, which is then stored for the block that had it
+    int stored = 0;               // the tile of that block
+    bool stores_running = false;  // it is the block running at that time, not the one before
+    std::vector<Load> loads;      // what no product before it has loaded
+  };
+
   int tiles() const { return spec_.m * spec_.n; }
+  // With four resident panels three sums rotate, and blocks come in as many variants.
+  int accumulators() const { return spec_.resident ? std::min(spec_.n, 7 - spec_.n) : tiles(); }
+  int variants() const { return accumulators() < tiles() ? accumulators() : 1; }
   Tmm sum(int i, int j) const { return Tmm(i * spec_.n + j); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
   int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
-  bool bias_tiles() const { return !spec_.epilogue.add_int_bias; }
 
   // A unit is the same row of 1, 2 or 4 tiles i: as many as fill four cells and have registers for their addresses.
   void assign_registers() {
@@ -73,16 +101,9 @@ class Generator : public Assembler {
     for (int i = 3; i >= spec_.m; --i) free_.push_back(x(i));
     const int units_if_one_row = 16 * spec_.m;
     const bool wraps =
-        make_schedule(tiles(), static_cast<int>(spec_.steps.size()), units_if_one_row).two_buffers;
+        make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units_if_one_row).two_buffers;
     if (wraps) {
       sums_read_ = free_.back();
-      free_.pop_back();
-    }
-    if (bias_tiles()) {
-      assert(spec_.m == 1);
-      zero_ = free_.back();
-      free_.pop_back();
-      bias_ = free_.back();
       free_.pop_back();
     }
     const size_t per_row = has_residual() ? 2 : 1;
@@ -107,6 +128,13 @@ class Generator : public Assembler {
       if (spec_.epilogue.offset_sum) registers_.offsets.push_back(24 + j);
       if (spec_.epilogue.bias) registers_.biases.push_back(24 + j);
     }
+    const auto taken = [&](int reg) {
+      for (const std::vector<int>* list : {&registers_.scales, &registers_.int_biases, &registers_.offsets, &registers_.biases})
+        if (std::find(list->begin(), list->end(), reg) != list->end()) return true;
+      return false;
+    };
+    for (int reg = 16; reg < 28; ++reg)
+      if (!taken(reg)) registers_.spare.push_back(reg);
     if (spec_.columns < 16) registers_.tail_opmask = 2;
   }
   int units() const { return 16 * spec_.m / rows_of_unit_; }
@@ -123,17 +151,23 @@ class Generator : public Assembler {
     mov(rsi, ptr[rdi + offsetof(BlockArgs, block)]);
     mov(r12, ptr[rdi + offsetof(BlockArgs, sums)]);
     mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
-    mov(r13, spec_.row_bytes);
+    mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
     }
-    load_epilogue_constants(*this, registers_);
+    load_epilogue_constants(*this, spec_.epilogue, registers_);
     if (schedule_.two_buffers) {
       lea(sums_read_, ptr[r12 + kBuffer]);
       set_up(2);  // units of no block run before the first set-up in the loop
     }
+    point_to_block(rsi);
+    if (spec_.resident)
+      for (int j = 0; j < spec_.n; ++j) load({false, Tmm(accumulators() + 1 + j), j, 0});
+    const Product& first = products_[0][0];
+    for (const Load& l : first.loads) load(l);
+    tilezero(first.c);
   }
   void end() {
     add(rsp, kFrame);
@@ -154,62 +188,85 @@ class Generator : public Assembler {
     if (schedule_.two_buffers) xchg(r12, sums_read_);
   }
 
-  void products() {
+  // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product.
+  void plan_products(int variant) {
     const int m = spec_.m, n = spec_.n;
-    mov(rdx, ptr[rsp + kArgs]);
-    for (int i = 0; i < m; ++i) {
-      mov(x(i), ptr[rdx + offsetof(BlockArgs, x)]);
-      add(x(i), ptr[rsi + offsetof(Block, x) + static_cast<size_t>(i) * 8]);
-    }
-    mov(rbx, ptr[rdx + offsetof(BlockArgs, weights)]);
-    add(rbx, ptr[rsi + offsetof(Block, weights)]);
-    if (bias_tiles()) {
-      mov(bias_, ptr[rdx + offsetof(BlockArgs, params)]);
-      add(bias_, ptr[rsi + offsetof(Block, params)]);
-      xor_(zero_.cvt32(), zero_.cvt32());
-    }
-
-    // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product; a tile is
-    // loaded just before its first use, when products that used it before have begun.
+    std::vector<Product>& products = products_.emplace_back();
+    if (spec_.resident) return plan_resident(variant, products);
     const bool keep_x = m <= n;
     const int kept = keep_x ? m : n, others = keep_x ? n : m;
     const int first_kept = tiles(), first_other = first_kept + kept, spare = 8 - first_other;
-    int rotation = 0, slot = 0;
-    for (size_t k = 0; k < spec_.steps.size(); ++k) {
+    int rotation = 0;
+    for (size_t k = 0; k < spec_.steps.size(); ++k)
       for (int j = 0; j < others; ++j) {
         const int other = first_other + rotation++ % spare;
         for (int i = 0; i < kept; ++i) {
-          if (j == 0) load(keep_x, first_kept + i, i, k);
-          if (i == 0) load(!keep_x, other, j, k);
-          const Tmm c = keep_x ? sum(i, j) : sum(j, i);
-          if (k == 0) {
-            store(c.getIdx());
-            start(c);
-          }
-          if (keep_x)
-            tdpbusd(c, Tmm(first_kept + i), Tmm(other));
-          else
-            tdpbusd(c, Tmm(other), Tmm(first_kept + i));
-          prefetch(slot);
-          epilogue_events(slot++, 1);
+          const Tmm stays(first_kept + i), moves(other), c = keep_x ? sum(i, j) : sum(j, i);
+          const bool opens = products.empty();
+          Product& p = products.emplace_back(
+              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}});
+          if (j == 0) p.loads.push_back({keep_x, stays, i, k});
+          if (i == 0) p.loads.push_back({!keep_x, moves, j, k});
         }
       }
+  }
+
+  // Product j of block b is number b * n + j; the one that had its accumulator before lies accumulators() products back.
+  void plan_resident(int variant, std::vector<Product>& products) {
+    const int n = spec_.n, ring = accumulators();
+    for (int j = 0; j < n; ++j) {
+      const Tmm x_tile(ring);
+      Product& p = products.emplace_back(Product{Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true,
+                                                 (j + n - ring) % n, j == 0 || j >= ring, {}});
+      if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
     }
   }
 
-  void start(const Tmm& c) {
-    if (!bias_tiles()) return tilezero(c);
-    const auto record = static_cast<int64_t>(sizeof(ChannelParams)) * (c.getIdx() % spec_.n);
-    tileloadd(c, at(bias_, zero_, record + static_cast<int64_t>(offsetof(ChannelParams, int_bias))));
+  void products(size_t variant) {
+    const std::vector<Product>& products = products_[variant];
+    for (size_t slot = 0; slot < products.size(); ++slot) {
+      const Product& p = products[slot];
+      const bool last = slot + 1 == products.size();
+      tdpbusd(p.c, p.a, p.b);
+      if (last) {
+        lea(rdx, ptr[rsi + sizeof(Block)]);
+        mov(x(0), ptr[rsp + kArgs]);
+        cmp(rdx, ptr[x(0) + offsetof(BlockArgs, block_end)]);
+        cmove(rdx, rsi);  // nothing uses what is loaded then, but it can be loaded
+        point_to_block(rdx);
+      }
+      const Product& next = last ? products_[(variant + 1) % products_.size()][0] : products[slot + 1];
+      for (const Load& l : next.loads) load(l);
+      if (next.first) {
+        store(next, next.stores_running && schedule_.two_buffers ? sums_read_ : r12);
+        tilezero(next.c);
+      }
+      prefetch(static_cast<int>(slot));
+      epilogue_events(static_cast<int>(slot), 1);
+    }
   }
 
-  void load(bool from_x, int tile, int index, size_t k) {
-    const Xbyak::Address from =
-        from_x ? at(x(index), r13, spec_.steps[k]) : at(rbx, r14, index * panel_bytes() + static_cast<int64_t>(k) * kTileBytes);
-    if (spec_.stream == (from_x ? Stream::x : Stream::weights))
-      tileloaddt1(Tmm(tile), from);
+  // Addresses of a block's operands; `block` is not x(0), which holds the arguments meanwhile.
+  void point_to_block(const Reg64& block) {
+    const Reg64 args = x(0);
+    mov(args, ptr[rsp + kArgs]);
+    for (int i = 1; i < spec_.m; ++i) {
+      mov(x(i), ptr[args + offsetof(BlockArgs, x)]);
+      add(x(i), ptr[block + offsetof(Block, x) + static_cast<size_t>(i) * 8]);
+    }
+    mov(rbx, ptr[args + offsetof(BlockArgs, weights)]);
+    add(rbx, ptr[block + offsetof(Block, weights)]);
+    mov(x(0), ptr[args + offsetof(BlockArgs, x)]);
+    add(x(0), ptr[block + offsetof(Block, x)]);
+  }
+
+  void load(const Load& l) {
+    const Xbyak::Address from = l.from_x ? at(x(l.index), r13, spec_.steps[l.k])
+                                         : at(rbx, r14, l.index * panel_bytes() + static_cast<int64_t>(l.k) * kTileBytes);
+    if (spec_.stream == (l.from_x ? Stream::x : Stream::weights))
+      tileloaddt1(l.tile, from);
     else
-      tileloadd(Tmm(tile), from);
+      tileloadd(l.tile, from);
   }
 
   void prefetch(int slot) {
@@ -222,7 +279,7 @@ class Generator : public Assembler {
     for (int64_t line = first; line < end; ++line) prefetcht1(at(rdx, line * 64));
   }
 
-  void store(int tile) { tilestored(at(r12, r14, tile * kTileBytes), Tmm(tile)); }
+  void store(const Product& p, const Reg64& sums) { tilestored(at(sums, r14, p.stored * kTileBytes), p.c); }
 
   // What is due in a slot for blocks that ran `youngest` blocks ago and before, the oldest first.
   void epilogue_events(int slot, int youngest) {
@@ -284,9 +341,10 @@ class Generator : public Assembler {
 
   const BlockSpec spec_;
   Schedule schedule_;
+  std::vector<std::vector<Product>> products_;  // of each variant
   EpilogueRegisters registers_;
   std::vector<Reg64> free_;
-  Reg64 sums_read_ = r12, zero_, bias_;
+  Reg64 sums_read_ = r12;
   int rows_of_unit_ = 1;
   int cell_bank_ = 0;
 };
@@ -295,7 +353,7 @@ class Generator : public Assembler {
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) {
   CodeKey key("amx");
-  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.stream).add(spec.row_bytes).add(spec.prefetch_lines);
+  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.resident).add(spec.stream).add(spec.row_bytes).add(spec.prefetch_lines);
   for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });

@@ -45,14 +45,12 @@ struct BlockSpec {
   int m = 1, n = 1;  // tiles, panels
   int columns = 16;  // valid channels of the last panel
   Stream stream = Stream::x;
-  EpilogueForm epilogue;         // without add_int_bias (m = 1 only) tiles start at their biases
+  bool resident = false;         // m = 1, one k step: all blocks have the weights of the first, which stay in tiles
+  EpilogueForm epilogue;         // with add_int_bias
   std::vector<int32_t> steps;    // from the first row of a tile to each k step, bytes; not empty
   int64_t row_bytes = 64;        // distance of x rows
   int prefetch_lines = 0;        // fetched into the second-level cache, spread over the products
 };
-// k steps up to which loading biases as tiles is cheaper than adding them in the epilogue.
-inline constexpr size_t kBiasTileSteps = 2;
-
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec);
 
 }  // namespace octet::kernels::amx

@@ -1,11 +1,13 @@
 // When things happen in an AMX block: a software pipeline over slots of one tile product (16 cycles) each.
 //
-// Tiles reach the vector units through memory, and a tile store directly behind the product it stores waits for it. So the
-// stores and the epilogue of a block lie between the products of the blocks after it:
+// Tiles reach the vector units through memory, and a tile store directly behind the product it stores waits for it; a product
+// waits for its loads. So a slot prepares the product of the slot after it, and the stores and the epilogue of a block lie
+// between the products of the blocks after it:
 //
-//      block b       slot 0..t-1   store tile j of block b-1, then clear tile j and start it anew
-//                    slot t..      epilogue units of block b-1 (a unit: up to 64 outputs, one pass of the packs)
-//      few slots     the units of block b-1 go on in slots 0..t-1 of block b+1, while tiles of block b are stored to the
+//      block b       last slot     store tile 0 of block b itself, then start tile 0 of block b+1
+//      block b+1     slot 0..t-2   store tile 1.. of block b, then start it anew
+//                    slot t-1..    epilogue units of block b (a unit: up to 64 outputs, one pass of the packs)
+//      few slots     the units of block b go on in slots 0..t-2 of block b+2, while tiles of block b+1 are stored to the
 //                    other of two buffers
 //
 // After the last block the remaining stages run without products. The schedule is a pure function of two counts.
@@ -29,7 +31,8 @@ struct Schedule {
   int last_stage = 1;
 };
 
-// `tiles` accumulators (1..4), `k_steps` products each, `units` epilogue units.
-Schedule make_schedule(int tiles, int k_steps, int units);
+// `tiles` of a block (1..4), `k_steps` products each, `units` epilogue units. `accumulators`: as many as tiles, or fewer that the
+// tiles take by turns (one k step); tiles are stored the sooner then, before slot accumulators-1 of the next block.
+Schedule make_schedule(int tiles, int accumulators, int k_steps, int units);
 
 }  // namespace octet::kernels::amx

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
 
 namespace octet::kernels {
 namespace {
@@ -20,6 +21,8 @@ class Emitter {
  public:
   Emitter(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) : as_(as), form_(form), regs_(regs) {
     assert(regs.temps.size() >= 2);
+    const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
+    for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) held_[constants[i]] = regs.spare[i];
   }
 
   void emit(std::span<const EpilogueCell> cells) {
@@ -38,6 +41,17 @@ class Emitter {
 
  private:
   Xmm v(int i) const { return as_.v(i); }
+  // A constant in its register where it has one, else in memory.
+  struct Constant {
+    Address memory;
+    Xmm holder;
+    bool held;
+    operator const Xbyak::Operand&() const { return held ? static_cast<const Xbyak::Operand&>(holder) : memory; }
+  };
+  Constant held_constant(size_t offset) const {
+    const auto found = held_.find(offset);
+    return {constant(offset), found == held_.end() ? v(0) : v(found->second), found != held_.end()};
+  }
   Address constant(size_t offset) const { return as_.at(regs_.constants, static_cast<int64_t>(offset)); }
   Address param(size_t field, int column) const {
     const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams);
@@ -50,14 +64,17 @@ class Emitter {
   }
   int temp(size_t i) const { return regs_.temps[i % regs_.temps.size()]; }
 
-  // temps[slot] = float(r - zero_point) * residual_scale
-  int load_u8_residual(const EpilogueCell& cell, size_t slot) {
-    const int t = temp(slot);
-    as_.vpmovzxbd(v(t), at(cell.residual, cell.column));
-    if (form_.residual_zero_point) as_.vpsubd(v(t), v(t), constant(offsetof(EpilogueConstants, residual_zero_point)));
-    as_.vcvtdq2ps(v(t), v(t));
-    as_.vmulps(v(t), v(t), constant(offsetof(EpilogueConstants, residual_scale)));
-    return t;
+  // temps[i] = float(r - zero_point) * residual_scale of cell i; stage by stage, as everything here, so that neighbouring
+  // instructions do not wait for each other: the scheduler holds fewer instructions than two units have.
+  void load_u8_residuals(std::span<const EpilogueCell> cells) {
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < cells.size(); ++i) stage(v(temp(i)), cells[i]);
+    };
+    each([&](const Xmm& t, const EpilogueCell& c) { as_.vpmovzxbd(t, at(c.residual, c.column)); });
+    if (form_.residual_zero_point)
+      each([&](const Xmm& t, const EpilogueCell&) { as_.vpsubd(t, t, held_constant(offsetof(EpilogueConstants, residual_zero_point))); });
+    each([&](const Xmm& t, const EpilogueCell&) { as_.vcvtdq2ps(t, t); });
+    each([&](const Xmm& t, const EpilogueCell&) { as_.vmulps(t, t, held_constant(offsetof(EpilogueConstants, residual_scale))); });
   }
 
   bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
@@ -70,20 +87,22 @@ class Emitter {
     return true;
   }
 
-  // The same of four cells at once, in temps[slot] .. temps[slot + 3]; temps[slot + 4] is used.
-  void load_wide_residuals(std::span<const EpilogueCell> cells, size_t slot) {
-    const Zmm bytes(temp(slot + 4));
+  // The same of four cells at once; temps[4] is used.
+  void load_wide_residuals(std::span<const EpilogueCell> cells) {
+    const Zmm bytes(temp(4));
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < 4; ++i) stage(Zmm(temp(i)), i);
+    };
     as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
-    for (size_t i = 0; i < 4; ++i) {
-      const Zmm r(temp(slot + i));
-      as_.vmovaps(r, Zmm(regs_.residual[4]));
-      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i]));
-      if (form_.residual_zero_point) {
-        as_.vsubps(r, r, constant(offsetof(EpilogueConstants, offset_residual)));
-        as_.vmulps(r, r, Zmm(regs_.residual[5]));
-      } else {
-        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
-      }
+    each([&](const Zmm& r, size_t) { as_.vmovaps(r, Zmm(regs_.residual[4])); });
+    each([&](const Zmm& r, size_t i) { as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i])); });
+    if (form_.residual_zero_point) {
+      each([&](const Zmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual))); });
+      each([&](const Zmm& r, size_t) { as_.vmulps(r, r, Zmm(regs_.residual[5])); });
+    } else {
+      each([&](const Zmm& r, size_t) {
+        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), held_constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+      });
     }
   }
 
@@ -134,43 +153,47 @@ class Emitter {
       return;
     }
 
-    const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
-    size_t slot = 0;
+    // As many cells at a time as there are registers for their residuals.
     const bool wide = residuals_are_wide(cells);
-    if (wide) load_wide_residuals(cells, 0);
-    for (const EpilogueCell& c : cells) {
-      Xmm holder;
-      const Address memory = param(offsetof(ChannelParams, scale), c.column);
-      const Xbyak::Operand& scale = operand(regs_.scales, c.column, memory, holder);
-      if (once) {
-        const int t = wide ? temp(slot) : load_u8_residual(c, slot);
-        ++slot;
-        as_.vfmadd132ps(v(c.reg), v(t), scale);  // reg * scale + t
-      } else if (!form_.float_sum) {
-        as_.vmulps(v(c.reg), v(c.reg), scale);
-      }
-      add_bias(c);
-    }
-    if (!once && form_.residual != ResidualKind::none)
-      for (const EpilogueCell& c : cells) add_residual(c, slot++, wide);
+    const size_t step = wide || form_.residual == ResidualKind::none ? cells.size() : std::min(cells.size(), regs_.temps.size());
+    for (size_t i = 0; i < cells.size(); i += step) scale_and_add(cells.subspan(i, std::min(step, cells.size() - i)), wide);
     activate(cells);
   }
 
-  void add_residual(const EpilogueCell& c, size_t slot, bool wide) {
-    const Xmm r = v(c.reg);
+  // Sum * scale, bias and residual; what residual does to them says epilogue.h.
+  void scale_and_add(std::span<const EpilogueCell> cells, bool wide) {
+    const auto each = [&](auto stage) {
+      for (size_t i = 0; i < cells.size(); ++i) stage(v(cells[i].reg), i);
+    };
+    const auto scaled = [&](const EpilogueCell& c, auto emit) {
+      Xmm holder;
+      const Address memory = param(offsetof(ChannelParams, scale), c.column);
+      emit(operand(regs_.scales, c.column, memory, holder));
+    };
+    const bool u8_residual = form_.residual == ResidualKind::u8_once || form_.residual == ResidualKind::u8_twice;
+    if (wide)
+      load_wide_residuals(cells);
+    else if (u8_residual)
+      load_u8_residuals(cells);
+    const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
+    each([&](const Xmm& r, size_t i) {
+      if (once)
+        scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vfmadd132ps(r, v(temp(i)), scale); });  // r * scale + residual
+      else if (!form_.float_sum)
+        scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vmulps(r, r, scale); });
+    });
+    for (const EpilogueCell& c : cells) add_bias(c);
+    if (once || form_.residual == ResidualKind::none) return;
     if (form_.residual == ResidualKind::f32) {
-      as_.vaddps(r, r, at(c.residual, 4 * c.column));
-      return;
-    }
-    const int t = wide ? temp(slot) : load_u8_residual(c, slot);
-    if (form_.residual == ResidualKind::u8_twice) {
-      as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, mid_low)));
-      as_.vminps(r, r, constant(offsetof(EpilogueConstants, mid_high)));
-      as_.vcvtps2dq(r, r);
-      as_.vcvtdq2ps(r, r);
-      as_.vfmadd132ps(r, v(t), constant(offsetof(EpilogueConstants, mid_scale)));
+      each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, at(cells[i].residual, 4 * cells[i].column)); });
+    } else if (form_.residual == ResidualKind::u8_twice) {
+      each([&](const Xmm& r, size_t) { as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, mid_low))); });
+      each([&](const Xmm& r, size_t) { as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high))); });
+      each([&](const Xmm& r, size_t) { as_.vcvtps2dq(r, r); });
+      each([&](const Xmm& r, size_t) { as_.vcvtdq2ps(r, r); });
+      each([&](const Xmm& r, size_t i) { as_.vfmadd132ps(r, v(temp(i)), held_constant(offsetof(EpilogueConstants, mid_scale))); });
     } else {
-      as_.vaddps(r, r, v(t));
+      each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, v(temp(i))); });
     }
   }
 
@@ -205,8 +228,8 @@ class Emitter {
     for (const EpilogueCell& c : cells) {
       const Xmm r = v(c.reg);
       if (form_.clamp_first) {
-        as_.vmaxps(r, r, constant(offsetof(EpilogueConstants, low)));
-        as_.vminps(r, r, constant(offsetof(EpilogueConstants, high)));
+        as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, low)));
+        as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, high)));
       }
       as_.vcvtps2dq(r, r);
     }
@@ -216,12 +239,12 @@ class Emitter {
     as_.vpackssdw(packed, packed, reg(1));
     if (last >= 2) as_.vpackssdw(upper, upper, reg(3));
     if (form_.zero_point) {
-      as_.vpaddsw(packed, packed, constant(offsetof(EpilogueConstants, zero_point)));
-      if (last >= 2) as_.vpaddsw(upper, upper, constant(offsetof(EpilogueConstants, zero_point)));
+      as_.vpaddsw(packed, packed, held_constant(offsetof(EpilogueConstants, zero_point)));
+      if (last >= 2) as_.vpaddsw(upper, upper, held_constant(offsetof(EpilogueConstants, zero_point)));
     }
     as_.vpackuswb(packed, packed, upper);
-    if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, constant(offsetof(EpilogueConstants, lo)));
-    if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, constant(offsetof(EpilogueConstants, hi)));
+    if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
+    if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, held_constant(offsetof(EpilogueConstants, hi)));
     if (!form_.interleaved) {
       if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
       as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
@@ -365,13 +388,16 @@ class Emitter {
   Assembler& as_;
   const EpilogueForm& form_;
   const EpilogueRegisters& regs_;
+  std::map<size_t, int> held_;  // registers by offset
 };
 
 }  // namespace
 
-void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs) {
+void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
   const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
   if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
+  const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
+  for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) load(regs.spare[i], constants[i]);
   if (regs.residual.empty()) return;
   for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
   load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));

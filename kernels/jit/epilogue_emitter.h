@@ -100,6 +100,9 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilog
 void fill_channel_params(const Epilogue& epilogue, std::span<const int32_t> int_bias, int64_t first, int64_t channels,
                          ChannelParams* records);
 
+// Offsets into EpilogueConstants of what the code of a form reads again and again, the most frequent first.
+std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals);
+
 struct RowAddress {
   Xbyak::Reg64 base;
   int64_t displacement = 0;  // must fit 32 bits together with the column's offset
@@ -126,11 +129,13 @@ struct EpilogueRegisters {
   // 2^23 + r, which costs half of a conversion. Registers for four shuffles, 2^23 and the scale, a mask; or none.
   std::vector<int> residual = {};
   int residual_opmask = -1;
+  // Registers for the constants that every cell or pack of this form needs, cell_constants() in order; others are memory operands.
+  std::vector<int> spare = {};
   int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
 
 // Fills the constant registers that `regs` names (pack_order, residual), once a kernel call.
-void load_epilogue_constants(Assembler& as, const EpilogueRegisters& regs);
+void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs);
 // Fills the parameter registers that `regs` names (offsets from records made by make_offset_params).
 void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs);
 

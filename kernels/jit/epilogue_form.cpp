@@ -4,6 +4,8 @@
 
 #include "kernels/jit/epilogue_emitter.h"
 
+#include <cstddef>
+
 namespace octet::kernels {
 namespace {
 
@@ -114,6 +116,27 @@ void make_offset_params(std::span<ChannelParams> records) {
       record.int_bias[i] = static_cast<int32_t>(static_cast<uint32_t>(record.int_bias[i]) + kSumOffset);
       record.bias[i] = -0x1p23f * record.scale[i];
     }
+}
+
+std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals) {
+  std::vector<size_t> used;
+  if (form.out != DType::u8) return used;
+  if (form.residual == ResidualKind::u8_twice)
+    used = {offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high), offsetof(EpilogueConstants, mid_scale)};
+  if (form.residual == ResidualKind::u8_once || form.residual == ResidualKind::u8_twice) {
+    if (wide_residuals) {
+      used.push_back(form.residual_zero_point ? offsetof(EpilogueConstants, offset_residual)
+                                              : offsetof(EpilogueConstants, minus_offset_times_scale));
+    } else {
+      if (form.residual_zero_point) used.push_back(offsetof(EpilogueConstants, residual_zero_point));
+      used.push_back(offsetof(EpilogueConstants, residual_scale));
+    }
+  }
+  if (form.clamp_first) used.insert(used.end(), {offsetof(EpilogueConstants, low), offsetof(EpilogueConstants, high)});
+  if (form.zero_point) used.push_back(offsetof(EpilogueConstants, zero_point));
+  if (form.lo && !form.clamp_first) used.push_back(offsetof(EpilogueConstants, lo));
+  if (form.hi && !form.clamp_first) used.push_back(offsetof(EpilogueConstants, hi));
+  return used;
 }
 
 }  // namespace octet::kernels

@@ -1,5 +1,7 @@
 #include "kernels/jit/math_emitter.h"
 
+#include <initializer_list>
+
 namespace octet::kernels {
 namespace {
 
@@ -7,6 +9,19 @@ namespace {
 void emit_power_of_two(VectorEmitter& e, const Xbyak::Xmm& i) {
   e.vpaddd(i, i, e.constant_bits(127));
   e.vpslld(i, i, 23);
+}
+
+// d = d * z + c for each c in turn.
+void emit_horner(VectorEmitter& e, const Xbyak::Xmm& d, const Xbyak::Xmm& z, std::initializer_list<float> coefficients) {
+  for (const float c : coefficients) e.vfmadd213ps(d, z, e.constant(c));
+}
+
+// Within [low, high]; a NaN stays. `t` is scratch.
+void emit_within(VectorEmitter& e, const Xbyak::Xmm& x, float low, float high, const Xbyak::Xmm& t) {
+  e.load_constant(t, low);
+  e.vmaxps(x, t, x);
+  e.load_constant(t, high);
+  e.vminps(x, t, x);
 }
 
 }  // namespace
@@ -56,6 +71,92 @@ void emit_tanh(VectorEmitter& e, int xi, int t0, int t1, int t2, int t3) {
   e.vdivps(x, x, e.v(t1));
   e.bit_and(x, x, e.constant_bits(0x7fffffffu));
   e.bit_or(x, x, sign);
+}
+
+// t0 = x^2, t1 = P then Q.
+void emit_erf(VectorEmitter& e, int xi, int i0, int i1) {
+  const auto x = e.v(xi), z = e.v(i0), t = e.v(i1);
+  emit_within(e, x, -3.9f, 3.9f, t);
+  e.vmulps(z, x, x);
+  e.load_constant(t, 2.0664982e-6f);
+  emit_horner(e, t, z, {2.8506143e-4f, 3.7382722e-3f, 5.2667852e-2f, 1.8966497e-1f, 1.1283791f});
+  e.vmulps(x, x, t);
+  e.load_constant(t, 3.8270242e-5f);
+  emit_horner(e, t, z, {1.15736e-3f, 1.4914127e-2f, 1.13818206e-1f, 5.01419e-1f, 1.0f});
+  e.vdivps(x, x, t);
+  emit_within(e, x, -1.0f, 1.0f, t);
+}
+
+void emit_gelu(VectorEmitter& e, int xi, int t0, int t1, int keep) {
+  const auto x = e.v(xi), half = e.v(keep);
+  e.vmulps(half, x, e.constant(0.5f));
+  e.vmulps(x, x, e.constant(0.70710678f));
+  emit_erf(e, xi, t0, t1);
+  e.vfmadd213ps(x, half, half);
+}
+
+void emit_gelu_tanh(VectorEmitter& e, int xi, int t0, int t1, int t2, int keep) {
+  const auto x = e.v(xi), slope = e.v(t0), square = e.v(t1);
+  e.vmovaps(e.v(keep), x);
+  e.vmulps(square, x, x);
+  e.load_constant(slope, 0.071354814f);
+  e.vfmadd213ps(slope, square, e.constant(1.5957691f));
+  e.vmulps(x, x, slope);
+  emit_sigmoid(e, xi, t0, t1, t2);
+  e.vmulps(x, e.v(keep), x);
+}
+
+// t0 = n, t1 = r then n / 2, t2 = q.
+void emit_expm1(VectorEmitter& e, int xi, int i0, int i1, int i2) {
+  const auto x = e.v(xi), t0 = e.v(i0), t1 = e.v(i1), t2 = e.v(i2);
+  emit_within(e, x, -104.0f, 0.0f, t0);
+  e.vmulps(t0, x, e.constant(1.44269504f));
+  e.round(t0, t0);
+  e.vmovaps(t1, x);
+  e.vfmadd231ps(t1, t0, e.constant(-0.693359375f));
+  e.vfmadd231ps(t1, t0, e.constant(2.12194440e-4f));
+  e.load_constant(t2, 1.3888889e-3f);
+  emit_horner(e, t2, t1, {8.3333333e-3f, 4.1666668e-2f, 1.6666667e-1f, 0.5f, 1.0f});
+  e.vmulps(x, t2, t1);
+  e.vcvtps2dq(t0, t0);
+  e.vpsrad(t1, t0, 1);
+  e.vpsubd(t0, t0, t1);
+  emit_power_of_two(e, t1);
+  emit_power_of_two(e, t0);
+  e.vmulps(t1, t1, t0);
+  e.vsubps(t0, t1, e.constant(1.0f));
+  e.vfmadd213ps(x, t1, t0);
+}
+
+void emit_softplus(VectorEmitter& e, int xi, int i0, int i1, int i2, int keep) {
+  const auto x = e.v(xi), s = e.v(i0), z = e.v(i1), p = e.v(i2);
+  e.vmovaps(e.v(keep), x);
+  e.bit_or(x, x, e.constant_bits(0x80000000u));
+  emit_exp(e, xi, i0, i1, i2);
+  e.vaddps(s, x, e.constant(2.0f));
+  e.vdivps(s, x, s);
+  e.vmulps(z, s, s);
+  e.load_constant(p, 1.0f / 13.0f);
+  emit_horner(e, p, z, {1.0f / 11.0f, 1.0f / 9.0f, 1.0f / 7.0f, 1.0f / 5.0f, 1.0f / 3.0f});
+  e.vaddps(s, s, s);
+  e.vmulps(z, z, s);
+  e.vfmadd213ps(z, p, s);
+  e.zero(xi);
+  e.vmaxps(x, x, e.v(keep));
+  e.vaddps(x, x, z);
+}
+
+void emit_mish(VectorEmitter& e, int xi, int i0, int i1, int i2, int keep) {
+  const auto x = e.v(xi), t = e.v(i0);
+  e.vmovaps(e.v(keep), x);
+  e.load_constant(t, 20.0f);
+  e.vminps(x, t, x);
+  emit_exp(e, xi, i0, i1, i2);
+  e.vaddps(t, x, e.constant(2.0f));
+  e.vmulps(x, x, t);
+  e.vaddps(t, x, e.constant(2.0f));
+  e.vdivps(x, x, t);
+  e.vmulps(x, e.v(keep), x);
 }
 
 }  // namespace octet::kernels

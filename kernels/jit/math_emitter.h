@@ -1,4 +1,5 @@
-// numerics::exp, sigmoid and tanh as JIT emission: the same operations in the same order, so the same bits in every lane.
+// The functions of octet/numerics.h and octet/numerics_functions.h as JIT emission: the same operations in the same order,
+// so the same bits in every lane.
 //
 // Each works in place on vector register x with three scratch registers t0..t2 (numbers, all different). Independent vectors
 // are emitted one after the other; the processor overlaps them.
@@ -12,5 +13,12 @@ void emit_exp(VectorEmitter& e, int x, int t0, int t1, int t2);
 void emit_sigmoid(VectorEmitter& e, int x, int t0, int t1, int t2);
 // Takes one scratch register more.
 void emit_tanh(VectorEmitter& e, int x, int t0, int t1, int t2, int t3);
+void emit_erf(VectorEmitter& e, int x, int t0, int t1);
+void emit_expm1(VectorEmitter& e, int x, int t0, int t1, int t2);
+// `keep` holds x meanwhile.
+void emit_gelu(VectorEmitter& e, int x, int t0, int t1, int keep);
+void emit_gelu_tanh(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);
+void emit_softplus(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);
+void emit_mish(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);
 
 }  // namespace octet::kernels

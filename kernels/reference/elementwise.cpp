@@ -2,7 +2,7 @@
 
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
-#include "octet/numerics.h"
+#include "octet/numerics_functions.h"
 
 namespace octet::kernels {
 namespace {
@@ -49,13 +49,19 @@ float unary(const UnaryProblem& problem, float x) {
     case UnaryKind::hard_sigmoid: return clamp_unit(std::fma(problem.alpha, x, problem.beta));
     case UnaryKind::hard_swish: return x * clamp_unit(std::fma(1.0f / 6.0f, x, 0.5f));
     case UnaryKind::sigmoid: return numerics::sigmoid(x);
-    case UnaryKind::silu: return x * numerics::sigmoid(x);
+    case UnaryKind::silu: return x * numerics::sigmoid(problem.alpha * x);
     case UnaryKind::tanh: return numerics::tanh(x);
     case UnaryKind::exp: return numerics::exp(x);
     case UnaryKind::neg: return -x;
     case UnaryKind::abs: return std::fabs(x);
     case UnaryKind::sqrt: return std::sqrt(x);
     case UnaryKind::reciprocal: return 1.0f / x;
+    case UnaryKind::erf: return numerics::erf(x);
+    case UnaryKind::gelu: return numerics::gelu(x);
+    case UnaryKind::gelu_tanh: return numerics::gelu_tanh(x);
+    case UnaryKind::elu: return numerics::elu(x, problem.alpha);
+    case UnaryKind::softplus: return numerics::softplus(x);
+    case UnaryKind::mish: return numerics::mish(x);
   }
   return 0;
 }

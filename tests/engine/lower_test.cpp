@@ -10,6 +10,7 @@
 #include "graph/op_def.h"
 #include "kernels/isa.h"
 #include "octet/octet.h"
+#include "tests/engine/equal_bits.h"
 #include "tests/graph/builder.h"
 
 namespace octet {
@@ -20,30 +21,6 @@ using graph::Value;
 using graph::test::Builder;
 
 using Ints = std::vector<int64_t>;
-
-// The network's output for one input "x"; EXPECTs equal bits everywhere and, beyond the reference, no step of scalar form.
-void expect_kernels_with_equal_bits(const std::function<void(Builder&)>& build, const Tensor& x, const std::string& what) {
-  std::vector<std::byte> want;
-  for (const kernels::Isa& isa : kernels::all_isas()) {
-    if (!kernels::supported(isa)) continue;
-    for (const int threads : {1, 3}) {
-      Builder b;
-      build(b);
-      const Model model = model_from_graph(b.graph.clone(), {std::string(isa.name), {}});
-      Session session(model, {.threads = threads});
-      session.set_input("x", x.view());
-      session.run();
-      const TensorView y = session.output(0);
-      const auto* bytes = static_cast<const std::byte*>(y.data);
-      const std::vector<std::byte> got(bytes, bytes + y.bytes());
-      if (want.empty()) want = got;
-      EXPECT_TRUE(got == want) << what << " on " << isa.name << " with " << threads << " threads";
-      if (isa.id == kernels::IsaId::reference) continue;
-      for (const StepInfo& step : session.steps())
-        EXPECT_NE(step.kernel, "eval") << what << " on " << isa.name << ": " << step.op;
-    }
-  }
-}
 
 Value* pointwise(Builder& b, Value* x, int64_t out, uint32_t seed) {
   const int64_t in = (*x->type().dims)[1].value;

@@ -1,19 +1,22 @@
-#include "octet/numerics.h"
+#include "octet/numerics_functions.h"
 #include "tests/kernels/ops_testing.h"
 
 namespace octet::kernels::testing {
 namespace {
 
-constexpr UnaryKind kKinds[] = {UnaryKind::relu,       UnaryKind::clip,    UnaryKind::leaky_relu, UnaryKind::hard_sigmoid,
-                                UnaryKind::hard_swish, UnaryKind::sigmoid, UnaryKind::silu,       UnaryKind::tanh,
-                                UnaryKind::exp,        UnaryKind::neg,     UnaryKind::abs,        UnaryKind::sqrt,
-                                UnaryKind::reciprocal};
+constexpr UnaryKind kKinds[] = {UnaryKind::relu,       UnaryKind::clip,     UnaryKind::leaky_relu, UnaryKind::hard_sigmoid,
+                                UnaryKind::hard_swish, UnaryKind::sigmoid,  UnaryKind::silu,       UnaryKind::tanh,
+                                UnaryKind::exp,        UnaryKind::neg,      UnaryKind::abs,        UnaryKind::sqrt,
+                                UnaryKind::reciprocal, UnaryKind::erf,      UnaryKind::gelu,       UnaryKind::gelu_tanh,
+                                UnaryKind::elu,        UnaryKind::softplus, UnaryKind::mish};
 
 UnaryProblem problem_of(UnaryKind kind, int64_t count) {
   switch (kind) {
     case UnaryKind::clip: return {kind, count, -1.25f, 6.0f};
     case UnaryKind::leaky_relu: return {kind, count, 0.1f, 0};
     case UnaryKind::hard_sigmoid: return {kind, count, 0.2f, 0.5f};
+    case UnaryKind::silu: return {kind, count, 1.702f, 0};
+    case UnaryKind::elu: return {kind, count, 1.3f, 0};
     default: return {kind, count, 0, 0};
   }
 }
@@ -53,7 +56,8 @@ TEST_P(UnaryTest, EveryKindTakesEveryAwkwardValue) {
 TEST_P(UnaryTest, DenseSweepOfExponentialsEqualsReference) {
   std::vector<float> x;
   for (float v = -110.0f; v < 95.0f; v += 0.013f) x.push_back(v);
-  for (UnaryKind kind : {UnaryKind::exp, UnaryKind::sigmoid, UnaryKind::tanh}) {
+  for (UnaryKind kind : {UnaryKind::exp, UnaryKind::sigmoid, UnaryKind::tanh, UnaryKind::erf, UnaryKind::gelu,
+                         UnaryKind::gelu_tanh, UnaryKind::elu, UnaryKind::softplus, UnaryKind::mish}) {
     const UnaryProblem problem = problem_of(kind, static_cast<int64_t>(x.size()));
     std::vector<float> y(x.size());
     make_unary(target(), problem)->run({x.data(), nullptr, y.data()}, 0, 1);
@@ -91,6 +95,54 @@ TEST(Numerics, SigmoidAndTanhAreWithinThreeTenMillionthsAbsolute) {
     worst = std::max(worst, std::fabs(static_cast<double>(numerics::tanh(x)) - std::tanh(d)));
   }
   EXPECT_LT(worst, 3e-7);
+}
+
+// Largest error of f against exact over [lo, hi], divided by max(1, |x|) when `scaled`.
+double worst_error(float (*f)(float), double (*exact)(double), float lo, float hi, bool scaled) {
+  double worst = 0;
+  for (float x = lo; x < hi; x += 0.00071f) {
+    const double error = std::fabs(static_cast<double>(f(x)) - exact(static_cast<double>(x)));
+    worst = std::max(worst, scaled ? error / std::max(1.0, std::fabs(static_cast<double>(x))) : error);
+  }
+  return worst;
+}
+double exact_gelu(double x) { return 0.5 * x * std::erfc(-x * 0.70710678118654752440); }
+double exact_gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); }
+double exact_softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+double exact_mish(double x) { return x * std::tanh(exact_softplus(x)); }
+
+TEST(Numerics, FunctionsAreWithinTheirStatedBounds) {
+  EXPECT_LT(worst_error(numerics::erf, std::erf, -8, 8, false), 5e-7);
+  EXPECT_LT(worst_error(numerics::gelu, exact_gelu, -30, 30, true), 5e-7);
+  EXPECT_LT(worst_error(numerics::gelu_tanh, exact_gelu_tanh, -30, 30, true), 5e-7);
+  EXPECT_LT(worst_error(numerics::softplus, exact_softplus, -80, 80, true), 3e-7);
+  EXPECT_LT(worst_error(numerics::mish, exact_mish, -30, 30, true), 5e-7);
+}
+
+TEST(Numerics, SmallArgumentsKeepTheirDigits) {
+  double worst_expm1 = 0, worst_erf = 0;
+  for (float x = 1e-6f; x < 80.0f; x *= 1.0007f) {
+    const double d = static_cast<double>(x);
+    worst_expm1 = std::max(worst_expm1, std::fabs(static_cast<double>(numerics::expm1(-x)) / std::expm1(-d) - 1));
+    worst_erf = std::max(worst_erf, std::fabs(static_cast<double>(numerics::erf(x)) / std::erf(d) - 1));
+  }
+  EXPECT_LT(worst_expm1, 5e-7);
+  EXPECT_LT(worst_erf, 5e-7);
+}
+
+TEST(Numerics, FunctionsAtTheEnds) {
+  constexpr float kInf = std::numeric_limits<float>::infinity(), kNaN = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(numerics::erf(kInf), 1.0f);
+  EXPECT_EQ(numerics::erf(-kInf), -1.0f);
+  EXPECT_EQ(numerics::gelu(kInf), kInf);
+  EXPECT_EQ(numerics::gelu_tanh(1e30f), 1e30f);
+  EXPECT_EQ(numerics::softplus(kInf), kInf);
+  EXPECT_EQ(numerics::softplus(-kInf), 0.0f);
+  EXPECT_EQ(numerics::mish(kInf), kInf);
+  EXPECT_EQ(numerics::elu(-kInf, 2.0f), -2.0f);
+  for (float (*f)(float) : {numerics::erf, numerics::gelu, numerics::gelu_tanh, numerics::softplus, numerics::mish})
+    EXPECT_TRUE(std::isnan(f(kNaN)));
+  EXPECT_TRUE(std::isnan(numerics::elu(kNaN, 1.0f)));
 }
 
 TEST(Numerics, ExpAtTheEnds) {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "octet/numerics_functions.h"
 #include "tests/graph/ops/op_case.h"
 
 namespace octet::graph::test {
@@ -56,7 +57,9 @@ TEST(Activations, FollowTheNormativeFormulas) {
             (Floats{0, std::fma(0.2f, -0.5f, 0.5f), 0.5f, std::fma(0.2f, 0.5f, 0.5f), 1}));
   EXPECT_EQ(eval("HardSwish", {x}).to_f32(),
             want([](float v) { return v * std::fmax(0.0f, std::fmin(1.0f, std::fma(1.0f / 6.0f, v, 0.5f))); }));
-  EXPECT_EQ(eval("Erf", {x}).to_f32(), want([](float v) { return static_cast<float>(std::erf(static_cast<double>(v))); }));
+  EXPECT_EQ(eval("Erf", {x}).to_f32(), want([](float v) { return numerics::erf(v); }));
+  EXPECT_EQ(eval("Gelu", {x}).to_f32(), want([](float v) { return numerics::gelu(v); }));
+  EXPECT_EQ(eval("Elu", {x}).to_f32(), want([](float v) { return numerics::elu(v, 1); }));
 }
 
 TEST(Activations, SmoothOnesHaveTheirTextbookValues) {

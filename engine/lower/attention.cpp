@@ -1,0 +1,106 @@
+// octet.Attention on u8 operands onto kernels/attention.h.
+#include <memory>
+
+#include "engine/lower/families.h"
+#include "graph/ops/fused_attention.h"
+#include "kernels/attention.h"
+
+namespace octet {
+namespace {
+
+using graph::Node;
+using graph::Value;
+using graph::ops::AttentionGeometry;
+using graph::ops::HeadStrides;
+
+enum Input : size_t { kQ, kK, kV, kMask };
+
+bool takes_attention(const Node& node, std::string* why) {
+  const auto no = [&](const char* reason) {
+    *why = reason;
+    return false;
+  };
+  for (const Value* v : node.inputs()) {
+    if (!v) continue;
+    if (!v->type().static_shape()) return no("its shape is not known");
+    if (element_count(v->type().shape()) == 0) return no("the tensor is empty");
+  }
+  for (const size_t i : {kQ, kK, kV}) {
+    if (node.input(i)->dtype() != DType::u8) return no("only quantized operands have a kernel");
+    if (node.input(i)->is_constant()) return no("an operand is constant");
+  }
+  return true;
+}
+
+AttentionGeometry geometry(const Node& node) {
+  const auto shape = [&](size_t i) { return node.input(i)->type().shape(); };
+  const Shape mask = node.input(kMask) ? shape(kMask) : Shape{};
+  return graph::ops::attention_geometry(node, shape(kQ), shape(kK), shape(kV), node.input(kMask) ? &mask : nullptr);
+}
+
+kernels::AttentionProblem problem_of(const Node& node, const AttentionGeometry& g) {
+  kernels::AttentionProblem p;
+  p.batch = g.batch, p.heads = g.heads, p.kv_heads = g.kv_heads;
+  p.queries = g.queries, p.keys = g.keys, p.size = g.size, p.value_size = g.value_size;
+  const Value* y = node.output();
+  const bool quantized = y->dtype() == DType::u8;
+  const auto bytes = [](const HeadStrides& s, int64_t element) {
+    return kernels::HeadLayout{s.batch * element, s.head * element, s.row * element};
+  };
+  p.q = bytes(g.q, 1), p.k = bytes(g.k, 1), p.v = bytes(g.v, 1);
+  p.y = bytes(g.y, static_cast<int64_t>(size_of(y->dtype())));
+  p.y_dtype = y->dtype();
+  const auto scale = [&](size_t i) { return node.input(i)->quant()->scale.at(0); };
+  p.factors = numerics::attention_factors(scale(kQ), scale(kK), scale(kV), node.attr("scale", 1.0f),
+                                          quantized ? y->quant()->scale.at(0) : 1.0f);
+  p.q_zero_point = node.input(kQ)->quant()->zero_point.at(0);
+  p.v_zero_point = node.input(kV)->quant()->zero_point.at(0);
+  p.y_zero_point = quantized ? y->quant()->zero_point.at(0) : 0;
+  p.causal = node.attr("causal", int64_t{0}) != 0;
+  p.masked = node.input(kMask) != nullptr;
+  p.mask_batches = g.mask_batches;
+  p.mask = g.mask;
+  return p;
+}
+
+void lower_attention(Lowering& lowering, const Node& node) {
+  const auto in_image = [&](const Value* v) { return v && !v->is_constant() && lowering.place(v).image; };
+  for (const Value* v : {node.input(kQ), node.input(kK), node.input(kV), node.input(kMask), node.output()})
+    if (in_image(v)) return lower_eval(lowering, node);
+  const AttentionGeometry g = geometry(node);
+  const kernels::AttentionProblem problem = problem_of(node, g);
+  std::string reason;
+  const std::shared_ptr<const kernels::Attention> kernel = kernels::make_attention(lowering.isa(), problem, &reason);
+  if (!kernel) {
+    lower_eval(lowering, node);
+    lowering.last_step().info.why = reason;
+    return;
+  }
+  lowering.need_workspace(kernel->workspace_bytes());
+  const Location q = lowering.location(node.input(kQ)), k = lowering.location(node.input(kK)),
+                 v = lowering.location(node.input(kV));
+  const Location y = lowering.location(node.output());
+  const Location mask = problem.masked ? lowering.location(node.input(kMask)) : Location{};
+  StepInfo& info = lowering.add_step(node, kernel->name(),
+                                     [kernel, q, k, v, y, mask, q_at = g.q.offset, k_at = g.k.offset, v_at = g.v.offset,
+                                      masked = problem.masked](const RunContext& context, int part, int parts) {
+                                       const auto bytes = [&](const Location& at, int64_t offset) {
+                                         return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
+                                       };
+                                       kernel->run({bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
+                                                    masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr,
+                                                    y.in(context), context.workspace(part)},
+                                                   part, parts);
+                                     });
+  info.gmac = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries * g.keys) *
+              static_cast<double>(g.size + g.value_size) / 1e9;
+}
+
+}  // namespace
+
+std::span<const LowerDef> attention_lowerings() {
+  static const LowerDef kDefs[] = {{"octet.Attention", takes_attention, lower_attention}};
+  return kDefs;
+}
+
+}  // namespace octet

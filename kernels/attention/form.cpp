@@ -1,0 +1,50 @@
+#include "kernels/attention/form.h"
+
+namespace octet::kernels::attention {
+namespace {
+
+int64_t round_up(int64_t v, int64_t unit) { return (v + unit - 1) / unit * unit; }
+
+}  // namespace
+
+Form make_form(const Isa& isa, const AttentionProblem& problem) {
+  Form f;
+  f.tile = isa.dot == DotKind::tile;
+  f.lanes = isa.lanes();
+  f.vector_bytes = isa.vector_bytes;
+  if (isa.dot == DotKind::maddubs) f.group = 2, f.element = 2, f.chunk_vectors = 2;
+  f.rows = f.tile ? 16 : isa.vector_count >= 32 ? 12 : 6;
+  f.chunk = f.chunk_vectors * f.lanes;
+  f.depth = round_up(problem.size, f.tile ? 64 : f.group);
+  f.steps = f.depth / f.group;
+  f.keys = round_up(problem.keys, f.chunk);
+  f.key_panels = f.keys / f.lanes;
+  f.value_panels = (problem.value_size + f.lanes - 1) / f.lanes;
+  // Causal blocks each end at a key of their own, and have no even work to overlap.
+  f.pipelined = f.tile && f.depth == 64 && f.value_panels <= 4 && !problem.causal;
+  return f;
+}
+
+Workspace make_workspace(const Form& f, const AttentionProblem& problem) {
+  Workspace w;
+  const auto take = [&](size_t& at, int64_t bytes) {
+    at = w.bytes;
+    w.bytes += static_cast<size_t>(round_up(bytes, 64));
+  };
+  take(w.keys, f.key_panels * f.key_panel_bytes());
+  take(w.key_starts, f.keys * 4);
+  const int copies = f.pipelined ? 2 : 1;
+  take(w.values, copies * f.value_bytes());
+  take(w.queries, f.rows * (f.depth * f.element + 64));
+  take(w.scores, copies * f.rows * f.score_row());
+  take(w.probabilities, f.rows * f.probability_row());
+  take(w.outputs, f.rows * f.output_row());
+  take(w.mask, problem.masked || problem.causal ? f.rows * f.keys * 4 : 0);
+  take(w.sums, f.rows * 4);
+  take(w.lanes, f.pipelined ? 2048 : 0);
+  take(w.shifts, f.pipelined ? 128 : 0);
+  take(w.rows4, 4 * (problem.value_size + 64));
+  return w;
+}
+
+}  // namespace octet::kernels::attention

@@ -1,0 +1,108 @@
+#include "kernels/attention/operands.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace octet::kernels::attention {
+
+Operands::Operands(const Isa& isa, const AttentionProblem& problem)
+    : p_(problem),
+      form_(make_form(isa, problem)),
+      at_(make_workspace(form_, problem)),
+      pack_keys_(pack_keys_code(isa, form_, problem.size)),
+      pack_values_(pack_values_code(isa, form_)),
+      output_(output_code(isa, form_, problem.value_size, problem.y_dtype == DType::u8)) {}
+
+void Operands::pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept {
+  int32_t rows[16];
+  for (int64_t panel = 0; panel * form_.lanes < p_.keys; ++panel) {
+    const int64_t first = panel * form_.lanes;
+    for (int i = 0; i < form_.lanes; ++i)
+      rows[i] = static_cast<int32_t>(std::min<int64_t>(i, p_.keys - 1 - first) * p_.k.row);
+    call(pack_keys_,
+         PackKeysArgs{k + first * p_.k.row, args.workspace + at_.keys + panel * form_.key_panel_bytes(),
+                      reinterpret_cast<int32_t*>(args.workspace + at_.key_starts) + first, rows, -p_.q_zero_point});
+  }
+}
+
+void Operands::pack_values(const AttentionArgs& args, const uint8_t* v, std::byte* packed) const noexcept {
+  PackValuesArgs pack{};
+  pack.row = p_.v.row;
+  pack.quad_step = form_.value_vectors_before(0, 1) * form_.vector_bytes;
+  pack.panel_step = form_.value_panel_step();
+  pack.zero_points = p_.v_zero_point * 0x10001;
+  const int64_t quads_of_vector = form_.lanes / 4;
+  for (int64_t first = 0; first < p_.keys; first += form_.lanes) {
+    const int64_t before = form_.value_vectors_before(first % form_.chunk / form_.lanes, 0) * form_.vector_bytes;
+    pack.v = v + first * p_.v.row;
+    pack.packed = packed + first / form_.chunk * form_.value_chunk_step() + before;
+    pack.quads = std::min<int64_t>(quads_of_vector, (p_.keys - first) / 4);
+    if (pack.quads > 0) call(pack_values_, pack);
+    if (pack.quads < quads_of_vector && (p_.keys - first) % 4 > 0) pack_last_values(args, pack, (p_.keys - first) % 4);
+  }
+}
+
+// The last keys when they are no four; what stands for the missing ones meets probabilities of zero.
+void Operands::pack_last_values(const AttentionArgs& args, PackValuesArgs pack, int64_t left) const noexcept {
+  auto* rows = reinterpret_cast<uint8_t*>(args.workspace + at_.rows4);
+  const int64_t row = p_.value_size + 64;
+  std::memset(rows, 0, static_cast<size_t>(4 * row));
+  for (int64_t i = 0; i < left; ++i)
+    std::memcpy(rows + i * row, pack.v + (4 * pack.quads + i) * pack.row, static_cast<size_t>(p_.value_size));
+  pack.packed += pack.quads * pack.quad_step;
+  pack.v = rows;
+  pack.row = row;
+  pack.quads = 1;
+  call(pack_values_, pack);
+}
+
+std::pair<const std::byte*, int64_t> Operands::queries(const AttentionArgs& args, int64_t b, int64_t h, int64_t first,
+                                                       int64_t rows) const noexcept {
+  const uint8_t* q = head_of(args.q, p_.q, b, h) + first * p_.q.row;
+  if (form_.element == 1 && (!form_.tile || rows == form_.rows)) return {reinterpret_cast<const std::byte*>(q), p_.q.row};
+  std::byte* copy = args.workspace + at_.queries;
+  const int64_t row = form_.depth * form_.element + 64;
+  for (int64_t i = 0; i < rows; ++i) {
+    const uint8_t* from = q + i * p_.q.row;
+    if (form_.element == 1) {
+      std::memcpy(copy + i * row, from, static_cast<size_t>(p_.size));
+    } else {
+      auto* to = reinterpret_cast<int16_t*>(copy + i * row);
+      for (int64_t d = 0; d < p_.size; ++d) to[d] = static_cast<int16_t>(from[d] - p_.q_zero_point);
+      for (int64_t d = p_.size; d < form_.depth; ++d) to[d] = 0;
+    }
+  }
+  return {copy, row};
+}
+
+Operands::MaskRows Operands::mask_rows(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows,
+                                       int64_t room, bool fresh) const noexcept {
+  const float* mask = args.mask + (p_.masked ? b % p_.mask_batches * p_.mask[0] + h * p_.mask[1] : 0);
+  if (mask_in_place() && (rows == room || p_.mask[2] == 0)) return {mask + first * p_.mask[2], 4 * p_.mask[2]};
+  auto* to = reinterpret_cast<float*>(args.workspace + at_.mask);
+  const bool one = one_mask_row();
+  if (one && !fresh) return {to, 0};
+  for (int64_t i = 0; i < (one ? 1 : rows); ++i) {
+    float* row = to + i * form_.keys;
+    const float* from = mask + (first + i) * p_.mask[2];
+    const int64_t sees = p_.causal ? std::clamp<int64_t>(first + i + p_.keys - p_.queries + 1, 0, p_.keys) : p_.keys;
+    for (int64_t j = 0; j < sees; ++j) row[j] = p_.masked ? from[j * p_.mask[3]] : 0.0f;
+    std::fill(row + sees, row + form_.keys, -INFINITY);
+  }
+  return {to, one ? 0 : form_.keys * 4};
+}
+
+void Operands::store(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows) const noexcept {
+  OutputArgs out{};
+  out.sums = reinterpret_cast<const int32_t*>(args.workspace + at_.sums);
+  out.o = reinterpret_cast<const int32_t*>(args.workspace + at_.outputs), out.o_row = form_.output_row();
+  out.y = static_cast<std::byte*>(args.y) + b * p_.y.batch + h * p_.y.head + first * p_.y.row, out.y_row = p_.y.row;
+  out.rows = rows;
+  out.value = p_.factors.value;
+  out.offset = form_.group == 4 ? 128 - p_.v_zero_point : 0;
+  out.low = static_cast<float>(0 - p_.y_zero_point), out.high = static_cast<float>(255 - p_.y_zero_point);
+  out.zero_point = p_.y_zero_point;
+  call(output_, out);
+}
+
+}  // namespace octet::kernels::attention

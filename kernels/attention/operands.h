@@ -1,0 +1,56 @@
+// What both drivers do around the products: packing a head's keys and values, and finding rows of queries and masks.
+#pragma once
+
+#include <utility>
+
+#include "kernels/attention/generators.h"
+
+namespace octet::kernels::attention {
+
+template <class Args>
+void call(const std::shared_ptr<const Code>& code, const Args& args) {
+  code->entry<void (*)(const Args*)>()(&args);
+}
+
+inline const uint8_t* head_of(const uint8_t* base, const HeadLayout& layout, int64_t b, int64_t h) {
+  return base + b * layout.batch + h * layout.head;
+}
+
+class Operands {
+ public:
+  Operands(const Isa& isa, const AttentionProblem& problem);
+
+  const Form& form() const { return form_; }
+  const Workspace& at() const { return at_; }
+  bool masked() const { return p_.masked || p_.causal; }
+
+  void pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept;
+  void pack_values(const AttentionArgs& args, const uint8_t* v, std::byte* packed) const noexcept;
+
+  // Rows as the dot products read them, and the bytes between them: where they lie, unless they must be widened or a tile
+  // would read beyond the last.
+  std::pair<const std::byte*, int64_t> queries(const AttentionArgs& args, int64_t b, int64_t h, int64_t first,
+                                               int64_t rows) const noexcept;
+
+  struct MaskRows {
+    const float* rows = nullptr;
+    int64_t bytes = 0;  // between them
+  };
+  // Of `rows` queries; `room` >= rows of them may be read. `fresh`: the last call was for another head.
+  MaskRows mask_rows(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows, int64_t room,
+                     bool fresh) const noexcept;
+
+  void store(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows) const noexcept;
+
+ private:
+  bool mask_in_place() const { return p_.masked && !p_.causal && p_.mask[3] == 1 && p_.keys % form_.chunk == 0; }
+  bool one_mask_row() const { return !p_.causal && p_.mask[2] == 0; }
+  void pack_last_values(const AttentionArgs& args, PackValuesArgs pack, int64_t left) const noexcept;
+
+  const AttentionProblem p_;
+  const Form form_;
+  const Workspace at_;
+  const std::shared_ptr<const Code> pack_keys_, pack_values_, output_;
+};
+
+}  // namespace octet::kernels::attention

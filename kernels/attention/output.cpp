@@ -1,0 +1,93 @@
+// Sums to results, row by row: an offset by the sum of the probabilities, one float factor, and u8 as QuantizeLinear rounds.
+//
+//   v0..v3 data | v4 scratch | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero point | v13 value
+//   factor v14 offset a probability | v15 tail mask rsi sums of products  rdx y  r8 rows  r9 sums of probabilities  rcx
+//   elements of the tail  rax r10 scratch
+#include <cstddef>
+
+#include "kernels/attention/generators.h"
+#include "kernels/jit/vector_emitter.h"
+
+namespace octet::kernels::attention {
+namespace {
+
+constexpr int kScratch = 4, kOffset = 8, kFactor = 9, kLow = 10, kHigh = 11, kZeroPoint = 12, kValue = 13, kEach = 14,
+              kMask = 15;
+
+void emit_row_constants(VectorEmitter& e) {
+  e.vpbroadcastd(e.v(kOffset), e.ptr[e.r9]);
+  e.vpmaxsd(e.x(kFactor), e.x(kOffset), e.constant_bits(1));  // one lane is enough, and a narrow division the shorter
+  e.vcvtdq2ps(e.x(kFactor), e.x(kFactor));
+  e.vdivss(e.x(kFactor), e.x(kValue), e.x(kFactor));
+  e.vbroadcastss(e.v(kFactor), e.x(kFactor));
+  e.vpmulld(e.v(kOffset), e.v(kOffset), e.v(kEach));
+}
+
+void emit_result(VectorEmitter& e, int i, int64_t at, bool quantized) {
+  const auto d = e.v(i);
+  e.vpaddd(d, e.v(kOffset), e.ptr[e.rsi + disp(at * e.vector_bytes())]);
+  e.vcvtdq2ps(d, d);
+  e.vmulps(d, d, e.v(kFactor));
+  if (!quantized) return;
+  e.vmaxps(d, d, e.v(kLow));
+  e.vminps(d, d, e.v(kHigh));
+  e.vcvtps2dq(d, d);
+  e.vpaddd(d, d, e.v(kZeroPoint));
+}
+
+void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool quantized) {
+  const auto field = [&](size_t at) { return e.qword[e.rdi + at]; };
+  e.mov(e.rsi, field(offsetof(OutputArgs, o)));
+  e.mov(e.rdx, field(offsetof(OutputArgs, y)));
+  e.mov(e.r8, field(offsetof(OutputArgs, rows)));
+  e.mov(e.r9, field(offsetof(OutputArgs, sums)));
+  e.broadcast(e.v(kValue), e.ptr[e.rdi + offsetof(OutputArgs, value)]);
+  e.broadcast(e.v(kEach), e.ptr[e.rdi + offsetof(OutputArgs, offset)]);
+  e.broadcast(e.v(kLow), e.ptr[e.rdi + offsetof(OutputArgs, low)]);
+  e.broadcast(e.v(kHigh), e.ptr[e.rdi + offsetof(OutputArgs, high)]);
+  e.broadcast(e.v(kZeroPoint), e.ptr[e.rdi + offsetof(OutputArgs, zero_point)]);
+  const int64_t whole = value_size / form.lanes, tail = value_size % form.lanes;
+  if (tail > 0) {
+    e.mov(e.ecx, static_cast<uint32_t>(tail));
+    e.begin_tail(e.rcx, kMask, e.rax);
+  }
+  Xbyak::Label next;
+  e.L(next);
+  emit_row_constants(e);
+  int64_t at = 0;
+  const auto to = [&] { return e.rdx + disp(at * form.lanes * (quantized ? 1 : 4)); };
+  for (; quantized && at + 4 <= whole; at += 4) {
+    for (int i = 0; i < 4; ++i) emit_result(e, i, at + i, true);
+    e.store_u8_x4(to(), 0, kScratch);
+  }
+  for (; at < whole; ++at) {
+    emit_result(e, 0, at, quantized);
+    if (quantized)
+      e.store_u8(to(), 0, kScratch);
+    else
+      e.store(to(), e.v(0));
+  }
+  if (tail > 0) {
+    emit_result(e, 0, at, quantized);
+    if (quantized)
+      e.store_u8_tail(to(), 0, kScratch, e.rcx, e.rax, e.r10);
+    else
+      e.store_tail(to(), 0, e.rcx, e.rax);
+  }
+  e.add(e.rsi, field(offsetof(OutputArgs, o_row)));
+  e.add(e.rdx, field(offsetof(OutputArgs, y_row)));
+  e.add(e.r9, 4);
+  e.dec(e.r8);
+  e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  e.vzeroupper();
+  e.ret();
+}
+
+}  // namespace
+
+std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, bool quantized) {
+  return vector_code(isa, CodeKey("attention output").add(value_size).add(quantized),
+                     [&](VectorEmitter& e) { emit_output(e, form, value_size, quantized); });
+}
+
+}  // namespace octet::kernels::attention

@@ -1,0 +1,135 @@
+// K and V to the panels of form.h.
+//
+// Keys: a vector of a K panel is one dword (4 elements) of each of lanes() keys, gathered; on 16 bits it makes two vectors.
+//   v0 offsets of the rows | v1 gathered | v2 v3 scratch | v4 gather mask (AVX2) | v5 sum of the keys | v6 ones
+// Values: lanes() columns of 4 keys, each widened to dwords, shifted and joined.
+//   v0..v3 the keys | v4 zero points
+#include <cstddef>
+
+#include "kernels/attention/generators.h"
+#include "kernels/jit/vector_emitter.h"
+
+namespace octet::kernels::attention {
+namespace {
+
+using Xbyak::Xmm;
+
+constexpr int kRows = 0, kData = 1, kLow = 2, kHigh = 3, kMask = 4, kSum = 5, kOnes = 6;
+
+void emit_gather(VectorEmitter& e, int d, int64_t offset) {
+  if (e.zmm()) {
+    e.kxnorw(e.k1, e.k1, e.k1);
+    e.vpgatherdd(Xbyak::Zmm(d) | e.k1, e.ptr[e.rsi + Xbyak::Zmm(kRows) + disp(offset)]);
+  } else {
+    e.vpcmpeqd(e.v(kMask), e.v(kMask), e.v(kMask));
+    e.vpgatherdd(Xbyak::Ymm(d), e.ptr[e.rsi + Xbyak::Ymm(kRows) + disp(offset)], Xbyak::Ymm(kMask));
+  }
+}
+
+// Bytes 0 and 1 of each dword of s as 16-bit numbers less 128.
+void emit_widen(VectorEmitter& e, int d, int s) {
+  const Xmm out = e.v(d), low = e.v(kHigh);
+  e.bit_and(low, e.v(s), e.constant_bits(0xff));
+  e.vpslld(out, e.v(s), 8);
+  e.bit_and(out, out, e.constant_bits(0xff0000));
+  e.bit_or(out, out, low);
+  e.vpsubw(out, out, e.constant_bits(0x00800080));
+}
+
+void emit_pack_keys(VectorEmitter& e, const Form& form, int64_t size) {
+  const auto field = [&](size_t at) { return e.qword[e.rdi + at]; };
+  e.mov(e.rsi, field(offsetof(PackKeysArgs, k)));
+  e.mov(e.rdx, field(offsetof(PackKeysArgs, panel)));
+  e.mov(e.rax, field(offsetof(PackKeysArgs, rows)));
+  e.load(e.v(kRows), e.rax);
+  if (form.group == 4) {
+    e.zero(kSum);
+    e.vmovups(e.v(kOnes), e.constant_bits(0x01010101));
+  }
+  int64_t step = 0;
+  const auto store = [&](int v) { e.store(e.rdx + disp(step++ * e.vector_bytes()), e.v(v)); };
+  for (int64_t at = 0; at < size; at += 4) {
+    const int64_t left = std::min<int64_t>(4, size - at);
+    e.zero(kData);
+    emit_gather(e, kData, at);
+    if (form.group == 4) {
+      e.bit_xor(e.v(kData), e.v(kData), e.constant_bits(0x80808080));
+      if (left < 4) e.bit_and(e.v(kData), e.v(kData), e.constant_bits((1u << (8 * left)) - 1));
+      e.dot_u8s8(e.v(kSum), e.v(kOnes), e.v(kData));
+      store(kData);
+      continue;
+    }
+    for (const int64_t half : {0, 2}) {
+      if (left <= half) break;
+      if (half == 2) e.vpsrld(e.v(kData), e.v(kData), 16);
+      emit_widen(e, kLow, kData);
+      if (left == half + 1) e.bit_and(e.v(kLow), e.v(kLow), e.constant_bits(0xffff));
+      store(kLow);
+    }
+  }
+  if (step < form.steps) e.zero(kData);
+  while (step < form.steps) store(kData);
+  if (form.group == 4) {
+    e.mov(e.rax, field(offsetof(PackKeysArgs, starts)));
+    e.vpbroadcastd(e.v(kLow), e.ptr[e.rdi + offsetof(PackKeysArgs, minus_zq)]);
+    e.vpmulld(e.v(kSum), e.v(kSum), e.v(kLow));
+    e.store(e.rax, e.v(kSum));
+  }
+  e.vzeroupper();
+  e.ret();
+}
+
+void emit_pack_values(VectorEmitter& e, const Form& form) {
+  constexpr int kZeroPoints = 4;
+  const auto field = [&](size_t at) { return e.qword[e.rdi + at]; };
+  const Xbyak::Reg64 keys[] = {e.r8, e.r9, e.r10, e.r11};
+  e.mov(keys[0], field(offsetof(PackValuesArgs, v)));
+  e.mov(e.rax, field(offsetof(PackValuesArgs, row)));
+  e.mov(e.rdx, field(offsetof(PackValuesArgs, packed)));
+  e.mov(e.rcx, field(offsetof(PackValuesArgs, quads)));
+  for (int i = 1; i < 4; ++i) e.lea(keys[i], e.ptr[keys[i - 1] + e.rax]);
+  if (form.group == 2) e.vpbroadcastd(e.v(kZeroPoints), e.ptr[e.rdi + offsetof(PackValuesArgs, zero_points)]);
+  Xbyak::Label next;
+  e.L(next);
+  e.mov(e.rsi, e.rdx);
+  for (int64_t panel = 0; panel < form.value_panels; ++panel) {
+    for (int i = 0; i < 4; ++i) e.load_u8(e.v(i), keys[i] + disp(panel * form.lanes));
+    if (form.group == 4) {
+      for (int i = 1; i < 4; ++i) {
+        e.vpslld(e.v(i), e.v(i), static_cast<uint8_t>(8 * i));
+        e.bit_or(e.v(0), e.v(0), e.v(i));
+      }
+      e.bit_xor(e.v(0), e.v(0), e.constant_bits(0x80808080));
+      e.store(e.rsi, e.v(0));
+    } else {
+      for (const int pair : {0, 2}) {
+        e.vpslld(e.v(pair + 1), e.v(pair + 1), 16);
+        e.bit_or(e.v(pair), e.v(pair), e.v(pair + 1));
+        e.vpsubw(e.v(pair), e.v(pair), e.v(kZeroPoints));
+        e.store(e.rsi + disp(pair / 2 * e.vector_bytes()), e.v(pair));
+      }
+    }
+    if (panel + 1 < form.value_panels) e.add(e.rsi, field(offsetof(PackValuesArgs, panel_step)));
+  }
+  e.mov(e.rax, field(offsetof(PackValuesArgs, row)));
+  for (const Xbyak::Reg64& key : keys) e.lea(key, e.ptr[key + e.rax * 4]);
+  e.add(e.rdx, field(offsetof(PackValuesArgs, quad_step)));
+  e.dec(e.rcx);
+  e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  e.vzeroupper();
+  e.ret();
+}
+
+}  // namespace
+
+std::shared_ptr<const Code> pack_keys_code(const Isa& isa, const Form& form, int64_t size) {
+  return vector_code(isa, CodeKey("attention keys").add(form.group).add(size).add(form.steps).add(isa.id),
+                     [&](VectorEmitter& e) { emit_pack_keys(e, form, size); });
+}
+
+std::shared_ptr<const Code> pack_values_code(const Isa& isa, const Form& form) {
+  return vector_code(isa, CodeKey("attention values").add(form.group).add(form.value_panels),
+                     [&](VectorEmitter& e) { emit_pack_values(e, form); });
+}
+
+}  // namespace octet::kernels::attention

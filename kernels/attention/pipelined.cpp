@@ -1,0 +1,137 @@
+// One block of 16 rows behind the other, the next one's scores under way while this one's probabilities are computed, across
+// heads too: then the keys are the next head's already, and the values still this one's, which is why there are two of
+// these.
+#include <algorithm>
+#include <vector>
+
+#include "kernels/amx/tile_config.h"
+#include "kernels/attention/drivers.h"
+#include "kernels/attention/operands.h"
+#include "kernels/partition.h"
+
+namespace octet::kernels::attention {
+namespace {
+
+class PipelinedAttention final : public Attention {
+ public:
+  PipelinedAttention(const Isa& isa, const AttentionProblem& problem)
+      : p_(problem),
+        operands_(isa, problem),
+        form_(operands_.form()),
+        at_(operands_.at()),
+        name_("attention int8 " + std::string(isa.name) + " pipelined"),
+        first_(pipeline_code(isa, form_, operands_.masked(), false, true)),
+        inner_(pipeline_code(isa, form_, operands_.masked(), true, true)),
+        last_(pipeline_code(isa, form_, operands_.masked(), true, false)) {
+    for (int64_t j = 0; j < form_.chunk; ++j) {
+      const auto is_key = [&](int64_t key) { return form_.keys - form_.chunk + key < problem.keys; };
+      limit_.push_back(is_key(j) ? INT32_MAX : INT32_MIN);
+      // Byte j of P: quad j / 4 stands at lane * 4 + vector.
+      const int64_t lane = j / 16, vector = j % 16 / 4;
+      keep_.push_back(is_key(vector * 16 + lane * 4 + j % 4) ? 255 : 0);
+    }
+  }
+
+  void run(const AttentionArgs& args, int part, int parts) const noexcept override {
+    const WorkRange mine = split_work(p_.batch * p_.heads * blocks(), part, parts);
+    if (mine.size() == 0) return;
+    configure_tiles();
+    auto* maxima = reinterpret_cast<uint32_t*>(args.workspace + at_.lanes);
+    std::fill_n(maxima, 256, operands_.masked() ? 0xff800000u : 0x80000000u);
+    PipelineArgs step = fixed(args);
+    Block next;
+    prepare(args, mine.begin, next, step);
+    call(first_, step);
+    for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+      const Block block = next;
+      step.scores = scores(args, block.side);
+      step.shifts = shifts(args, block.side);
+      step.v = values(args, block.values);
+      if (unit + 1 < mine.end) {
+        prepare(args, unit + 1, next, step);
+        call(inner_, step);
+      } else {
+        call(last_, step);
+      }
+      operands_.store(args, block.b, block.h, block.row, block.rows);
+    }
+  }
+
+  size_t workspace_bytes() const override { return at_.bytes; }
+  std::string name() const override { return name_; }
+
+ private:
+  struct Block {
+    int64_t b = -1, h = -1, row = 0, rows = 0;
+    int64_t packed = -1;       // sample and head of the keys and values
+    int side = 1, values = 1;  // which of two scores and shifts, and of two packed values
+  };
+
+  int64_t blocks() const { return (p_.queries + form_.rows - 1) / form_.rows; }
+  std::byte* scores(const AttentionArgs& args, int side) const {
+    return args.workspace + at_.scores + side * form_.rows * form_.score_row();
+  }
+  float* shifts(const AttentionArgs& args, int side) const {
+    return reinterpret_cast<float*>(args.workspace + at_.shifts) + side * form_.rows;
+  }
+  std::byte* values(const AttentionArgs& args, int which) const {
+    return args.workspace + at_.values + which * form_.value_bytes();
+  }
+
+  PipelineArgs fixed(const AttentionArgs& args) const noexcept {
+    PipelineArgs step{};
+    step.chunks = form_.keys / form_.chunk;
+    step.score = p_.factors.score, step.exponent = p_.factors.exponent;
+    step.lanes = args.workspace + at_.lanes;
+    step.p = args.workspace + at_.probabilities;
+    step.keep = p_.keys % form_.chunk == 0 ? nullptr : keep_.data();
+    step.sums = reinterpret_cast<int32_t*>(args.workspace + at_.sums);
+    step.o = reinterpret_cast<int32_t*>(args.workspace + at_.outputs), step.o_row = form_.output_row();
+    step.k = args.workspace + at_.keys;
+    step.starts = reinterpret_cast<const int32_t*>(args.workspace + at_.key_starts);
+    step.limit = limit_.data();
+    return step;
+  }
+
+  // From the block before to that of `unit`: its operands packed, its part of `step` filled in.
+  void prepare(const AttentionArgs& args, int64_t unit, Block& block, PipelineArgs& step) const noexcept {
+    const int64_t head = unit / blocks(), b = head / p_.heads, h = head % p_.heads;
+    const bool fresh = b != block.b || h != block.h;
+    block.b = b, block.h = h;
+    block.row = unit % blocks() * form_.rows;
+    block.rows = std::min<int64_t>(form_.rows, p_.queries - block.row);
+    block.side ^= 1;
+    const int64_t kv = h / (p_.heads / p_.kv_heads);
+    if (block.packed != b * p_.kv_heads + kv) {
+      block.packed = b * p_.kv_heads + kv;
+      block.values ^= 1;
+      operands_.pack_keys(args, head_of(args.k, p_.k, b, kv));
+      operands_.pack_values(args, head_of(args.v, p_.v, b, kv), values(args, block.values));
+    }
+    const auto [q, q_row] = operands_.queries(args, b, h, block.row, block.rows);
+    step.q = reinterpret_cast<const uint8_t*>(q), step.q_row = q_row;
+    if (operands_.masked()) {
+      const Operands::MaskRows mask = operands_.mask_rows(args, b, h, block.row, block.rows, form_.rows, fresh);
+      step.mask = mask.rows, step.mask_row = mask.bytes;
+    }
+    step.next_scores = scores(args, block.side);
+    step.next_shifts = shifts(args, block.side);
+  }
+
+  const AttentionProblem p_;
+  const Operands operands_;
+  const Form& form_;
+  const Workspace& at_;
+  const std::string name_;
+  const std::shared_ptr<const Code> first_, inner_, last_;
+  std::vector<int32_t> limit_;  // of the last chunk
+  std::vector<uint8_t> keep_;
+};
+
+}  // namespace
+
+std::unique_ptr<Attention> make_pipelined(const Isa& isa, const AttentionProblem& problem) {
+  return std::make_unique<PipelinedAttention>(isa, problem);
+}
+
+}  // namespace octet::kernels::attention

@@ -1,0 +1,107 @@
+// Stage by stage: the scores of a block of rows, their probabilities, the outputs, each by one call.
+#include <algorithm>
+#include <vector>
+
+#include "kernels/amx/tile_config.h"
+#include "kernels/attention/drivers.h"
+#include "kernels/attention/operands.h"
+#include "kernels/partition.h"
+
+namespace octet::kernels::attention {
+namespace {
+
+class StagedAttention final : public Attention {
+ public:
+  StagedAttention(const Isa& isa, const AttentionProblem& problem)
+      : p_(problem),
+        operands_(isa, problem),
+        form_(operands_.form()),
+        at_(operands_.at()),
+        name_("attention int8 " + std::string(isa.name)),
+        probabilities_(probability_code(isa, form_, operands_.masked())) {
+    const auto last_rows = static_cast<int>(problem.queries % form_.rows);
+    for (const int rows : {form_.rows, last_rows}) {
+      if (rows == 0 || rows > problem.queries) continue;
+      scores_[rows == form_.rows ? 0 : 1] =
+          form_.tile ? tile_scores_code(isa, form_) : dot_code(isa, form_, rows, form_.group == 4);
+      outputs_[rows == form_.rows ? 0 : 1] = form_.tile ? tile_outputs_code(isa, form_) : dot_code(isa, form_, rows, false);
+    }
+    for (int64_t j = form_.keys - form_.chunk; j < form_.keys; ++j) {
+      limit_.push_back(j < problem.keys ? INT32_MAX : INT32_MIN);
+      keep_.push_back(j < problem.keys ? -1 : 0);
+    }
+  }
+
+  void run(const AttentionArgs& args, int part, int parts) const noexcept override {
+    const int64_t blocks = (p_.queries + form_.rows - 1) / form_.rows;
+    const WorkRange mine = split_work(p_.batch * p_.heads * blocks, part, parts);
+    if (mine.size() == 0) return;
+    if (form_.tile) configure_tiles();
+    int64_t packed = -1, last = -1;
+    for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+      const int64_t head = unit / blocks, b = head / p_.heads, h = head % p_.heads;
+      const int64_t kv = h / (p_.heads / p_.kv_heads);
+      if (packed != b * p_.kv_heads + kv) {
+        packed = b * p_.kv_heads + kv;
+        operands_.pack_keys(args, head_of(args.k, p_.k, b, kv));
+        operands_.pack_values(args, head_of(args.v, p_.v, b, kv), args.workspace + at_.values);
+      }
+      const int64_t row = unit % blocks * form_.rows;
+      attend(args, b, h, row, std::min<int64_t>(form_.rows, p_.queries - row), last != head);
+      last = head;
+    }
+  }
+
+  size_t workspace_bytes() const override { return at_.bytes; }
+  std::string name() const override { return name_; }
+
+ private:
+  void attend(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows, bool fresh_head) const noexcept {
+    const size_t code = rows == form_.rows ? 0 : 1;
+    // Keys behind all that these queries may see are left out.
+    const int64_t reach = p_.causal ? std::clamp<int64_t>(first + rows + p_.keys - p_.queries, 1, p_.keys) : p_.keys;
+    const int64_t chunks = (reach + form_.chunk - 1) / form_.chunk;
+    const auto [q, q_row] = operands_.queries(args, b, h, first, rows);
+    auto* scores = reinterpret_cast<int32_t*>(args.workspace + at_.scores);
+    call(scores_[code],
+         DotArgs{q, q_row, args.workspace + at_.keys, form_.key_panel_bytes(), form_.steps, scores, form_.score_row(),
+                 reinterpret_cast<const int32_t*>(args.workspace + at_.key_starts), chunks * form_.chunk_vectors});
+
+    ProbabilityArgs soft{};
+    soft.scores = scores, soft.score_row = form_.score_row();
+    soft.p = args.workspace + at_.probabilities, soft.p_row = form_.probability_row();
+    soft.sums = reinterpret_cast<int32_t*>(args.workspace + at_.sums), soft.rows = rows;
+    soft.score = p_.factors.score, soft.exponent = p_.factors.exponent;
+    soft.chunk_bytes = chunks * form_.chunk * 4;
+    if (operands_.masked()) {
+      const Operands::MaskRows mask = operands_.mask_rows(args, b, h, first, rows, rows, fresh_head);
+      soft.mask = mask.rows, soft.mask_row = mask.bytes;
+    } else if (p_.keys % form_.chunk != 0) {
+      soft.chunk_bytes -= form_.chunk * 4;
+      soft.limit = limit_.data(), soft.keep = keep_.data();
+    }
+    call(probabilities_, soft);
+    call(outputs_[code],
+         DotArgs{soft.p, soft.p_row, args.workspace + at_.values, form_.value_panel_bytes(),
+                 chunks * form_.chunk / form_.group, reinterpret_cast<int32_t*>(args.workspace + at_.outputs),
+                 form_.output_row(), nullptr, form_.value_panels});
+    operands_.store(args, b, h, first, rows);
+  }
+
+  const AttentionProblem p_;
+  const Operands operands_;
+  const Form& form_;
+  const Workspace& at_;
+  const std::string name_;
+  const std::shared_ptr<const Code> probabilities_;
+  std::shared_ptr<const Code> scores_[2], outputs_[2];  // of whole blocks of rows, of the last one
+  std::vector<int32_t> limit_, keep_;                   // of the last chunk
+};
+
+}  // namespace
+
+std::unique_ptr<Attention> make_staged(const Isa& isa, const AttentionProblem& problem) {
+  return std::make_unique<StagedAttention>(isa, problem);
+}
+
+}  // namespace octet::kernels::attention

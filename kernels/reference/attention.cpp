@@ -1,0 +1,51 @@
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace octet::kernels {
+namespace {
+
+const uint8_t* row_of(const uint8_t* base, const HeadLayout& layout, int64_t b, int64_t h, int64_t row) {
+  return base + b * layout.batch + h * layout.head + row * layout.row;
+}
+
+}  // namespace
+
+void attention_reference(const AttentionProblem& p, const AttentionArgs& args) {
+  std::vector<int32_t> scores(static_cast<size_t>(p.keys));
+  std::vector<uint8_t> weights(scores.size());
+  std::vector<float> mask(scores.size());
+  for (int64_t b = 0; b < p.batch; ++b)
+    for (int64_t h = 0; h < p.heads; ++h)
+      for (int64_t i = 0; i < p.queries; ++i) {
+        const int64_t group = h / (p.heads / p.kv_heads);
+        const uint8_t* q = row_of(args.q, p.q, b, h, i);
+        for (int64_t j = 0; j < p.keys; ++j) {
+          const uint8_t* k = row_of(args.k, p.k, b, group, j);
+          int32_t sum = 0;
+          for (int64_t d = 0; d < p.size; ++d) sum += (q[d] - p.q_zero_point) * (k[d] - 128);
+          const auto at = static_cast<size_t>(j);
+          scores[at] = sum;
+          mask[at] = p.masked ? args.mask[b % p.mask_batches * p.mask[0] + h * p.mask[1] + i * p.mask[2] + j * p.mask[3]] : 0.0f;
+          if (p.causal && j > i + p.keys - p.queries) mask[at] = -INFINITY;
+        }
+        const bool plain = !p.masked && !p.causal;
+        const int32_t total =
+            numerics::attention_probabilities(scores.data(), plain ? nullptr : mask.data(), p.keys, p.factors, weights.data());
+        const float factor = numerics::attention_output_factor(p.factors, total);
+        std::byte* y = static_cast<std::byte*>(args.y) + b * p.y.batch + h * p.y.head + i * p.y.row;
+        for (int64_t d = 0; d < p.value_size; ++d) {
+          int32_t sum = 0;
+          for (int64_t j = 0; j < p.keys; ++j)
+            sum += weights[static_cast<size_t>(j)] * (row_of(args.v, p.v, b, group, j)[d] - p.v_zero_point);
+          const float real = static_cast<float>(sum) * factor;
+          if (p.y_dtype == DType::f32)
+            reinterpret_cast<float*>(y)[d] = real;
+          else
+            reinterpret_cast<uint8_t*>(y)[d] = static_cast<uint8_t>(numerics::quantize_scaled(real, p.y_zero_point, 0, 255));
+        }
+      }
+}
+
+}  // namespace octet::kernels
