@@ -145,6 +145,7 @@ class ProductConv final : public Conv {
   std::vector<std::shared_ptr<const Code>> code_;
   std::vector<ByteRange> fetched_;
   size_t fetched_bytes_ = 0;
+  int64_t rounds_ = 0;  // in which a kernel can fetch, of all blocks and panels
   int prefetch_lines_ = 0;
   std::string name_;
 };
@@ -154,9 +155,13 @@ class FetchCursor {
  public:
   FetchCursor(std::span<const ByteRange> ranges, size_t all, int part, int parts) : ranges_(ranges) {
     left_ = all * static_cast<size_t>(part + 1) / static_cast<size_t>(parts) - all * static_cast<size_t>(part) / static_cast<size_t>(parts);
+    mine_ = left_;
     skip(all * static_cast<size_t>(part) / static_cast<size_t>(parts));
   }
-  bool done() const { return left_ == 0 || ranges_.empty(); }
+  // Whether less than `share` of its own part has been fetched.
+  bool behind(double share) const {
+    return left_ > 0 && !ranges_.empty() && static_cast<double>(mine_ - left_) <= share * static_cast<double>(mine_);
+  }
   const std::byte* at() const { return ranges_.front().data + inside_; }
   void advance(size_t bytes) {
     left_ -= std::min(left_, bytes);
@@ -172,7 +177,7 @@ class FetchCursor {
     }
   }
   std::span<const ByteRange> ranges_;
-  size_t inside_ = 0, left_ = 0;
+  size_t inside_ = 0, left_ = 0, mine_ = 0;
 };
 
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
@@ -272,13 +277,12 @@ void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
   if (kind_ == ProductKind::words || (kind_ == ProductKind::bins && !bins_can_prefetch(isa_))) return;
   fetched_.assign(ranges.begin(), ranges.end());
   for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
-  int64_t rounds = 0;
   for (const PanelClass& cls : classes_)
-    for (const PanelCall& call : cls.calls) rounds += static_cast<int64_t>(cls.rows.blocks.size()) * rounds_of(*call.panel);
-  if (rounds == 0) return;
+    for (const PanelCall& call : cls.calls) rounds_ += static_cast<int64_t>(cls.rows.blocks.size()) * rounds_of(*call.panel);
+  if (rounds_ == 0) return;
   const int64_t kMostLines = kind_ == ProductKind::bins ? 4 : 16;
   const int64_t lines = static_cast<int64_t>(fetched_bytes_) / 64;
-  prefetch_lines_ = static_cast<int>(std::min(kMostLines, (lines + rounds - 1) / rounds));
+  prefetch_lines_ = static_cast<int>(std::min(kMostLines, (lines + rounds_ - 1) / rounds_));
   for (PanelClass& cls : classes_)
     for (PanelCall& call : cls.calls) call.fetching = code_for(*call.panel, cls.rows, prefetch_lines_);
 }
@@ -303,6 +307,8 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
   ProductArgs call{};
   call.constants = constants_.as<EpilogueConstants>();
   FetchCursor cursor(fetched_, fetched_bytes_, part, parts);
+  int64_t rounds = 0;
+  const double rounds_share = static_cast<double>(parts) / static_cast<double>(std::max<int64_t>(rounds_, 1));
   for (const PanelClass& cls : classes_) {
     const RowPlan& rows = cls.rows;
     const GridPart mine = grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
@@ -322,7 +328,10 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
           call.block = rows.blocks.data() + block;
           call.block_end = rows.blocks.data() + run;
           const auto shape = static_cast<size_t>(rows.shape[static_cast<size_t>(block)]);
-          if (!panel.fetching || cursor.done()) {
+          // Lines fetched long before their time would be gone again.
+          const bool fetches = panel.fetching && cursor.behind(static_cast<double>(rounds) * rounds_share);
+          rounds += (run - block) * rounds_of(*panel.panel);
+          if (!fetches) {
             panel.code[shape](&call);
           } else {
             call.prefetch = cursor.at();
