@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   octet::bench::register_products();
   octet::bench::register_ops();
+  octet::bench::register_weight_only();
   octet::bench::register_attention();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

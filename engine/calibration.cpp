@@ -1,10 +1,9 @@
 #include "engine/calibration.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engine/model.h"
+#include "engine/value_histogram.h"
 
 namespace octet {
 
@@ -21,8 +20,7 @@ std::map<std::string, CalibrationRange> calibrate(const graph::Graph& graph, con
   const Model model = model_from_graph(std::move(probed), model_options);
   Session session(model, session_options);
 
-  constexpr float kInf = std::numeric_limits<float>::infinity();
-  std::vector<CalibrationRange> ranges(values.size(), {kInf, -kInf});
+  std::vector<ValueHistogram> histograms(values.size());
   size_t samples = 0;
   for (; feed(samples, session); ++samples) {
     session.run();
@@ -30,22 +28,20 @@ std::map<std::string, CalibrationRange> calibrate(const graph::Graph& graph, con
       const TensorView view = session.output(first + i);
       const float* data = view.as<float>();
       const auto count = element_count(view.shape);
-      float low = ranges[i].min, high = ranges[i].max;
       float sum = 0;  // 0 * x is NaN where x is not finite
-      for (int64_t k = 0; k < count; ++k) {
-        low = std::min(low, data[k]);
-        high = std::max(high, data[k]);
-        sum += data[k] * 0.0f;
-      }
+      for (int64_t k = 0; k < count; ++k) sum += data[k] * 0.0f;
       if (std::isnan(sum))
         throw Error(ErrorCode::invalid_argument, graph.file + ": value '" + values[i] + "' is not finite in calibration sample " +
                                                      std::to_string(samples) + "; its range cannot be quantized");
-      ranges[i] = {low, high};
+      histograms[i].add(data, count);
     }
   }
   if (samples == 0) throw Error(ErrorCode::invalid_argument, graph.file + ": calibration needs at least one sample");
   std::map<std::string, CalibrationRange> result;
-  for (size_t i = 0; i < values.size(); ++i) result[values[i]] = ranges[i];
+  for (size_t i = 0; i < values.size(); ++i) {
+    const ValueHistogram::Range range = histograms[i].best_range();
+    result[values[i]] = {range.min, range.max};
+  }
   return result;
 }
 

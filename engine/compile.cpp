@@ -1,5 +1,6 @@
 #include "engine/compile.h"
 
+#include "engine/kept_cache.h"
 #include "engine/lower/lower.h"
 #include "engine/placement.h"
 #include "engine/regions.h"
@@ -54,6 +55,7 @@ std::shared_ptr<const Plan> compile(const Graph& optimized, const std::vector<Sh
   Graph& graph = *plan->graph;
   fix_shapes(graph, shapes);
   graph::optimize(graph, settings.passes);
+  if (settings.keep_caches) keep_caches(graph);
   materialize_outputs(graph);
   form_regions(graph);
 

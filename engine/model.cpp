@@ -49,9 +49,13 @@ ValueInfo describe(const std::string& name, const graph::Type& type) {
 }  // namespace
 
 ModelImpl::ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& options)
-    : graph_(std::move(graph)), settings_{&choose_isa(options.isa), {}, &weights_}, plans_(*graph_, settings_) {
+    : graph_(std::move(graph)), settings_{&choose_isa(options.isa), {}, &weights_},
+      plans_(*graph_, settings_),
+      keeping_plans_(*graph_, keeping_settings_) {
   const FpState fp_state;
   settings_.passes.disabled = options.disabled_passes;
+  keeping_settings_ = settings_;
+  keeping_settings_.keep_caches = true;
   graph::infer_types(*graph_);
   for (const graph::Value* v : graph_->inputs()) inputs_.push_back(describe(v->name(), v->type()));
   for (size_t i = 0; i < graph_->outputs().size(); ++i)

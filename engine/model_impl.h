@@ -17,8 +17,10 @@ class ModelImpl {
  public:
   ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& options);
 
-  // The plan for these input shapes (in the order of the inputs), made at the first call.
-  std::shared_ptr<const Plan> plan(const std::vector<Shape>& shapes, int threads) { return plans_.get(shapes, threads); }
+  // The plan for these input shapes (in the order of the inputs), made at the first call; with caches kept: kept_cache.h.
+  std::shared_ptr<const Plan> plan(const std::vector<Shape>& shapes, int threads, bool keep_caches = false) {
+    return (keep_caches ? keeping_plans_ : plans_).get(shapes, threads);
+  }
   const PlanCache& plans() const { return plans_; }
 
   const graph::Graph& graph() const { return *graph_; }
@@ -33,8 +35,8 @@ class ModelImpl {
   std::vector<graph::PassTiming> timings_;
   std::vector<ValueInfo> inputs_, outputs_;
   WeightCache weights_;
-  PlanSettings settings_;
-  PlanCache plans_;
+  PlanSettings settings_, keeping_settings_;
+  PlanCache plans_, keeping_plans_;
 };
 
 }  // namespace octet

@@ -141,7 +141,8 @@ class Placer {
       const auto it = in ? group_of_.find(in) : group_of_.end();
       if (it == group_of_.end()) continue;
       const Group& g = groups_[static_cast<size_t>(it->second)];
-      if (g.fixed || in->layout != out->layout || size_of(in->dtype()) != size_of(out->dtype()) ||
+      const bool kept = node.attr("in_place", int64_t{0}) != 0;  // a cache that the session keeps (kept_cache.h)
+      if ((g.fixed && !kept) || in->layout != out->layout || size_of(in->dtype()) != size_of(out->dtype()) ||
           in->type().shape() != out->type().shape())
         continue;
       const bool dies_here = std::all_of(g.members.begin(), g.members.end(), [&](const Member& m) {

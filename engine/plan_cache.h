@@ -22,6 +22,7 @@ struct PlanSettings {
   const kernels::Isa* isa = nullptr;
   graph::PassOptions passes;
   WeightCache* weights = nullptr;
+  bool keep_caches = false;  // engine/kept_cache.h
 };
 
 class PlanCache {

@@ -3,9 +3,11 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "engine/fp_state.h"
 #include "engine/frame.h"
+#include "engine/kept_cache.h"
 #include "engine/model.h"
 #include "engine/model_impl.h"
 #include "engine/thread_pool.h"
@@ -40,11 +42,13 @@ struct Session::Impl {
     pool = std::make_unique<ThreadPool>(threads);
     team = std::make_unique<Team>(*pool, options.profile);
     const auto& inputs = model.impl().graph().inputs();
+    if (options.keep_cache) cache.emplace(model);
     shapes.resize(inputs.size());
     given.resize(inputs.size(), false);
     for (size_t i = 0; i < shapes.size(); ++i) {
       known.push_back(!inputs[i]->type().is_tensor() || inputs[i]->type().static_shape());
       if (inputs[i]->type().static_shape()) shapes[i] = inputs[i]->type().shape();
+      if (cache && cache->is_past(i)) given[i] = known.back() = true;
     }
   }
 
@@ -70,8 +74,9 @@ struct Session::Impl {
   // Takes the plan for the shapes; keeps the inputs' contents where the memory moves.
   void adopt(const std::vector<Shape>& wanted) {
     if (frame && wanted == plan_shapes) return;
-    auto next = std::make_unique<Frame>(model.impl().plan(wanted, threads), *team);
-    if (frame)
+    auto next = std::make_unique<Frame>(model.impl().plan(wanted, threads, cache.has_value()), *team);
+    if (frame && cache) cache->move(*frame, *next);
+    if (frame && !cache)
       for (size_t i = 0; i < given.size(); ++i)
         if (given[i] && plan_shapes[i] == wanted[i]) next->set_input(i, input_value(i));
     frame = std::move(next);
@@ -91,7 +96,9 @@ struct Session::Impl {
         throw Error(ErrorCode::invalid_argument, "input '" + v.name + "' (" + std::string(to_string(v.dtype)) +
                                                      shape_text(v) + ") was not set, and its shape is open");
       }
-    adopt(shapes);
+    adopt(cache ? cache->plan_shapes(shapes) : shapes);
+    for (const auto& [i, value] : pending) frame->set_input(i, cache && cache->is_mask(i) ? cache->wide_mask(value) : value);
+    if (!cache) pending.clear();
   }
 
   void run() {
@@ -112,22 +119,22 @@ struct Session::Impl {
     pool->run(task);
     ran = true;
     team->rethrow();
+    if (cache) cache->take_new(*frame);
   }
 
-  // `value` for input i, of the right type and shape: into the plan for the shapes set, or aside until all are.
+  // `value` for input i, of the right type and shape: into the plan in use, or, where its shape is another, aside until the run: the
+  // shapes of other inputs may have to follow. A kept cache decides its capacity then, too.
   void set(size_t i, const graph::Tensor& value) {
+    if (cache && cache->is_past(i))
+      throw Error(ErrorCode::invalid_argument, "input '" + model.inputs()[i].name + "': the session keeps the cache; see set_cache_length");
     shapes[i] = value.is_tensor() ? value.shape() : Shape{};
     given[i] = true;
-    for (size_t k = 0; k < shapes.size(); ++k)
-      if (!known[k] && !given[k]) {
-        pending[i] = owned(value);
-        return;
-      }
-    adopt(shapes);
-    for (const auto& [k, tensor] : pending) frame->set_input(k, tensor);
-    pending.clear();
-    const bool aside = frame->plan->inputs[i].slot >= 0;
-    frame->set_input(i, aside ? owned(value) : value);
+    if (cache || !frame || shapes != plan_shapes || !pending.empty()) {
+      pending[i] = owned(value);
+      return;
+    }
+    const bool in_slot = frame->plan->inputs[i].slot >= 0;
+    frame->set_input(i, in_slot ? owned(value) : value);
   }
 
   Model model;
@@ -140,6 +147,7 @@ struct Session::Impl {
   std::vector<Shape> plan_shapes;
   bool ran = false;
   std::map<size_t, graph::Tensor> pending;
+  std::optional<KeptCache> cache;
 };
 
 Session::Session(const Model& model, const SessionOptions& options) : impl_(std::make_unique<Impl>(model, options)) {}
@@ -170,6 +178,8 @@ TensorView Session::output(size_t index) const {
   if (!s.frame || index >= s.frame->plan->outputs.size())
     throw Error(ErrorCode::invalid_argument, "output " + std::to_string(index) + " does not exist, or nothing has run yet");
   const Binding& b = s.frame->plan->outputs[index];
+  if (s.cache && s.cache->is_present(index))
+    throw Error(ErrorCode::unsupported, "output '" + b.name + "' stays in the session, which keeps the cache");
   if (b.slot < 0) return {b.location.in(s.frame->context), b.dtype, b.shape};
   const graph::Tensor& value = s.frame->slots[static_cast<size_t>(b.slot)];
   if (!value.defined())
@@ -186,12 +196,22 @@ TensorView Session::output(std::string_view name) const { return output(impl_->o
 
 TensorView Session::input(std::string_view name) {
   const size_t i = impl_->input_index(name);
+  if (impl_->cache)
+    throw Error(ErrorCode::unsupported, "input '" + std::string(name) + "' has no memory to fill in place in a session that keeps a cache; expected set_input");
   impl_->prepare();
   if (impl_->frame->plan->inputs[i].slot >= 0)
     throw Error(ErrorCode::unsupported,
                 "input '" + std::string(name) + "' is no tensor of numbers; it has no memory to fill in place");
   impl_->given[i] = true;
   return impl_->input_value(i).view();
+}
+
+int64_t Session::cache_length() const { return impl_->cache ? impl_->cache->length() : 0; }
+
+void Session::set_cache_length(int64_t length) {
+  if (!impl_->cache)
+    throw Error(ErrorCode::invalid_argument, "the session keeps no cache; expected SessionOptions::keep_cache");
+  impl_->cache->set_length(length);
 }
 
 int Session::threads() const { return impl_->threads; }

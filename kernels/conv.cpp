@@ -49,6 +49,7 @@ std::unique_ptr<Conv> make_conv(const Isa& isa, const ConvProblem& problem, std:
     case PackedKind::product: return make_product_conv(isa, problem, std::move(weights), threads, reason);
     case PackedKind::depthwise: return make_depthwise(isa, problem, std::move(weights), threads, reason);
     case PackedKind::amx: return make_amx_conv(isa, problem, std::move(weights), threads, reason);
+    case PackedKind::weight_only: break;  // weight_only.h
   }
   assert(false);
   return nullptr;

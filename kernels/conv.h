@@ -50,7 +50,7 @@ struct ConvWeights {
   bool x_zero_point_at_run = false;          // dynamic quantization: ConvArgs::x_zero_point
 };
 
-// Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on whether the product has few rows (few_rows); not else on image
+// Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on the number of rows where they are few (few_rows); not else on image
 // sizes.
 std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShape& shape, const ConvWeights& weights);
 size_t packed_bytes(const PackedWeights& weights);

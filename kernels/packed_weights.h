@@ -17,7 +17,7 @@
 
 namespace octet::kernels {
 
-enum class PackedKind : uint8_t { reference, product, depthwise, amx };
+enum class PackedKind : uint8_t { reference, product, depthwise, amx, weight_only };
 
 // The parts of a shape that packing depends on.
 struct PackedShape {

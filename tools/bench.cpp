@@ -14,6 +14,7 @@
 #include "frontends/onnx/onnx.h"
 #include "tools/command_line.h"
 #include "tools/dataset.h"
+#include "tools/decoding.h"
 #include "tools/evaluate.h"
 #include "tools/feed.h"
 #include "tools/files.h"
@@ -53,7 +54,7 @@ bool wants(const Options& o, const std::string& precision) {
 std::vector<Form> make_forms(const Options& options, const std::string& argument, Dataset* data,
                              const TemporaryFolder& folder, Progress& progress) {
   progress.show("reading " + argument);
-  ModelSource source = open_model(argument, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past});
+  ModelSource source = open_model(argument, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
   const auto store = [&](const graph::Graph& graph, const std::string& precision) {
     const std::string path = folder.path() + "/" + source.name + "." + precision + ".onnx";
     onnx::export_model(graph, path);
@@ -143,6 +144,19 @@ void take_times(Loaded& loaded, const Contender& contender) {
   if (run.latency.median > 0) run.gops = 2 * gmac * run.streams / (run.latency.median / 1e3);
 }
 
+// A data set's samples say what open dimensions are; the fresh process has no data set.
+std::vector<std::string> shapes_of_samples(const Model& model, const InputFeed& feed, const BenchRun& run) {
+  std::vector<std::string> words;
+  const auto inputs = feed.data ? feed.inputs(model, run.file, 0, run.batch) : std::vector<graph::Tensor>{};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const ValueInfo& info = model.inputs()[i];
+    if (std::find(info.shape.begin(), info.shape.end(), -1) == info.shape.end()) continue;
+    words.push_back("--shape");
+    words.push_back(fmt::format("{}={}", info.name, fmt::join(inputs[i].shape(), "x")));
+  }
+  return words;
+}
+
 std::vector<std::string> cold_start_arguments(const Options& options, const Form& form, const BenchRun& run) {
   std::vector<std::string> words{
       form.loadable, "--isa", run.isa, "--threads", std::to_string(run.threads), "--batch", std::to_string(run.batch)};
@@ -194,7 +208,14 @@ void bench_model(const Options& options, const std::string& argument, Report& re
       run.accuracy = evaluation.accuracy[i];
       if (i == 1) run.agreement = evaluation.agreement;
       run.output_hash = output_hash(subjects[i], feed, threads);
-      run.cold = spawn_cold_start(cold_start_arguments(options, forms[i], run));
+      std::vector<std::string> words = cold_start_arguments(options, forms[i], run);
+      if (options.common.shapes.empty())
+        for (std::string& word : shapes_of_samples(loaded[i].model, feed, run)) words.push_back(std::move(word));
+      run.cold = spawn_cold_start(words);
+      if (has_open_cache(loaded[i].model)) {
+        progress.show(fmt::format("{} {} on {}: decoding", name, run.precision, run.isa));
+        run.decoding = measure_decoding(loaded[i].model, threads, options.seconds);
+      }
       report.runs.push_back(run);
     }
     if (forms.size() == 2) report.comparisons.push_back(compare(loaded[0].run, loaded[1].run));

@@ -65,6 +65,7 @@ void add_tokens(CLI::App& command, Common& common) {
   command.add_option("--past", common.past, "tokens in the cache of a zoo decoder; default: 128")
       ->check(CLI::Range(0, 65536))
       ->type_name("N");
+  command.add_flag("--with-past", common.with_past, "a zoo decoder that leaves both open, to be run with its cache");
 }
 
 Progress::Progress(bool quiet) : visible_(!quiet && ::isatty(STDERR_FILENO) != 0) {}

@@ -42,6 +42,7 @@ struct Common {
   bool quiet = false;
   std::vector<std::string> shapes;
   int64_t sequence = 0, past = -1;  // of a zoo network; 0, -1: its default
+  bool with_past = false;           // a zoo decoder with both left open
 
   const std::string& isa() const { return isas[0]; }
 };

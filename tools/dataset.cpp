@@ -152,6 +152,17 @@ std::vector<CsvRow> read_csv(const std::string& path) {
   return rows;
 }
 
+// `lengths` names an array of the samples, [samples, longest], in which no sample begins with 0.
+void check_lengths(const SampleList& list, const std::string& lengths, const std::string& file) {
+  const auto found = std::find_if(list.arrays.begin(), list.arrays.end(), [&](const NamedTensor& a) { return a.name == lengths; });
+  if (found == list.arrays.end()) fail(file, "'lengths' is '" + lengths + "', expected the name of one of the inputs");
+  const Shape& shape = found->tensor.shape();
+  if (shape.size() != 2) fail(file, "'lengths': '" + lengths + "' is " + to_string(shape) + ", expected [samples, longest]");
+  for (int64_t i = 0; i < shape[0]; ++i)
+    if (shape[1] == 0 || found->tensor.at_f64(i * shape[1]) == 0)
+      fail(file, "'lengths': sample " + std::to_string(i) + " of '" + lengths + "' does not begin with a one: it has no length");
+}
+
 }  // namespace
 
 graph::Tensor slice(const graph::Tensor& array, size_t i) {
@@ -177,6 +188,8 @@ Dataset Dataset::load(const std::string& path) {
   d.metric_ = reader.get<std::string>("metric", "", "the name of a metric");
   check_metric(d.metric_, path);
   d.peak_ = reader.get<double>("peak", 1, "a number");
+  d.pairs_ = reader.get<bool>("pairs", false, "true or false");
+  d.lengths_ = reader.get<std::string>("lengths", "", "the name of an input");
   d.channels_last_ = reader.one_of("input_layout", {"NHWC", "NCHW"}) == "NHWC";
   if (const Json* steps = reader.find("preprocess")) d.preprocess_ = parse_preprocess(*steps, path);
 
@@ -200,8 +213,9 @@ Dataset Dataset::load(const std::string& path) {
     if (!inputs) d.samples_ = list_folder(folder / images);
     d.labels_ = read_samples((folder / labels).string());
   }
-  if (static_cast<size_t>(d.labels_.shape()[0]) != d.samples_.size)
-    fail(path, std::to_string(d.labels_.shape()[0]) + " labels for " + std::to_string(d.samples_.size) + " samples");
+  if (static_cast<size_t>(d.labels_.shape()[0]) * d.samples_a_label() != d.samples_.size)
+    fail(path, std::to_string(d.labels_.shape()[0]) + " labels for " + std::to_string(d.samples_.size) + " samples" +
+                   (d.pairs_ ? ", expected one a pair" : ""));
   if (d.samples_.size == 0) fail(path, "it has no samples");
   for (const std::string& image : d.samples_.images)
     if (!fs::exists(image)) fail(path, "'labels' names " + image + ", which does not exist");
@@ -214,15 +228,44 @@ Dataset Dataset::load(const std::string& path) {
     if (d.calibration_->size == 0) fail(path, "'calibration' has no samples");
   }
   if (!inputs && !d.preprocess_) d.preprocess_ = Preprocess{};
+  if (!d.lengths_.empty())
+    for (const SampleList* list : {&d.samples_, d.calibration_ ? &*d.calibration_ : &d.samples_}) check_lengths(*list, d.lengths_, path);
   reader.finish();
   return d;
 }
 
 std::string Dataset::hold_out_calibration() {
   if (calibration_) return "calibrated on the " + std::to_string(calibration_->size) + " calibration samples of " + name_;
-  if (samples_.size < 2) fail(file_, "one sample cannot both calibrate and be evaluated");
-  held_out_ = std::max<size_t>(1, samples_.size / 10);
+  if (samples_.size < 2 * samples_a_label()) fail(file_, "one sample cannot both calibrate and be evaluated");
+  held_out_ = std::max<size_t>(1, samples_.size / samples_a_label() / 10) * samples_a_label();
   return "calibrated on the first " + std::to_string(held_out_) + " samples of " + name_ + ", evaluated on the others";
+}
+
+std::vector<Sample> Dataset::read(const SampleList& list, size_t first, size_t count) const {
+  std::vector<Sample> samples;
+  for (size_t i = first; i < std::min(list.size, first + count); ++i) samples.push_back(read(list, i));
+  if (!lengths_.empty()) cut_to_lengths(samples);
+  return samples;
+}
+
+void Dataset::cut_to_lengths(std::vector<Sample>& samples) const {
+  int64_t longest = 0;
+  Shape shape;
+  for (const Sample& sample : samples)
+    for (const NamedTensor& part : sample) {
+      if (part.name != lengths_) continue;
+      shape = part.tensor.shape();
+      int64_t length = 0;
+      while (length < shape[0] && part.tensor.at_f64(length) != 0) ++length;
+      longest = std::max(longest, length);
+    }
+  for (Sample& sample : samples)
+    for (NamedTensor& part : sample) {
+      if (part.tensor.shape() != shape) continue;
+      graph::Tensor cut(part.tensor.dtype(), {longest});
+      std::memcpy(cut.mutable_as<char>(), part.tensor.as<char>(), cut.bytes());
+      part.tensor = std::move(cut);
+    }
 }
 
 Sample Dataset::read(const SampleList& list, size_t i) const {

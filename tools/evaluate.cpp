@@ -25,6 +25,26 @@ bool comparable(const Model& a, const Model& b) {
   return true;
 }
 
+// The metric of a data set; of pairs, on the cosine of their outputs.
+class Score {
+ public:
+  explicit Score(const Dataset& data) : data_(data), metric_(data.metric(), data.labels(), data.peak()) {}
+
+  void add(std::vector<float> output, size_t sample) {
+    if (!data_.pairs()) return metric_.add(output, data_.label_index(sample));
+    if (sample % 2 == 0)
+      first_ = std::move(output);
+    else
+      metric_.add({static_cast<float>(cosine(first_, output))}, data_.label_index(sample));
+  }
+  Accuracy value() const { return {metric_.name(), metric_.value(), metric_.samples()}; }
+
+ private:
+  const Dataset& data_;
+  Metric metric_;
+  std::vector<float> first_;
+};
+
 }  // namespace
 
 size_t InputFeed::samples() const {
@@ -35,10 +55,7 @@ size_t InputFeed::samples() const {
 std::vector<graph::Tensor> InputFeed::inputs(const Model& model, const std::string& name, size_t first,
                                              int64_t batch) const {
   if (!data) return synthetic_inputs(model, resolve_shapes(model.inputs(), batch, shapes, name), first);
-  std::vector<Sample> list;
-  for (size_t i = first; i < std::min(data->size(), first + static_cast<size_t>(batch)); ++i)
-    list.push_back(data->sample(i));
-  return stack(model.inputs(), list, batch, data->file() + " for " + name);
+  return stack(model.inputs(), data->samples(first, static_cast<size_t>(batch)), batch, data->file() + " for " + name);
 }
 
 Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed, int threads,
@@ -49,10 +66,10 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
   if (batchable(inputs) && feed.data && !dynamic) batch = kEvaluationBatch;
 
   std::vector<Session> sessions;
-  std::vector<Metric> metrics;
+  std::vector<Score> scores;
   for (const Subject& s : subjects) {
     sessions.emplace_back(*s.model, SessionOptions{.threads = threads});
-    if (feed.data) metrics.emplace_back(feed.data->metric(), feed.data->labels(), feed.data->peak());
+    if (feed.data) scores.emplace_back(*feed.data);
   }
   Closeness closeness;
   const bool compare = subjects.size() == 2 && comparable(*subjects[0].model, *subjects[1].model);
@@ -61,8 +78,7 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
     const auto left = static_cast<int64_t>(feed.samples() - first);
     const int64_t size = batchable(inputs) ? std::min(batch, left) : batch;
     const int64_t used = std::min(size, left);
-    std::vector<Sample> samples;
-    for (int64_t i = 0; feed.data && i < used; ++i) samples.push_back(feed.data->sample(first + static_cast<size_t>(i)));
+    const std::vector<Sample> samples = feed.data ? feed.data->samples(first, static_cast<size_t>(used)) : std::vector<Sample>{};
     std::vector<std::vector<std::vector<float>>> outputs(subjects.size());  // [subject][output]
     for (size_t s = 0; s < subjects.size(); ++s) {
       const Model& model = *subjects[s].model;
@@ -73,7 +89,7 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
       for (size_t o = 0; o < (compare ? model.outputs().size() : 1); ++o)
         outputs[s].push_back(to_floats(sessions[s].output(o)));
       for (int64_t i = 0; feed.data && i < used; ++i)
-        metrics[s].add(part(outputs[s][0], i, size), feed.data->label_index(first + static_cast<size_t>(i)));
+        scores[s].add(part(outputs[s][0], i, size), first + static_cast<size_t>(i));
     }
     if (!compare) continue;
     for (size_t o = 0; o < outputs[0].size(); ++o) {
@@ -91,7 +107,7 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
   Evaluation result;
   for (size_t s = 0; s < subjects.size(); ++s) {
     result.accuracy.emplace_back();
-    if (feed.data) result.accuracy[s] = Accuracy{metrics[s].name(), metrics[s].value(), metrics[s].samples()};
+    if (feed.data) result.accuracy[s] = scores[s].value();
   }
   if (compare) result.agreement = Agreement{closeness.top1(), closeness.sqnr_db(), closeness.cosine()};
   return result;

@@ -119,14 +119,30 @@ int64_t choose_batch(const std::vector<ValueInfo>& inputs, int64_t wanted, const
   return fixed;
 }
 
+bool is_past(const ValueInfo& input) { return input.name.starts_with("past_key_values."); }
+
+Shape decoder_shape(const ValueInfo& input, int64_t batch, int64_t tokens, int64_t past) {
+  Shape shape = input.shape;
+  const int64_t open = is_past(input) ? past : input.name == "attention_mask" ? past + tokens : tokens;
+  for (size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] < 0) shape[i] = i == 0 ? batch : open;
+  return shape;
+}
+
 std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
                                   const std::string& model) {
   std::vector<Shape> shapes;
   const std::string symbol = batchable(inputs) ? inputs[0].symbols[0] : "";
+  constexpr int64_t kNewTokens = 1, kPastTokens = 128;
+  const bool decoder = std::any_of(inputs.begin(), inputs.end(), [](const ValueInfo& i) {
+    return is_past(i) && std::find(i.shape.begin(), i.shape.end(), -1) != i.shape.end();
+  });
   for (const ValueInfo& input : inputs) {
     Shape shape = input.shape;
     if (const auto chosen = overrides.find(input.name); chosen != overrides.end()) {
       shape = chosen->second;
+    } else if (decoder) {
+      shape = decoder_shape(input, batch, kNewTokens, kPastTokens);
     } else {
       for (size_t i = 0; i < shape.size(); ++i) {
         if (shape[i] >= 0) continue;

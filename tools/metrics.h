@@ -47,6 +47,8 @@ class Metric {
 };
 
 size_t argmax(const std::vector<float>& values);
+// Of two vectors of equal length; 0 where one of them is zero.
+double cosine(const std::vector<float>& a, const std::vector<float>& b);
 double pearson(const std::vector<double>& a, const std::vector<double>& b);
 double spearman(const std::vector<double>& a, const std::vector<double>& b);
 

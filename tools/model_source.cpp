@@ -1,5 +1,6 @@
 #include "tools/model_source.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "frontends/onnx/onnx.h"
@@ -38,7 +39,7 @@ ModelSource open_model(const std::string& argument, const zoo::ZooOptions& netwo
       throw Error(ErrorCode::invalid_argument, argument + ": --seq and --past choose the tokens of a zoo network; expected --shape for a file");
     source.graph = onnx::import_model(argument);
   }
-  source.quantized = has_quantized_activations(*source.graph);
+  source.quantized = has_quantized_activations(*source.graph) || has_packed_weights(*source.graph);
   return source;
 }
 
@@ -50,6 +51,10 @@ bool has_quantized_activations(const graph::Graph& graph) {
     if (starts_with(op, "QLinear") || starts_with(op, "com.microsoft.QLinear") || ends_with(op, "Integer")) return true;
   }
   return false;
+}
+
+bool has_packed_weights(const graph::Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) { return n->op_name() == "com.microsoft.MatMulNBits"; });
 }
 
 bool quantizes_dynamically(const graph::Graph& graph) {

@@ -14,7 +14,7 @@ struct ModelSource {
   std::string file;  // as given
   std::unique_ptr<graph::Graph> graph;  // in ONNX terms, types inferred
   bool from_zoo = false;
-  bool quantized = false;  // computes with quantized activations already
+  bool quantized = false;  // computes with quantized activations or weights already
 };
 
 std::string model_name(const std::string& argument);
@@ -25,6 +25,8 @@ ModelSource open_model(const std::string& argument, const zoo::ZooOptions& netwo
 // Whether activations are quantized: QuantizeLinear, DynamicQuantizeLinear, QLinear*, *Integer. Weights stored as int8
 // behind DequantizeLinear alone do not make it so.
 bool has_quantized_activations(const graph::Graph& graph);
+// Whether products keep their weights in 4 or 8 bits and compute in float.
+bool has_packed_weights(const graph::Graph& graph);
 // Whether a result may depend on what else is in the batch: ranges taken at run time, over all samples at once.
 bool quantizes_dynamically(const graph::Graph& graph);
 

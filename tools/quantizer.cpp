@@ -6,6 +6,7 @@
 #include "engine/model.h"
 #include "graph/quantize/dialects.h"
 #include "graph/quantize/quantize.h"
+#include "graph/quantize/weight_only.h"
 
 namespace octet::tools {
 namespace {
@@ -14,6 +15,14 @@ constexpr size_t kSyntheticCalibration = 16;
 constexpr uint64_t kCalibrationSeed = 1000;  // other inputs than those evaluated
 
 }  // namespace
+
+Dialect parse_dialect(const std::string& name) {
+  constexpr std::pair<std::string_view, Dialect> kDialects[] = {
+      {"qdq", Dialect::qdq}, {"qlinear", Dialect::qlinear}, {"dynamic", Dialect::dynamic}};
+  for (const auto& [known, dialect] : kDialects)
+    if (known == name) return dialect;
+  throw Error(ErrorCode::invalid_argument, "--dialect: '" + name + "' is unknown; expected qdq, qlinear or dynamic");
+}
 
 Quantized quantize_model(const ModelSource& source, const QuantizeRequest& request,
                          const std::function<void(const std::string&)>& progress) {
@@ -24,6 +33,12 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   const auto prepared = source.graph->clone();
   prepared->file = source.file;
   graph::prepare_for_quantization(*prepared);
+  if (request.weight_bits > 0) {
+    result.graph = graph::quantize_weights(*prepared, {request.weight_bits, request.block});
+    result.graph->file = source.file;
+    result.note = "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
+    return result;
+  }
   if (request.dialect == Dialect::dynamic) {
     result.graph = graph::quantize_dynamic(*prepared);
     result.graph->file = source.file;
@@ -43,9 +58,7 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     if (first >= samples) return false;
     progress("calibrating " + source.name + ": " + std::to_string(first) + " of " + std::to_string(samples));
     if (request.data) {
-      std::vector<Sample> list;
-      for (size_t i = first; i < std::min(samples, first + static_cast<size_t>(batch)); ++i)
-        list.push_back(request.data->calibration_sample(i));
+      const std::vector<Sample> list = request.data->calibration_samples(first, std::min(samples - first, static_cast<size_t>(batch)));
       set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
     } else {
       set_inputs(session, model.inputs(),

@@ -68,6 +68,12 @@ std::string sentence(const Comparison& c) {
   return text;
 }
 
+std::string sentence(const BenchRun& run) {
+  const Decoding& d = *run.decoding;
+  return fmt::format("{} {} on {}, {} thread{}: {:.1f} tokens a second for a prompt of {}, then {:.1f} one by one", run.model, run.precision, run.isa,
+                     run.threads, run.threads == 1 ? "" : "s", d.prefill, d.prompt_tokens, d.decode);
+}
+
 std::string escape(const std::string& text) {
   std::string out;
   for (const char c : text) switch (c) {
@@ -133,6 +139,8 @@ std::string to_text(const Report& report) {
   for (const BenchRun& run : report.runs) row(&run);
   if (!report.comparisons.empty()) text += "\n";
   for (const Comparison& c : report.comparisons) text += sentence(c) + "\n";
+  for (const BenchRun& run : report.runs)
+    if (run.decoding) text += sentence(run) + "\n";
   const auto all = notes(report);
   if (!all.empty()) text += "\n";
   for (const std::string& note : all) text += note + "\n";
@@ -161,6 +169,11 @@ std::string to_json(const Report& report) {
       run["accuracy"] = {{"metric", r.accuracy->metric}, {"value", r.accuracy->value}, {"samples", r.accuracy->samples}};
     if (r.agreement)
       run["agreement"] = {{"top1", r.agreement->top1}, {"sqnr_db", r.agreement->sqnr_db}, {"cosine", r.agreement->cosine}};
+    if (r.decoding)
+      run["decoding"] = {{"prompt_tokens", r.decoding->prompt_tokens},
+                         {"prefill_tokens_per_s", r.decoding->prefill},
+                         {"new_tokens", r.decoding->new_tokens},
+                         {"decode_tokens_per_s", r.decoding->decode}};
     run["output_hash"] = r.output_hash;
     if (!r.note.empty()) run["note"] = r.note;
     json["runs"].push_back(run);
@@ -201,6 +214,8 @@ std::string to_html(const Report& report) {
   }
   html += "</table>\n<ul>\n";
   for (const Comparison& c : report.comparisons) html += "<li>" + escape(sentence(c)) + "</li>\n";
+  for (const BenchRun& run : report.runs)
+    if (run.decoding) html += "<li>" + escape(sentence(run)) + "</li>\n";
   for (const std::string& note : notes(report)) html += "<li>" + escape(note) + "</li>\n";
   return html + "</ul>\n";
 }

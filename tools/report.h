@@ -28,6 +28,11 @@ struct Agreement {  // with the FP32 run on the same inputs
   double top1 = 0, sqnr_db = 0, cosine = 0;
 };
 
+struct Decoding {  // of a model with a cache (tools/decoding.h): tokens a second
+  int64_t prompt_tokens = 0, new_tokens = 0;
+  double prefill = 0, decode = 0;
+};
+
 struct BenchRun {
   std::string model, file, precision, isa;
   int threads = 1, streams = 1;
@@ -40,6 +45,7 @@ struct BenchRun {
   double gops = 0;  // 1e9 operations a second at the median latency; a multiply-accumulate is two
   std::optional<Accuracy> accuracy;
   std::optional<Agreement> agreement;
+  std::optional<Decoding> decoding;
   std::string output_hash;
   std::string note;  // how it was quantized, which inputs were used
 };

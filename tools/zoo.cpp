@@ -55,6 +55,9 @@ std::unique_ptr<graph::Graph> build(const std::string& name, const ZooOptions& o
     if (options.sequence > 0 && entry.sequence == 0)
       fail("a sequence length was asked for, but it takes images of a fixed size");
     if (options.past >= 0 && entry.past < 0) fail("a number of past tokens was asked for, but it keeps no cache");
+    if (options.open_tokens && entry.past < 0) fail("an open number of past tokens was asked for, but it keeps no cache");
+    if (options.open_tokens && (options.sequence > 0 || options.past >= 0))
+      fail("both open numbers of tokens and numbers of tokens were asked for; expected one of them");
     ZooOptions resolved = options;
     if (resolved.sequence == 0) resolved.sequence = entry.sequence;
     if (resolved.past < 0) resolved.past = entry.past;

@@ -76,6 +76,10 @@ Value* GraphBuilder::input(int64_t channels, int64_t height, int64_t width) {
 }
 
 Value* GraphBuilder::input(const std::string& name, DType dtype, const Shape& sample) {
+  return open_input(name, dtype, {sample.begin(), sample.end()});
+}
+
+Value* GraphBuilder::open_input(const std::string& name, DType dtype, const std::vector<graph::Dim>& sample) {
   std::vector<graph::Dim> dims{batch_ > 0 ? graph::Dim(batch_) : graph::Dim("batch")};
   dims.insert(dims.end(), sample.begin(), sample.end());
   return graph_->add_input(name, {dtype, std::move(dims), nullptr});

@@ -46,6 +46,7 @@ class GraphBuilder {
 
   graph::Value* input(int64_t channels, int64_t height, int64_t width);
   graph::Value* input(const std::string& name, DType dtype, const Shape& sample);  // [batch, sample...]
+  graph::Value* open_input(const std::string& name, DType dtype, const std::vector<graph::Dim>& sample);
 
   // Any operator with one output.
   using Attributes = std::vector<std::pair<std::string, graph::Attribute>>;

@@ -25,16 +25,8 @@ int list_zoo() {
   return kDone;
 }
 
-Dialect dialect_of(const Options& options) {
-  constexpr std::pair<std::string_view, Dialect> kDialects[] = {
-      {"qdq", Dialect::qdq}, {"qlinear", Dialect::qlinear}, {"dynamic", Dialect::dynamic}};
-  for (const auto& [name, dialect] : kDialects)
-    if (name == options.dialect) return dialect;
-  throw Error(ErrorCode::invalid_argument, "--dialect: '" + options.dialect + "' is unknown; expected qdq, qlinear or dynamic");
-}
-
 int export_zoo(const Options& options) {
-  const Dialect dialect = dialect_of(options);
+  const Dialect dialect = parse_dialect(options.dialect);
   if (options.activations != "u8" && options.activations != "s8")
     throw Error(ErrorCode::invalid_argument, "--activations: '" + options.activations + "' is unknown; expected u8 or s8");
   if (dialect == Dialect::dynamic && options.activations == "s8")
@@ -47,7 +39,7 @@ int export_zoo(const Options& options) {
     throw Error(ErrorCode::invalid_argument, "--style: '" + options.style + "' is unknown; expected portable or fused");
   check_writable(options.out);
   ModelSource source = open_model(
-      "zoo:" + options.name, {.batch = options.batch, .sequence = options.common.sequence, .past = options.common.past});
+      "zoo:" + options.name, {.batch = options.batch, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
   if (!options.int8) {
     onnx::export_model(*source.graph, options.out);
     fmt::print("{}: {}, FP32\n", options.out, options.name);

@@ -2,6 +2,7 @@
 // 2023: RMSNorm, rotary positions, grouped queries, SwiGLU). Past keys and values come in, [batch, heads, past, d], and go
 // out with those of the new tokens behind them.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -17,14 +18,27 @@ namespace {
 // A branch adds to a sum that is normalised only at its next reader, so it starts damped.
 constexpr float kBranchGain = 0.5f;
 
+// The numbers of tokens, or their names where they are open.
+struct Tokens {
+  graph::Dim fresh, past, all;
+  explicit Tokens(const ZooOptions& o) : fresh(o.sequence), past(o.past), all(o.sequence + o.past) {
+    if (!o.open_tokens) return;
+    fresh = graph::Dim("sequence");
+    past = graph::Dim("past_sequence");
+    all = graph::Dim("total_sequence");
+  }
+  bool open() const { return !fresh.known(); }
+};
+
 // A cache of one kind of one layer: appends what is new.
 class Cache {
  public:
-  Cache(GraphBuilder& g, int64_t layers, const Shape& sample) : g_(g) {
+  Cache(GraphBuilder& g, int64_t layers, int64_t heads, const Tokens& tokens, int64_t d) : g_(g) {
     for (int64_t i = 0; i < layers; ++i)
       for (const char* kind : {"key", "value"})
-        past_.push_back(g.input("past_key_values." + std::to_string(i) + "." + kind, DType::f32, sample));
+        past_.push_back(g.open_input("past_key_values." + std::to_string(i) + "." + kind, DType::f32, {heads, tokens.past, d}));
   }
+  Value* past() const { return past_[0]; }
   Value* append(int64_t layer, bool value, Value* x) {
     const auto index = static_cast<size_t>(2 * layer + (value ? 1 : 0));
     present_.resize(past_.size());
@@ -40,12 +54,34 @@ class Cache {
   std::vector<Value*> past_, present_;
 };
 
-// Which of the past + tokens positions each new token may read: [1, 1, tokens, past + tokens].
-Tensor causal(int64_t tokens, int64_t past) {
+Tensor known_causal(int64_t tokens, int64_t past) {
   Tensor mask(DType::boolean, {1, 1, tokens, past + tokens});
   for (int64_t i = 0; i < tokens; ++i)
     for (int64_t j = 0; j <= past + i; ++j) mask.mutable_as<uint8_t>()[i * (past + tokens) + j] = 1;
   return mask;
+}
+
+// One dimension of x, a scalar.
+Value* dim_of(GraphBuilder& g, Value* x, int64_t axis, const std::string& name) {
+  Value* one = g.apply("Shape", {x}, name + ".shape", {{"start", axis}, {"end", axis + 1}});
+  return g.apply("Squeeze", {one, g.constant(Tensor::of_s64({0}), name + ".axes")}, name);
+}
+
+// Which of the past + tokens positions each new token may read: [1, 1, tokens, past + tokens], or, where the numbers are open, of
+// the last two axes only.
+Value* causal(GraphBuilder& g, const Tokens& tokens, Value* attention_mask, const Cache& cache, const std::string& name) {
+  if (!tokens.open()) return g.constant(known_causal(tokens.fresh.value, tokens.past.value), name);
+  const auto number = [&](int64_t v, const char* role) {
+    Tensor t(DType::s64, {});
+    *t.mutable_as<int64_t>() = v;
+    return g.constant(std::move(t), name + role);
+  };
+  Value* all = dim_of(g, attention_mask, 1, name + ".all");
+  Value* step = number(1, ".step");
+  Value* keys = g.apply("Range", {number(0, ".zero"), all, step}, name + ".keys");
+  Value* queries = g.apply("Range", {dim_of(g, cache.past(), 2, name + ".past"), all, step}, name + ".range");
+  queries = g.apply("Unsqueeze", {queries, g.constant(Tensor::of_s64({1}), name + ".axes")}, name + ".queries");
+  return g.apply("LessOrEqual", {keys, queries}, name);
 }
 
 Value* softmax(GraphBuilder& g, Value* x, const std::string& name) {
@@ -60,7 +96,10 @@ Value* conv1d(GraphBuilder& g, Value* x, int64_t out, const std::string& name, f
   Value* y = g.reshape(x, {-1, in}, name + ".rows");
   Value* w = g.columns(in, out, gain, name + ".weight");
   y = g.apply("Gemm", {y, w, g.bias(out, name + ".bias")}, name + ".gemm");
-  return g.reshape(y, {-1, tokens, out}, name);
+  if (tokens >= 0) return g.reshape(y, {-1, tokens, out}, name);
+  Value* outer = g.apply("Shape", {x}, name + ".shape", {{"start", int64_t{0}}, {"end", int64_t{2}}});
+  Value* shape = g.concat({outer, g.constant(Tensor::of_s64({out}), name + ".out")}, name + ".size", 0);
+  return g.apply("Reshape", {y, shape}, name);
 }
 
 // --- Llama ---------------------------------------------------------------------------------------------------------------
@@ -104,25 +143,26 @@ Value* repeat_heads(GraphBuilder& g, Value* x, int64_t times, const std::string&
   const auto& dims = *x->type().dims;
   const int64_t groups = dims[1].value, tokens = dims[2].value, d = dims[3].value;
   Value* y = g.apply("Unsqueeze", {x, g.constant(Tensor::of_s64({2}), name + ".axes")}, name + ".unsqueeze");
-  y = g.apply("Expand", {y, g.constant(Tensor::of_s64({1, groups, times, tokens, d}), name + ".shape")}, name + ".expand");
-  return g.reshape(y, {0, groups * times, tokens, d}, name);
+  y = g.apply("Expand", {y, g.constant(Tensor::of_s64({1, groups, times, std::max<int64_t>(1, tokens), d}), name + ".shape")}, name + ".expand");
+  return g.reshape(y, {0, groups * times, tokens < 0 ? -1 : tokens, d}, name);
 }
 
 }  // namespace
 
 std::unique_ptr<graph::Graph> gpt2(const ZooOptions& options) {
   constexpr int64_t kVocabulary = 50257, kPositions = 1024, kWidth = 768, kHeads = 12, kLayers = 12, kD = kWidth / kHeads;
-  const int64_t tokens = options.sequence, past = options.past;
+  const Tokens tokens(options);
   GraphBuilder g("gpt2", options);
-  Value* ids = g.input("input_ids", DType::s64, {tokens});
-  Value* mask = additive_mask(g, g.input("attention_mask", DType::s64, {past + tokens}), "mask");
-  Value* positions = g.input("position_ids", DType::s64, {tokens});
-  Cache cache(g, kLayers, {kHeads, past, kD});
+  Value* ids = g.open_input("input_ids", DType::s64, {tokens.fresh});
+  Value* attention_mask = g.open_input("attention_mask", DType::s64, {tokens.all});
+  Value* mask = additive_mask(g, attention_mask, "mask");
+  Value* positions = g.open_input("position_ids", DType::s64, {tokens.fresh});
+  Cache cache(g, kLayers, kHeads, tokens, kD);
   Value* words = g.weights({kVocabulary, kWidth}, 1.0f, "transformer.wte.weight");
   Value* x = g.mul(g.apply("Gather", {words, ids}, "transformer.wte"),
                    g.scalar(std::sqrt(static_cast<float>(kWidth)), "transformer.scale"), "transformer.wte.scaled");
   x = g.add(x, embedding(g, positions, kPositions, kWidth, "transformer.wpe"), "transformer.add");
-  Value* seen = g.constant(causal(tokens, past), "transformer.causal");
+  Value* seen = causal(g, tokens, attention_mask, cache, "transformer.causal");
   for (int64_t i = 0; i < kLayers; ++i) {
     const std::string name = "transformer.h." + std::to_string(i);
     Value* y = conv1d(g, layer_norm(g, x, name + ".ln_1", 1e-5f), 3 * kWidth, name + ".attn.c_attn");
@@ -150,15 +190,16 @@ std::unique_ptr<graph::Graph> gpt2(const ZooOptions& options) {
 std::unique_ptr<graph::Graph> llama_small(const ZooOptions& options) {
   constexpr int64_t kVocabulary = 32000, kWidth = 512, kHeads = 8, kGroups = 2, kLayers = 8, kInner = 1376,
                     kD = kWidth / kHeads;
-  const int64_t tokens = options.sequence, past = options.past;
+  const Tokens tokens(options);
   GraphBuilder g("llama_small", options);
-  Value* ids = g.input("input_ids", DType::s64, {tokens});
-  Value* mask = additive_mask(g, g.input("attention_mask", DType::s64, {past + tokens}), "mask");
-  const Rotation angles = rotation(g, g.input("position_ids", DType::s64, {tokens}), kD, "model.rotary_emb");
-  Cache cache(g, kLayers, {kGroups, past, kD});
+  Value* ids = g.open_input("input_ids", DType::s64, {tokens.fresh});
+  Value* attention_mask = g.open_input("attention_mask", DType::s64, {tokens.all});
+  Value* mask = additive_mask(g, attention_mask, "mask");
+  const Rotation angles = rotation(g, g.open_input("position_ids", DType::s64, {tokens.fresh}), kD, "model.rotary_emb");
+  Cache cache(g, kLayers, kGroups, tokens, kD);
   Value* x = embedding(g, ids, kVocabulary, kWidth, "model.embed_tokens");
   Value* lowest = g.scalar(std::numeric_limits<float>::lowest(), "model.lowest");
-  mask = g.apply("Where", {g.constant(causal(tokens, past), "model.causal"), mask, lowest}, "model.mask");
+  mask = g.apply("Where", {causal(g, tokens, attention_mask, cache, "model.causal"), mask, lowest}, "model.mask");
   for (int64_t i = 0; i < kLayers; ++i) {
     const std::string name = "model.layers." + std::to_string(i), self = name + ".self_attn";
     const auto project = [&](Value* from, int64_t heads, const std::string& at) {

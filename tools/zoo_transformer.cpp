@@ -60,14 +60,14 @@ Value* gelu_tanh(GraphBuilder& g, Value* x, const std::string& name) {
 }
 
 Value* split_heads(GraphBuilder& g, Value* x, int64_t heads, const std::string& name, bool keys) {
-  Value* y = g.reshape(x, {0, tokens_of(x), heads, width_of(x) / heads}, name + ".reshape");
+  Value* y = g.reshape(x, {0, kept_dim(tokens_of(x)), heads, width_of(x) / heads}, name + ".reshape");
   return g.transpose(y, keys ? std::vector<int64_t>{0, 2, 3, 1} : std::vector<int64_t>{0, 2, 1, 3}, name + ".heads");
 }
 
 Value* merge_heads(GraphBuilder& g, Value* x, const std::string& name) {
   const auto& dims = *x->type().dims;
   const int64_t heads = dims[1].value, tokens = dims[2].value, width = dims[3].value;
-  return g.reshape(g.transpose(x, {0, 2, 1, 3}, name + ".transpose"), {0, tokens, heads * width}, name + ".merge");
+  return g.reshape(g.transpose(x, {0, 2, 1, 3}, name + ".transpose"), {0, kept_dim(tokens), heads * width}, name + ".merge");
 }
 
 Value* additive_mask(GraphBuilder& g, Value* mask, const std::string& name) {

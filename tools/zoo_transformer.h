@@ -12,6 +12,9 @@ inline int64_t tokens_of(const graph::Value* x) {
   return (*x->type().dims)[static_cast<size_t>(x->type().rank()) - 2].value;
 }
 
+// In the shape of a Reshape: an open number stays what it is.
+inline int64_t kept_dim(int64_t size) { return size < 0 ? 0 : size; }
+
 // MatMul by weights [in, out], then Add of a bias.
 graph::Value* linear(GraphBuilder& g, graph::Value* x, int64_t out, const std::string& name, float gain = 1.0f,
                      bool bias = true);

@@ -16,6 +16,8 @@ std::span<const LowerDef> move_lowerings();
 std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();
 std::span<const LowerDef> matmul_lowerings();
+std::span<const LowerDef> weight_only_lowerings();
+std::span<const LowerDef> scatter_lowerings();
 std::span<const LowerDef> norm_lowerings();
 std::span<const LowerDef> attention_lowerings();
 

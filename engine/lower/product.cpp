@@ -174,7 +174,7 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
                 static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
                 static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
-  if (kernels::few_rows(shape)) full_key += " few";
+  if (kernels::few_rows(shape)) full_key += " rows " + std::to_string(shape.n * shape.oh * shape.ow);
   full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
   if (part) full_key += " part " + part->name;
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);

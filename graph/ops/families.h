@@ -33,6 +33,7 @@ std::span<const OpDef> control_ops();
 std::span<const OpDef> sequence_ops();
 std::span<const OpDef> recurrent_ops();
 std::span<const OpDef> microsoft_matmul_ops();
+std::span<const OpDef> weight_only_ops();
 std::span<const OpDef> fused_ops();
 std::span<const OpDef> signal_ops();
 std::span<const OpDef> detection_ops();

@@ -47,6 +47,7 @@ const std::vector<const OpDef*>& list() {
              ops::sequence_ops(),
              ops::recurrent_ops(),
              ops::microsoft_matmul_ops(),
+             ops::weight_only_ops(),
              ops::fused_ops(),
              ops::fused_attention_ops(),
          })

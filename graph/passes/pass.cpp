@@ -73,6 +73,7 @@ constexpr Pass kPasses[] = {
     {"fuse_shuffle", fuse_shuffle},
 
     {"square", square},
+    {"weight_only", weight_only},
     {"fold_dequantized", fold_dequantized},
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},

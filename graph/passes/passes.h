@@ -12,6 +12,7 @@ int dead_code(Graph& graph);
 int merge_duplicates(Graph& graph);
 int control_flow(Graph& graph);
 int square(Graph& graph);
+int weight_only(Graph& graph);
 int remove_identity(Graph& graph);
 int fix_reshapes(Graph& graph);
 int fuse_activations(Graph& graph);

@@ -78,6 +78,8 @@ std::unique_ptr<Assembler> generate(const Isa& isa, const ProductKernelSpec& spe
   emit_start(as, spec);
   if (spec.kind == ProductKind::bins)
     emit_bins(as, spec);
+  else if (spec.kind == ProductKind::words)
+    emit_words(as, spec);
   else
     emit_chain(as, spec);
   emit_finish(as, spec);

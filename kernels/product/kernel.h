@@ -54,5 +54,6 @@ std::shared_ptr<const Code> product_kernel(const Isa& isa, const ProductKernelSp
 bool bins_can_prefetch(const Isa& isa);
 void emit_bins(Assembler& as, const ProductKernelSpec& spec);
 void emit_chain(Assembler& as, const ProductKernelSpec& spec);
+void emit_words(Assembler& as, const ProductKernelSpec& spec);
 
 }  // namespace octet::kernels

@@ -1,5 +1,7 @@
 #include "kernels/product/product_conv.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -59,15 +61,38 @@ struct PanelClass {
   std::vector<PanelCall> calls;
 };
 
+// As words a row of x lies alone, four to a k-group, zeros behind the last.
+int64_t words_row_bytes(const ConvShape& s) { return (s.ic + 3) / 4 * 8; }
+
+ConvProblem with_words(ConvProblem problem, ProductKind kind) {
+  if (kind != ProductKind::words) return problem;
+  const int64_t row = words_row_bytes(problem.shape), width = problem.shape.ow * row;
+  problem.x = {row, width, problem.shape.oh * width};
+  return problem;
+}
+
+void widen(const uint8_t* from, int64_t count, uint16_t* to) {
+  const __m128i zero = _mm_setzero_si128();
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm_unpacklo_epi8(v, zero));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i + 8), _mm_unpackhi_epi8(v, zero));
+  }
+  for (; i < count; ++i) to[i] = from[i];
+  for (; i % 4 != 0; ++i) to[i] = 0;
+}
+
 class ProductConv final : public Conv {
  public:
   ProductConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
               const ProductForm& form)
       : isa_(isa),
-        problem_(problem),
+        kind_(weights->as<ProductWeights>().kind),
+        given_x_(problem.x),
+        problem_(with_words(problem, kind_)),
         packed_(std::move(weights)),
         form_(form),
-        kind_(packed_->as<ProductWeights>().kind),
         params_(problem_.epilogue, *packed_, form_.bias) {
     constants_ = AlignedBuffer(sizeof(EpilogueConstants));
     *constants_.as<EpilogueConstants>() = make_epilogue_constants(isa, problem_.epilogue);
@@ -81,13 +106,18 @@ class ProductConv final : public Conv {
   std::string bind();
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
-  size_t workspace_bytes() const override { return params_.bytes(); }
+  size_t workspace_bytes() const override { return params_bytes() + words_bytes(); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
   int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
+  size_t params_bytes() const { return (params_.bytes() + 63) / 64 * 64; }
+  size_t words_bytes() const {
+    return kind_ == ProductKind::words ? static_cast<size_t>(problem_.shape.n * problem_.x.image) : 0;
+  }
+  const uint8_t* widened(const void* x, void* workspace) const;
   // How often the kernel fetches lines in one block of rows.
   int64_t rounds_of(const Panel& panel) const {
     const Program& program = form_.programs[panel.program];
@@ -101,10 +131,11 @@ class ProductConv final : public Conv {
   const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
 
   const Isa& isa_;
+  const ProductKind kind_;
+  const ImageLayout given_x_;  // problem_.x is that of the words where the kernel reads words
   const ConvProblem problem_;
   const std::shared_ptr<const PackedWeights> packed_;
   const ProductForm& form_;
-  const ProductKind kind_;
   RunParams params_;
   EpilogueForm form_key_;
   AlignedBuffer constants_;
@@ -233,7 +264,7 @@ std::string ProductConv::bind() {
     cls.calls.push_back({&panel, form_.b.as<int8_t>() + panel.b_offset, offsets_[panel.program].data(),
                          form_.programs[panel.program].runs.data(), params, code_for(panel, cls.rows)});
   }
-  static constexpr const char* kKinds[] = {"u8s8 bins", "u8s8 vpdpbusd", "f32 fma"};
+  static constexpr const char* kKinds[] = {"u8s8 bins", "u8s8 vpdpbusd", "f32 fma", "u8s8 words"};
   const PanelClass& main = classes_.front();
   size_t rows = 0;
   for (const std::vector<RowBlock>& shape : main.rows.rows) rows = std::max(rows, shape.size());
@@ -243,7 +274,7 @@ std::string ProductConv::bind() {
 }
 
 void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
-  if (kind_ == ProductKind::bins && !bins_can_prefetch(isa_)) return;
+  if (kind_ == ProductKind::words || (kind_ == ProductKind::bins && !bins_can_prefetch(isa_))) return;
   fetched_.assign(ranges.begin(), ranges.end());
   for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
   for (const PanelClass& cls : classes_)
@@ -256,11 +287,23 @@ void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
     for (PanelCall& call : cls.calls) call.fetching = code_for(*call.panel, cls.rows, prefetch_lines_);
 }
 
+const uint8_t* ProductConv::widened(const void* x, void* workspace) const {
+  auto* words = static_cast<uint8_t*>(workspace) + params_bytes();
+  const ConvShape& s = problem_.shape;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t row = 0; row < s.oh; ++row)
+      for (int64_t column = 0; column < s.ow; ++column)
+        widen(static_cast<const uint8_t*>(x) + n * given_x_.image + row * given_x_.row + column * given_x_.pixel, s.ic,
+              reinterpret_cast<uint16_t*>(words + n * problem_.x.image + row * problem_.x.row + column * problem_.x.pixel));
+  return words;
+}
+
 void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   const uint8_t* params = reinterpret_cast<const uint8_t*>(params_.of(args, *packed_, args.workspace));
   const ConvShape& s = problem_.shape;
   const int64_t x_group = s.ic / s.groups * x_bytes(), y_element = static_cast<int64_t>(size_of(problem_.epilogue.out)),
                 r_element = element_bytes(problem_.epilogue.residual);
+  const void* x = kind_ == ProductKind::words ? widened(args.x, args.workspace) : args.x;
   ProductArgs call{};
   call.constants = constants_.as<EpilogueConstants>();
   FetchCursor cursor(fetched_, fetched_bytes_, part, parts);
@@ -273,7 +316,7 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
       const int64_t end = std::min(begin + rows.chunk, mine.block_end);
       for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
         const PanelCall& panel = cls.calls[static_cast<size_t>(p)];
-        call.a = static_cast<const uint8_t*>(args.x) + panel.panel->group * x_group;
+        call.a = static_cast<const uint8_t*>(x) + panel.panel->group * x_group;
         call.y = static_cast<uint8_t*>(args.y) + panel.panel->channel * y_element;
         if (args.residual) call.residual = static_cast<const uint8_t*>(args.residual) + panel.panel->channel * r_element;
         call.b = panel.b;

@@ -10,8 +10,11 @@ namespace {
 
 constexpr int kMaxPlanes = 3;  // 255 = 127 + 127 + 1
 
-ProductKind kind_of(const Isa& isa, DType dtype) {
-  if (dtype == DType::f32) return ProductKind::fma;
+bool is_plain(const ConvWeights& weights);
+
+ProductKind kind_of(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
+  if (weights.dtype == DType::f32) return ProductKind::fma;
+  if (takes_words(isa, shape) && is_plain(weights)) return ProductKind::words;
   return isa.dot == DotKind::maddubs ? ProductKind::bins : ProductKind::dot;
 }
 
@@ -116,7 +119,9 @@ std::vector<Panel> cut_panels(const Isa& isa, ProductKind kind, const ConvShape&
     for (int64_t n = 0; n < columns;) {
       const int64_t rest = columns - n;
       Panel panel{group, group * columns + n, 0, 1, 0, 0};
-      if (kind != ProductKind::bins) {
+      if (kind == ProductKind::words) {
+        panel.vectors = rest > isa.lanes() && (isa.zmm() || s.n * s.oh * s.ow == 1) ? 2 : 1;  // 16 registers
+      } else if (kind != ProductKind::bins) {
         const bool wide = s.kh * s.kw == 1 && rest >= 64;
         panel.vectors = !isa.zmm() ? 2 : wide ? 4 : rest > 16 ? 2 : 1;
       }
@@ -198,6 +203,30 @@ void pack_dots(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics&
   }
 }
 
+// Of every vector of columns first those whose sums a vpmaddwd leaves in the low halves, as words_loop.cpp joins them.
+void pack_words(ProductForm& form, PanelBytes& bytes, const Isa& isa, Statistics& statistics, PackedBytes& b) {
+  const size_t groups = form.groups.size();
+  form.programs.push_back(natural_program(groups));
+  std::vector<int8_t> ordered;
+  for (Panel& panel : form.panels) {
+    const int columns = panel.vectors * isa.lanes();
+    bytes.gather(panel.channel, panel.columns, columns);
+    assert(bytes.groups() == groups);
+    ordered.resize(groups * static_cast<size_t>(columns) * 4);
+    int8_t* to = ordered.data();
+    for (size_t g = 0; g < groups; ++g)
+      for (int vector = 0; vector < panel.vectors; ++vector)
+        for (const int half : {0, 2})
+          for (int lane = 0; lane < isa.lanes(); lane += 4, to += 8) {
+            const int column = vector * isa.lanes() + lane + half;
+            std::memcpy(to, bytes.data() + (g * static_cast<size_t>(columns) + static_cast<size_t>(column)) * 4, 8);
+          }
+    panel.b_offset = b.used();
+    b.append(ordered.data(), ordered.size());
+  }
+  statistics.groups += groups * form.panels.size();
+}
+
 void pack_floats(ProductForm& form, const GroupMap& map, const ConvWeights& weights, const Isa& isa, PackedBytes& b) {
   const size_t groups = form.groups.size();
   form.programs.push_back(natural_program(groups));
@@ -252,6 +281,8 @@ ProductForm pack_form(const Isa& isa, const ConvShape& shape, const ConvWeights&
     PanelBytes bytes(shape, weights, map);
     if (kind == ProductKind::bins)
       pack_bins(form, bytes, isa, statistics, b);
+    else if (kind == ProductKind::words)
+      pack_words(form, bytes, isa, statistics, b);
     else
       pack_dots(form, bytes, isa, statistics, b);
   }
@@ -269,7 +300,13 @@ size_t form_bytes(const ProductForm& form) {
 
 }  // namespace
 
+bool takes_words(const Isa& isa, const ConvShape& s) {
+  const bool one_tap = s.kh * s.kw == 1 && s.groups == 1 && s.stride_h * s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0;
+  return isa.dot == DotKind::maddubs && one_tap && s.n * s.oh * s.ow <= 2;
+}
+
 int max_block_rows(const Isa& isa, ProductKind kind, int vectors) {
+  if (kind == ProductKind::words) return 2;
   if (kind == ProductKind::bins) return isa.zmm() ? 16 : 8;
   if (!isa.zmm()) return vectors == 1 ? 12 : 6;
   return vectors == 1 ? 28 : vectors == 2 ? 14 : 6;
@@ -278,7 +315,7 @@ int max_block_rows(const Isa& isa, ProductKind kind, int vectors) {
 std::shared_ptr<const PackedWeights> pack_product(const Isa& isa, const ConvShape& shape, const ConvWeights& weights) {
   auto packed = std::make_shared<PackedWeights>(start_packing(isa, shape, weights));
   auto product = std::make_shared<ProductWeights>();
-  product->kind = kind_of(isa, weights.dtype);
+  product->kind = kind_of(isa, shape, weights);
   const int64_t channels = shape.ic / shape.groups;
   const bool runs_across = product->kind != ProductKind::fma && shape.groups == 1 && channels % 4 != 0 && shape.kw > 1 &&
                            shape.dilation_w == 1;

@@ -28,6 +28,7 @@ enum class ProductKind : uint8_t {
   bins,  // u8 x s8, vpmaddubsw under a proof (bins.h)
   dot,   // u8 x s8, vpdpbusd
   fma,   // float
+  words,  // u8 x s8, vpmaddwd of weights widened when they are read: one or two rows without VNNI (words_loop.cpp)
 };
 
 struct KGroup {
@@ -64,6 +65,9 @@ struct ProductWeights {
 };
 
 std::shared_ptr<const PackedWeights> pack_product(const Isa& isa, const ConvShape& shape, const ConvWeights& weights);
+
+// Whether the product has so few rows that weights are packed as words.
+bool takes_words(const Isa& isa, const ConvShape& shape);
 
 // Output rows that a block of `vectors` columns of registers leaves room for.
 int max_block_rows(const Isa& isa, ProductKind kind, int vectors);

@@ -59,6 +59,30 @@ TEST_P(ConvTest, EveryNumberOfOutputChannels) {
   }
 }
 
+// Without VNNI one or two rows take weights as words, which are exact whatever they hold.
+TEST_P(ConvTest, OneOrTwoRowsOfEveryKindOfWeightAndNumberOfChannels) {
+  int seed = 1;
+  for (int rows : {1, 2})
+    for (WeightPattern weights : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating, WeightPattern::random})
+      for (int oc : {1, 7, 8, 9, 16, 17, 31, 33, 64, 65})
+        for (int k : {1, 6, 16, 61, 128}) {
+          Case c = conv(k, 1, rows, oc, 1);
+          c.pattern = weights;
+          c.input = seed % 2 ? InputPattern::all_255 : InputPattern::random;
+          c.stage = seed % 3 == 0 ? Stage::f32 : seed % 3 == 1 ? Stage::u8 : Stage::s32;
+          c.extra_pixel = seed % 4 == 0 ? 3 : 0;
+          c.guard_front = seed % 2 == 0;
+          c.parts = 1 + seed % 3;
+          c.seed = static_cast<uint64_t>(seed++);
+          ASSERT_EQ(run(c), "");
+        }
+  Case c = conv(64, 1, 2, 64, 1);
+  const Checked checked(c);
+  const auto packed = pack_weights(*GetParam(), checked.problem().shape, checked.weights());
+  const std::string name = make_conv(*GetParam(), checked.problem(), packed, 1, nullptr)->name();
+  EXPECT_EQ(name.find("words") != std::string::npos, GetParam()->dot == DotKind::maddubs) << name;
+}
+
 TEST_P(ConvTest, WeightsThatSaturateWithoutProof) {
   for (WeightPattern weights : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating,
                                 WeightPattern::random, WeightPattern::sparse})

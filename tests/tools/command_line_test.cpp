@@ -97,6 +97,7 @@ TEST_F(CommandLineTest, UnknownIsaOrZooName) {
   expect_refusal("zoo export vgg16 " + path("z.onnx") + " --dialect qlinear", {"--int8"});
   expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --dialect dynamic --activations s8", {"dynamic", "u8"});
   expect_refusal("zoo export vgg16 " + path("z.onnx") + " --int8 --dialect qlinear --style fused", {"qlinear", "portable"});
+  expect_refusal("zoo export vgg16 " + path("z.onnx") + " --with-past", {"zoo:vgg16", "keeps no cache"});
 }
 
 TEST_F(CommandLineTest, MalformedFilesNameTheFile) {
@@ -219,6 +220,19 @@ TEST_F(CommandLineTest, QuantizedModelsRunWithStreamsAndBatch) {
     EXPECT_EQ(json["runs"][0]["batch"], 2);
   }
   expect_refusal("bench " + path("fused.onnx") + " --precision fp32", {"fused.onnx", "quantized already"});
+}
+
+TEST_F(CommandLineTest, WeightsOfFourBitsRunFromAFileAndKeepTheAccuracy) {
+  const std::string digits = std::string(OCTET_SOURCE_DIR) + "/tools/digits/digits";
+  const ProgramResult q = octet("quantize " + digits + ".onnx " + path("w4.onnx") + " --weights 4 --block 16");
+  ASSERT_EQ(q.status, 0) << q.err;
+  const ProgramResult r = octet("bench " + path("w4.onnx") + " --data " + digits + ".json --isa avx2,reference --seconds 0.02 --threads 1 --json " +
+                                path("r.json"));
+  ASSERT_EQ(r.status, 0) << r.err;
+  const auto json = nlohmann::json::parse(read_file(path("r.json")));
+  ASSERT_EQ(json["runs"].size(), 2u);
+  EXPECT_GT(json["runs"][0]["accuracy"]["value"].get<double>(), 0.98);
+  EXPECT_EQ(json["runs"][0]["output_hash"], json["runs"][1]["output_hash"]) << "avx2 and reference";
 }
 
 TEST_F(CommandLineTest, CpuNamesWhatItTakes) {

@@ -135,6 +135,31 @@ TEST_F(DatasetTest, ImagesAndACsvOfLabels) {
   EXPECT_EQ(d.sample(0)[0].tensor.to_f32(), (std::vector<float>{255, 1, 0, 2, 0, 3}));
 }
 
+TEST_F(DatasetTest, SentencesAreCutToTheirLengthsAndTwoShareALabel) {
+  array("ids.npy", Tensor::of<int64_t>(DType::s64, {4, 3}, {11, 0, 0, 21, 22, 0, 31, 0, 0, 41, 42, 43}));
+  array("mask.npy", Tensor::of<int64_t>(DType::s64, {4, 3}, {1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1}));
+  array("y.npy", labels(2));
+  const Dataset d = load(R"({"inputs": {"ids": "ids.npy", "mask": "mask.npy"}, "labels": "y.npy", "metric": "spearman",
+                             "pairs": true, "lengths": "mask"})");
+  EXPECT_EQ(d.size(), 4u);
+  EXPECT_EQ(d.label_index(0), 0u);
+  EXPECT_EQ(d.label_index(1), 0u);
+  EXPECT_EQ(d.label_index(3), 1u);
+  EXPECT_EQ(d.sample(0)[0].tensor.to_s64(), (std::vector<int64_t>{11}));
+  EXPECT_EQ(d.sample(3)[0].tensor.to_s64(), (std::vector<int64_t>{41, 42, 43}));
+  const std::vector<Sample> batch = d.samples(0, 3);
+  ASSERT_EQ(batch.size(), 3u);
+  EXPECT_EQ(batch[0][0].tensor.to_s64(), (std::vector<int64_t>{11, 0})) << "as long as the longest of the batch";
+  EXPECT_EQ(batch[1][1].tensor.to_s64(), (std::vector<int64_t>{1, 1}));
+
+  const std::string start = R"({"inputs": {"ids": "ids.npy", "mask": "mask.npy"}, "metric": "spearman", "labels": )";
+  EXPECT_NE(refusal(start + R"("y.npy"})").find("2 labels for 4 samples"), std::string::npos);
+  EXPECT_NE(refusal(start + R"("ids.npy", "pairs": true})").find("expected one a pair"), std::string::npos);
+  EXPECT_NE(refusal(start + R"("ids.npy", "lengths": "x"})").find("'lengths' is 'x'"), std::string::npos);
+  array("mask.npy", Tensor::of<int64_t>(DType::s64, {4, 3}, {1, 0, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1}));
+  EXPECT_NE(refusal(start + R"("ids.npy", "lengths": "mask"})").find("sample 1"), std::string::npos);
+}
+
 TEST_F(DatasetTest, MistakesAreNamed) {
   array("x.npy", images(2));
   array("y.npy", labels(3));

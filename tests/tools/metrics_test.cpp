@@ -41,6 +41,12 @@ TEST(Metrics, F1OfMoreClassesIsTheirMean) {
   EXPECT_DOUBLE_EQ(value, (1.0 + 2.0 / 3.0 + 2.0 / 3.0) / 3.0);
 }
 
+TEST(Metrics, CosineOfTwoVectors) {
+  EXPECT_DOUBLE_EQ(cosine({3, 4}, {6, 8}), 1);
+  EXPECT_DOUBLE_EQ(cosine({1, 0}, {0, 5}), 0);
+  EXPECT_DOUBLE_EQ(cosine({0, 0}, {1, 5}), 0) << "of a zero vector";
+}
+
 TEST(Metrics, Correlations) {
   EXPECT_DOUBLE_EQ(evaluate("pearson", numbers({1, 2, 3}), {{2}, {4}, {6}}), 1);
   EXPECT_DOUBLE_EQ(evaluate("pearson", numbers({1, 2, 3}), {{3}, {2}, {1}}), -1);

@@ -5,7 +5,9 @@
 #include <map>
 #include <set>
 
+#include "engine/model.h"
 #include "graph/op_def.h"
+#include "tools/feed.h"
 
 namespace octet::zoo {
 namespace {
@@ -147,6 +149,34 @@ TEST(ZooTokens, a_decoder_gives_its_cache_back_with_the_new_tokens_behind) {
   EXPECT_NE(text.find("logits float32[1,3,32000] present.0.key float32[1,2,10,64]"), std::string::npos) << text;
 }
 
+TEST(ZooTokens, a_decoder_may_leave_them_open) {
+  for (const char* name : {"gpt2", "llama_small"}) {
+    const auto g = build(name, {.open_tokens = true});
+    const std::string text = interface(*g);
+    EXPECT_EQ(text.find("input_ids int64[1,sequence], attention_mask int64[1,total_sequence], position_ids int64[1,sequence], "
+                        "past_key_values.0.key float32[1,"),
+              0u)
+        << text;
+    EXPECT_NE(text.find(",past_sequence,64]"), std::string::npos) << text;
+  }
+}
+
+// An open decoder means the same as one for fixed numbers of tokens.
+TEST(ZooTokens, an_open_decoder_gives_the_bits_of_a_fixed_one) {
+  const Model fixed = model_from_graph(build("llama_small", {.sequence = 2, .past = 3})), open = model_from_graph(build("llama_small", {.open_tokens = true}));
+  std::vector<Shape> shapes;
+  for (const ValueInfo& input : fixed.inputs()) shapes.push_back(input.shape);
+  const std::vector<graph::Tensor> inputs = tools::synthetic_inputs(fixed, shapes, 1);
+  std::vector<std::vector<float>> logits;
+  for (const Model* model : {&fixed, &open}) {
+    Session session(*model, {.threads = 1});
+    tools::set_inputs(session, model->inputs(), inputs);
+    session.run();
+    logits.push_back(tools::to_floats(session.output("logits")));
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+}
+
 std::string message(const std::string& name, const ZooOptions& options) {
   try {
     build(name, options);
@@ -162,6 +192,10 @@ TEST(ZooTokens, are_refused_where_there_are_none_or_too_many) {
             "zoo:resnet18: a sequence length was asked for, but it takes images of a fixed size");
   EXPECT_EQ(message("bert_base", {.past = 8}),
             "zoo:bert_base: a number of past tokens was asked for, but it keeps no cache");
+  EXPECT_EQ(message("bert_base", {.open_tokens = true}),
+            "zoo:bert_base: an open number of past tokens was asked for, but it keeps no cache");
+  EXPECT_EQ(message("gpt2", {.sequence = 1, .open_tokens = true}),
+            "zoo:gpt2: both open numbers of tokens and numbers of tokens were asked for; expected one of them");
   EXPECT_EQ(message("bert_base", {.sequence = 513}), "zoo:bert_base: 513 tokens were asked for; expected at most 512");
   EXPECT_EQ(message("gpt2", {.sequence = 1, .past = 1024}), "zoo:gpt2: 1025 tokens were asked for; expected at most 1024");
 }
