@@ -184,7 +184,7 @@ const Case kFunctions[] = {
      [](Builder& b, Value* x) {
        return b.op("LayerNormalization", {x, b.floats({6}, {1, 2, 3, 4, 5, 6})});
      },
-     at_borders("LayerNormalization")},
+     {"octet.Norm"}},
     {"LinearResize",
      [](Builder& b, Value* x) {
        return b.op("Resize", {x, nullptr, b.floats({4}, {1, 1, 2, 2})}, {{"mode", std::string("linear")}});
