@@ -45,13 +45,12 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     result.note = "activations quantized at run time";
     return result;
   }
-  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
-
   const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
   result.note = request.data ? request.data->hold_out_calibration()
                              : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
                                    describe_synthetic(model) + ")";
+  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
   const int64_t batch = fixed_batch(model.inputs());
   const auto feed = [&](size_t index, Session& session) {
     const size_t first = index * static_cast<size_t>(batch);
