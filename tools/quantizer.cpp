@@ -36,7 +36,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   if (request.weight_bits > 0) {
     result.graph = graph::quantize_weights(*prepared, {request.weight_bits, request.block});
     result.graph->file = source.file;
-    result.note = "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
+    result.note =
+        "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
     return result;
   }
   if (request.dialect == Dialect::dynamic) {
@@ -57,7 +58,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     if (first >= samples) return false;
     progress("calibrating " + source.name + ": " + std::to_string(first) + " of " + std::to_string(samples));
     if (request.data) {
-      const std::vector<Sample> list = request.data->calibration_samples(first, std::min(samples - first, static_cast<size_t>(batch)));
+      const std::vector<Sample> list =
+          request.data->calibration_samples(first, std::min(samples - first, static_cast<size_t>(batch)));
       set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
     } else {
       set_inputs(session, model.inputs(),
