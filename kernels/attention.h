@@ -1,17 +1,21 @@
-// INT8 attention: softmax(q k^T scale + mask) v on u8 operands, by the arithmetic of octet/attention_numerics.h.
+// Attention: softmax(q k^T scale + mask) v, on u8 operands by the arithmetic of octet/attention_numerics.h, or on f32:
+//
+//   s = chain of fma over size of q * k;  x = s * score factor (+ mask);  p = e / sum16(e), e = exp(x - max x);  y = chain
+//   over keys
 //
 // Heads are read where products left them and written where the next product wants them: an operand is a pointer and three
 // strides. For every key and value head K and V are packed once; then a block of query rows meets all keys:
 //
 //   Q rows ──dot──▶ scores, int32 [rows][keys] ──softmax──▶ P, u8 [rows][keys] ──dot──▶ sums, int32 [rows][value size] ──▶ y
 //
-// Nothing larger than a block of rows by all keys is ever held. Every stage works in one thread's workspace; threads share the
-// (sample, head, block of rows) units out among themselves and pack for themselves, so that there is no barrier inside.
+// Nothing larger than a block of rows by all keys is ever held. Every stage works in one thread's workspace; threads share
+// the (sample, head, block of rows) units out among themselves and pack for themselves, so that there is no barrier inside.
 //
 //   amx                     tiles of 16 rows by 16 keys, u8 x s8
 //   avx512_vnni, avx2_vnni  vpdpbusd, u8 x s8: k and v without 128; q's zero point as the start of each key's sum
 //   avx512, avx2            vpmaddwd on 16-bit operands: as many products an instruction as vpmaddubsw under the proofs that
 //                           exactness would ask for, and none needed
+//   f32                     FMA, by the vector width alone
 #pragma once
 
 #include <array>
@@ -33,8 +37,9 @@ struct HeadLayout {
 struct AttentionProblem {
   int64_t batch = 1, heads = 1, kv_heads = 1, queries = 1, keys = 1, size = 1, value_size = 1;
   HeadLayout q, k, v, y;
-  DType y_dtype = DType::u8;  // or f32
-  numerics::AttentionFactors factors;
+  DType dtype = DType::u8;             // of q, k and v; or f32
+  DType y_dtype = DType::u8;           // or f32; f32 when the operands are
+  numerics::AttentionFactors factors;  // f32: the score factor is the scale, the others are not used
   int32_t q_zero_point = 0, v_zero_point = 0, y_zero_point = 0;
   bool causal = false;  // hides key j from query i when j > i + keys - queries
   bool masked = false;
@@ -45,7 +50,7 @@ struct AttentionProblem {
 
 // q, k and v may be read up to kSlack (layout.h) bytes behind their last element.
 struct AttentionArgs {
-  const uint8_t *q = nullptr, *k = nullptr, *v = nullptr;
+  const void *q = nullptr, *k = nullptr, *v = nullptr;
   const float* mask = nullptr;
   void* y = nullptr;
   std::byte* workspace = nullptr;  // of this part, on a cache line's boundary

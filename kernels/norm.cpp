@@ -1,5 +1,6 @@
-// LayerNormalization and RMSNormalization. One call of the code takes a block of rows, eight with AVX-512 and four with AVX2,
-// whose sums run side by side, since one chain of additions would wait for itself; what is left over goes by smaller blocks.
+// LayerNormalization and RMSNormalization. One call of the code takes a block of rows, eight with AVX-512 and four with
+// AVX2, whose sums run side by side, since one chain of additions would wait for itself; what is left over goes by smaller
+// blocks.
 //
 //   gather      only where x is quantized or has a residual: v = dequantized x + residual, to sum or to the workspace
 //   statistics  all rows, for each column of vectors: row r's 16 virtual lanes in v[r * A ..], A = 16 / lanes
@@ -8,14 +9,16 @@
 //   apply       row by row: y = fma((v - mean) * inverse, scale, bias), stored and/or quantized (as quantize.cpp does it)
 //
 // Registers, gather:      v0, v1 data, v4 scratch, v8..v11 scales and zero points of x and the residual, v15 tail mask.
-// Registers, statistics:  v0..v7 lanes, v8..v15 means; AVX-512: v16, v17 data, v15 scratch for as long as it is no mean; AVX2,
-//                         which has four rows: v12, v13 data, v14 scratch, v15 tail mask. Rows rsi, rdx, r8, rbx, rbp, r12..r14.
+// Registers, statistics:  v0..v7 lanes, v8..v15 means; AVX-512: v16, v17 data, v15 scratch for as long as it is no mean;
+//                         AVX2, which has four rows: v12, v13 data, v14 scratch, v15 tail mask.
+//                         Rows rsi, rdx, r8, rbx, rbp, r12, r13, r14.
 // Registers, apply:       v0..v3 data, v4 scratch, v5 scale, v6 mean, v7 inverse, v8 1 / q_scale, v9 q_scale, v10 zero
 //                         point, v11 the same in 16-bit lanes, v12 and v13 bounds, v15 tail mask.
 //                         rsi v, rdx moments, rbx scale, rbp bias, r8 y, r12 q.
 #include "kernels/norm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -33,7 +36,7 @@ const Reg64 kRows[kMostRows] = {run::kA,          run::kB,          run::kY,    
 const Reg64 kScaleAt = Xbyak::util::rbx, kBiasAt = Xbyak::util::rbp, kQAt = Xbyak::util::r12;
 
 struct NormForm {
-  bool centred, gathers, x_quantized, adds, residual_quantized, biased, gives_y, gives_q, multiplies;
+  bool centred, gathers, x_quantized, adds, residual_quantized, biased, gives_y, gives_q, multiplies, bounded;
   int rows;
 };
 
@@ -202,15 +205,18 @@ class Apply {
     }
   }
 
-  // As in quantize.cpp, but that what is far beyond a byte is clamped once, and the rest by the saturation of the narrowing: a
-  // quotient to within int32, or where it is a product, its dividend to within 1000 quanta.
+  // As in quantize.cpp, but that what is far beyond a byte is clamped once, and the rest by the saturation of the narrowing:
+  // a quotient to within int32, or where it is a product, its dividend to within 1000 quanta. Where no result is so far
+  // beyond, a NaN is all that is left, and converts to the least integer.
   void quantize(int vectors, bool tail) {
     const auto constant = [&](Param p) { return e_.v(kConstants + p); };
     for (int k = 0; k < vectors; ++k) {
       const auto d = e_.v(k), q = e_.v(kScratch);
       if (!form_.multiplies) e_.vdivps(d, d, constant(kScale));
-      e_.vmaxps(d, d, constant(kLeast));  // a NaN becomes the bound
-      e_.vminps(d, d, constant(kMost));
+      if (!form_.bounded) {
+        e_.vmaxps(d, d, constant(kLeast));  // a NaN becomes the bound
+        e_.vminps(d, d, constant(kMost));
+      }
       if (form_.multiplies) {
         e_.vmulps(q, d, constant(kReciprocal));
         e_.vfnmadd231ps(d, q, constant(kScale));
@@ -261,7 +267,7 @@ std::shared_ptr<const Code> norm_code(const Isa& isa, NormForm form, int rows) {
   form.rows = rows;
   CodeKey key("norm");
   for (const bool flag : {form.centred, form.gathers, form.x_quantized, form.adds, form.residual_quantized, form.biased,
-                          form.gives_y, form.gives_q, form.multiplies})
+                          form.gives_y, form.gives_q, form.multiplies, form.bounded})
     key.add(flag);
   return vector_code(isa, key.add(rows), [&](VectorEmitter& e) { generate(e, form); });
 }
@@ -270,8 +276,17 @@ class VectorNorm final : public Norm {
  public:
   VectorNorm(const Isa& isa, const NormProblem& p)
       : name_("norm " + std::string(isa.name)), p_(p), gathers_(p.x.quantized || p.adds) {
-    const NormForm form{p.centred, gathers_,  p.x.quantized,           p.adds, p.adds && p.residual.quantized, p.biased,
-                        p.gives_y, p.gives_q, may_multiply(p.q_scale), 0};
+    const NormForm form{p.centred,
+                        gathers_,
+                        p.x.quantized,
+                        p.adds,
+                        p.adds && p.residual.quantized,
+                        p.biased,
+                        p.gives_y,
+                        p.gives_q,
+                        may_multiply(p.q_scale),
+                        p.bounded,
+                        0};
     for (const int rows : kBlocks)
       if (isa.zmm() || rows < kMostRows) blocks_.push_back({rows, norm_code(isa, form, rows)});
     RunParam* g = call_.gather.param;
@@ -363,6 +378,16 @@ class ReferenceNorm final : public Norm {
 };
 
 }  // namespace
+
+bool norm_is_bounded(const NormProblem& problem, const float* scale, const float* bias) {
+  if (!(problem.epsilon >= 1e-30f)) return false;  // a variance of 0 would give an infinity
+  float factor = 0, offset = 0;                    // a NaN does no harm: its results are NaN either way
+  for (int64_t i = 0; i < problem.length; ++i) {
+    factor = std::max(factor, std::fabs(scale[i]));
+    if (bias) offset = std::max(offset, std::fabs(bias[i]));
+  }
+  return std::sqrt(static_cast<float>(problem.length)) * factor + offset <= 1e7f * problem.q_scale;
+}
 
 std::unique_ptr<Norm> make_norm(const Isa& isa, const NormProblem& problem) {
   if (isa.id == IsaId::reference) return std::make_unique<ReferenceNorm>(problem);

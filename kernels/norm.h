@@ -33,7 +33,12 @@ struct NormProblem {
   bool gives_y = true, gives_q = false, gives_sum = false;
   float q_scale = 1;
   int32_t q_zero_point = 0;
+  bool bounded = false;  // no finite |y| is above 1e8 * q_scale (see norm_is_bounded): nothing to clamp before the rounding
 };
+
+// Whether scale and bias (null: none) make it so: no element is further than sqrt(length) deviations from the mean, so that
+// |y| <= sqrt(length) * max |scale| + max |bias|. `problem` has length, epsilon and q_scale.
+bool norm_is_bounded(const NormProblem& problem, const float* scale, const float* bias);
 
 // Absent operands and results are null. scale and bias hold `length` floats. y may lie where x lies.
 struct NormArgs {

@@ -1,4 +1,4 @@
-// octet.Attention on u8 operands onto kernels/attention.h.
+// octet.Attention onto kernels/attention.h.
 #include <memory>
 
 #include "engine/lower/families.h"
@@ -26,7 +26,8 @@ bool takes_attention(const Node& node, std::string* why) {
     if (element_count(v->type().shape()) == 0) return no("the tensor is empty");
   }
   for (const size_t i : {kQ, kK, kV}) {
-    if (node.input(i)->dtype() != DType::u8) return no("only quantized operands have a kernel");
+    const DType dtype = node.input(i)->dtype();
+    if (dtype != DType::u8 && dtype != DType::f32) return no("only uint8 and float32 have a kernel");
     if (node.input(i)->is_constant()) return no("an operand is constant");
   }
   return true;
@@ -38,24 +39,29 @@ AttentionGeometry geometry(const Node& node) {
   return graph::ops::attention_geometry(node, shape(kQ), shape(kK), shape(kV), node.input(kMask) ? &mask : nullptr);
 }
 
+void set_quantization(const Node& node, kernels::AttentionProblem& p) {
+  const QuantParams* y = p.y_dtype == DType::u8 ? node.output()->quant() : nullptr;
+  const auto scale = [&](size_t i) { return node.input(i)->quant()->scale.at(0); };
+  p.factors = numerics::attention_factors(scale(kQ), scale(kK), scale(kV), p.factors.score, y ? y->scale.at(0) : 1.0f);
+  p.q_zero_point = node.input(kQ)->quant()->zero_point.at(0);
+  p.v_zero_point = node.input(kV)->quant()->zero_point.at(0);
+  p.y_zero_point = y ? y->zero_point.at(0) : 0;
+}
+
 kernels::AttentionProblem problem_of(const Node& node, const AttentionGeometry& g) {
   kernels::AttentionProblem p;
   p.batch = g.batch, p.heads = g.heads, p.kv_heads = g.kv_heads;
   p.queries = g.queries, p.keys = g.keys, p.size = g.size, p.value_size = g.value_size;
   const Value* y = node.output();
-  const bool quantized = y->dtype() == DType::u8;
-  const auto bytes = [](const HeadStrides& s, int64_t element) {
+  p.dtype = node.input(kQ)->dtype();
+  p.y_dtype = y->dtype();
+  const auto bytes = [](const HeadStrides& s, DType dtype) {
+    const auto element = static_cast<int64_t>(size_of(dtype));
     return kernels::HeadLayout{s.batch * element, s.head * element, s.row * element};
   };
-  p.q = bytes(g.q, 1), p.k = bytes(g.k, 1), p.v = bytes(g.v, 1);
-  p.y = bytes(g.y, static_cast<int64_t>(size_of(y->dtype())));
-  p.y_dtype = y->dtype();
-  const auto scale = [&](size_t i) { return node.input(i)->quant()->scale.at(0); };
-  p.factors = numerics::attention_factors(scale(kQ), scale(kK), scale(kV), node.attr("scale", 1.0f),
-                                          quantized ? y->quant()->scale.at(0) : 1.0f);
-  p.q_zero_point = node.input(kQ)->quant()->zero_point.at(0);
-  p.v_zero_point = node.input(kV)->quant()->zero_point.at(0);
-  p.y_zero_point = quantized ? y->quant()->zero_point.at(0) : 0;
+  p.q = bytes(g.q, p.dtype), p.k = bytes(g.k, p.dtype), p.v = bytes(g.v, p.dtype), p.y = bytes(g.y, p.y_dtype);
+  p.factors.score = node.attr("scale", 1.0f);
+  if (p.dtype == DType::u8) set_quantization(node, p);
   p.causal = node.attr("causal", int64_t{0}) != 0;
   p.masked = node.input(kMask) != nullptr;
   p.mask_batches = g.mask_batches;
@@ -81,17 +87,19 @@ void lower_attention(Lowering& lowering, const Node& node) {
                  v = lowering.location(node.input(kV));
   const Location y = lowering.location(node.output());
   const Location mask = problem.masked ? lowering.location(node.input(kMask)) : Location{};
-  StepInfo& info = lowering.add_step(node, kernel->name(),
-                                     [kernel, q, k, v, y, mask, q_at = g.q.offset, k_at = g.k.offset, v_at = g.v.offset,
-                                      masked = problem.masked](const RunContext& context, int part, int parts) {
-                                       const auto bytes = [&](const Location& at, int64_t offset) {
-                                         return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
-                                       };
-                                       kernel->run({bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
-                                                    masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr,
-                                                    y.in(context), context.workspace(part)},
-                                                   part, parts);
-                                     });
+  const auto element = static_cast<int64_t>(size_of(problem.dtype));
+  StepInfo& info = lowering.add_step(
+      node, kernel->name(),
+      [kernel, q, k, v, y, mask, q_at = g.q.offset * element, k_at = g.k.offset * element, v_at = g.v.offset * element,
+       masked = problem.masked](const RunContext& context, int part, int parts) {
+        const auto bytes = [&](const Location& at, int64_t offset) {
+          return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
+        };
+        kernel->run(
+            {bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
+             masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr, y.in(context), context.workspace(part)},
+            part, parts);
+      });
   info.gmac = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries * g.keys) *
               static_cast<double>(g.size + g.value_size) / 1e9;
 }

@@ -70,6 +70,56 @@ Walk walk_samples(const Lowering& lowering, const std::vector<const graph::Value
   return w;
 }
 
+BroadcastWalk broadcast_walk(const Shape& shape, const std::vector<const graph::Value*>& values) {
+  struct Axis {
+    int64_t size;
+    std::vector<int64_t> steps;  // of each value, in elements
+  };
+  std::vector<Axis> axes;
+  std::vector<int64_t> below(values.size());  // elements of each value behind the axis before
+  for (size_t v = 0; v < values.size(); ++v) below[v] = element_count(values[v]->type().shape());
+  for (size_t i = 0; i < shape.size(); ++i) {
+    Axis axis{shape[i], std::vector<int64_t>(values.size(), 0)};
+    bool continues = !axes.empty();
+    for (size_t v = 0; v < values.size(); ++v) {
+      const Shape own = values[v]->type().shape();
+      const size_t lead = shape.size() - own.size();
+      const int64_t size = i < lead ? 1 : own[i - lead];
+      below[v] /= size;
+      if (size != 1) axis.steps[v] = below[v];
+      continues = continues && axes.back().steps[v] == axis.size * axis.steps[v];
+    }
+    if (shape[i] == 1) continue;
+    if (continues) {
+      axis.size *= axes.back().size;
+      axes.back() = std::move(axis);
+    } else {
+      axes.push_back(std::move(axis));
+    }
+  }
+  const auto take = [&] {
+    Axis last = axes.empty() ? Axis{1, std::vector<int64_t>(values.size(), 0)} : std::move(axes.back());
+    if (!axes.empty()) axes.pop_back();
+    return last;
+  };
+  const Axis run = take(), rows = take();
+  BroadcastWalk b;
+  b.walk.length = run.size;
+  b.walk.rows = rows.size;
+  b.inner = run.steps;
+  for (size_t v = 0; v < values.size(); ++v) {
+    std::vector<int64_t> starts{0};
+    for (const Axis& axis : axes) {
+      std::vector<int64_t> finer;
+      for (const int64_t start : starts)
+        for (int64_t i = 0; i < axis.size; ++i) finer.push_back(start + i * axis.steps[v] * static_cast<int64_t>(size_of(values[v]->dtype())));
+      starts = std::move(finer);
+    }
+    b.walk.operands.push_back({std::move(starts), rows.steps[v]});
+  }
+  return b;
+}
+
 StepInfo& add_walk_step(Lowering& lowering, const graph::Node& node, std::shared_ptr<const kernels::Kernel> kernel, const Walk& walk,
                         const std::vector<const graph::Value*>& values, const Location* broadcast_b) {
   struct Bound {

@@ -6,6 +6,7 @@
 
 #include "engine/lower/bind.h"
 #include "engine/lower/families.h"
+#include "kernels/select.h"
 #include "octet/numerics.h"
 
 namespace octet {
@@ -59,49 +60,6 @@ int full_operand(const Node& node) {
       if (v->is_constant() == constant && v->type().shape() == y) return i;
     }
   return -1;
-}
-
-// Walks a dense tensor of `shape` with one of shape `small` that broadcasts over it: the operands are y, a and b. Axes that
-// continue one another in both are one; the last is the run, the one before it the rows, the others make blocks.
-Walk broadcast_walk(const Shape& shape, const Shape& small, int64_t element, int64_t& b_inner) {
-  struct Axis {
-    int64_t size, b;  // elements between neighbours in b
-  };
-  std::vector<Axis> axes;
-  const size_t lead = shape.size() - small.size();
-  int64_t step = element_count(small);
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const int64_t own = i < lead ? 1 : small[i - lead];
-    step /= own;
-    if (shape[i] == 1) continue;
-    const Axis axis{shape[i], own == 1 ? 0 : step};
-    if (!axes.empty() && axes.back().b == axis.size * axis.b)
-      axes.back() = {axes.back().size * axis.size, axis.b};
-    else
-      axes.push_back(axis);
-  }
-  const auto take = [&] {
-    const Axis last = axes.empty() ? Axis{1, 0} : axes.back();
-    if (!axes.empty()) axes.pop_back();
-    return last;
-  };
-  const Axis run = take(), rows = take();
-  Walk w;
-  w.length = run.size;
-  w.rows = rows.size;
-  b_inner = run.b;
-  std::vector<int64_t> b_starts{0};
-  for (const Axis& axis : axes) {
-    std::vector<int64_t> finer;
-    for (const int64_t start : b_starts)
-      for (int64_t i = 0; i < axis.size; ++i) finer.push_back(start + i * axis.b * element);
-    b_starts = std::move(finer);
-  }
-  Walk::Operand dense;
-  dense.row = run.size;
-  for (size_t i = 0; i < b_starts.size(); ++i) dense.starts.push_back(static_cast<int64_t>(i) * w.rows * w.length * element);
-  w.operands = {dense, dense, {std::move(b_starts), rows.b}};
-  return w;
 }
 
 bool takes_binary(const Node& node, std::string* why) {
@@ -166,8 +124,10 @@ void lower_binary(Lowering& lowering, const Node& node) {
   }
   p.b_inner = broadcast == Broadcast::scalar ? 0 : 1;
   if (broadcast == Broadcast::strided) {
-    w = broadcast_walk(y->type().shape(), b->type().shape(), static_cast<int64_t>(size_of(y->dtype())), p.b_inner);
     values.push_back(b);
+    const BroadcastWalk broadcast_over = broadcast_walk(y->type().shape(), values);
+    p.b_inner = broadcast_over.inner[2];
+    w = broadcast_over.walk;
   }
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.a_outer = w.operands[1].row;
@@ -195,6 +155,40 @@ std::vector<int> binary_in_place(const Node& node) {
   if (full < 0) return {};
   return {full, 1 - full};
 }
+
+// --- Where ---------------------------------------------------------------------------------------------------------------
+
+bool takes_where(const Node& node, std::string* why) {
+  const auto no = [&](const char* reason) {
+    *why = reason;
+    return false;
+  };
+  for (const Value* v : {static_cast<const Value*>(node.output()), static_cast<const Value*>(node.input(0)), static_cast<const Value*>(node.input(1)),
+                         static_cast<const Value*>(node.input(2))})
+    if (!v->type().static_shape() || element_count(v->type().shape()) == 0) return no("its shape is not known, or empty");
+  if (size_of(node.output()->dtype()) != 4) return no("only elements of 4 bytes have a kernel");
+  return true;
+}
+
+void lower_where(Lowering& lowering, const Node& node) {
+  const std::vector<const Value*> values{node.output(), node.input(0), node.input(1), node.input(2)};
+  for (const Value* v : values)
+    if (!v->is_constant() && lowering.place(v).image) return lower_eval(lowering, node);
+  const BroadcastWalk b = broadcast_walk(node.output()->type().shape(), values);
+  const auto& o = b.walk.operands;
+  const kernels::SelectProblem p{b.walk.rows, b.walk.length, o[1].row, o[2].row, o[3].row, o[0].row, b.inner[1], b.inner[2], b.inner[3]};
+  std::shared_ptr<const kernels::Select> kernel = kernels::make_select(lowering.isa(), p);
+  std::vector<Location> at;
+  for (const Value* v : values) at.push_back(lowering.location(v));
+  lowering.add_step(node, kernel->name(), [kernel, at, walk = b.walk](const RunContext& context, int part, int parts) {
+    for (size_t i = 0; i < walk.blocks(); ++i) {
+      const auto in = [&](size_t operand) { return at[operand].in(context) + walk.operands[operand].starts[i]; };
+      kernel->run({reinterpret_cast<const uint8_t*>(in(1)), in(2), in(3), in(0)}, part, parts);
+    }
+  });
+}
+
+std::vector<int> where_in_place(const Node&) { return {1, 2}; }
 
 // --- unary -------------------------------------------------------------------------------------------------------------
 
@@ -301,6 +295,7 @@ std::span<const LowerDef> elementwise_lowerings() {
     for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Softplus", "Mish",
                            "Neg", "Abs", "Sqrt", "Reciprocal"})
       defs.push_back({op, takes_unary, lower_unary, nullptr, first_in_place});
+    defs.push_back({"Where", takes_where, lower_where, nullptr, where_in_place});
     defs.push_back({"octet.Table", takes_table, lower_table, nullptr, first_in_place});
     return defs;
   }();

@@ -72,6 +72,9 @@ void lower_norm(Lowering& lowering, const Node& node) {
   p.biased = bias != nullptr;
   p.gives_q = q != nullptr, p.gives_y = y != nullptr, p.gives_sum = sum != nullptr;
   if (q) p.q_scale = q->quant()->scale.at(0), p.q_zero_point = q->quant()->zero_point.at(0);
+  const auto floats_of = [](const Value* v) { return v ? v->constant().as<float>() : nullptr; };
+  if (q && node.input(1)->is_constant() && (!bias || bias->is_constant()))
+    p.bounded = kernels::norm_is_bounded(p, floats_of(node.input(1)), floats_of(bias));
   std::shared_ptr<const kernels::Norm> kernel = kernels::make_norm(lowering.isa(), p);
   lowering.need_workspace(kernel->workspace_bytes());
   struct Bound {

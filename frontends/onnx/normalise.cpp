@@ -279,10 +279,7 @@ constexpr Difference kDifferences[] = {
     {"TopK", 10, top_k},
     {"Unsqueeze", 13, unsqueeze},
     {"Upsample", kAll, upsample},
-    {"com.microsoft.Attention", kAll, microsoft_attention},
     {"com.microsoft.DequantizeLinear", kAll, standard_domain},
-    {"com.microsoft.MultiHeadAttention", kAll, microsoft_multi_head_attention},
-    {"com.microsoft.QAttention", kAll, microsoft_q_attention},
     {"com.microsoft.QuantizeLinear", kAll, standard_domain},
 };
 
@@ -292,7 +289,7 @@ std::vector<DraftNode> normalise(DraftNode node, int64_t opset, const Surroundin
   Drafts nodes = from_before_opset_7(std::move(node), opset, around);
   DraftNode last = std::move(nodes.back());
   nodes.pop_back();
-  if (std::optional<Drafts> standard = from_microsoft(last, around)) {
+  if (std::optional<Drafts> standard = from_microsoft(last, opset, around)) {
     nodes.insert(nodes.end(), std::make_move_iterator(standard->begin()), std::make_move_iterator(standard->end()));
     return nodes;
   }

@@ -8,6 +8,7 @@
 //   Gelu, BiasGelu                      [Add] Gelu
 //   FastGelu                            [Add] Gelu of the tanh form
 //   QuickGelu                           Swish of alpha, 1.702 by default
+//   Attention and kin                   normalise_attention.cpp
 //
 // Statistics as outputs of these are training's affair: refused where somebody reads them and ONNX's operator gives none.
 #include "frontends/onnx/fused_forms.h"
@@ -73,10 +74,14 @@ Drafts skip_norm(DraftNode node, bool centred, const Surroundings& around) {
       norm_of(node, centred, x, node.inputs[2], centred && has(node.inputs, 3) ? node.inputs[3] : std::string(), epsilon));
   return nodes;
 }
-Drafts skip_layer_norm(DraftNode node, const Surroundings& around) { return skip_norm(std::move(node), true, around); }
-Drafts skip_rms_norm(DraftNode node, const Surroundings& around) { return skip_norm(std::move(node), false, around); }
+Drafts skip_layer_norm(DraftNode node, int64_t, const Surroundings& around) {
+  return skip_norm(std::move(node), true, around);
+}
+Drafts skip_rms_norm(DraftNode node, int64_t, const Surroundings& around) {
+  return skip_norm(std::move(node), false, around);
+}
 
-Drafts rms_norm(DraftNode node, const Surroundings& around) {
+Drafts rms_norm(DraftNode node, int64_t, const Surroundings& around) {
   expect_inputs(node, 2, around);
   refuse_output(node, 1, "the inverse deviation", around);
   node.op = "RMSNormalization";
@@ -84,7 +89,7 @@ Drafts rms_norm(DraftNode node, const Surroundings& around) {
   return {std::move(node)};
 }
 
-Drafts embedding_norm(DraftNode node, const Surroundings& around) {
+Drafts embedding_norm(DraftNode node, int64_t, const Surroundings& around) {
   enum Input : size_t { kIds, kSegments, kWords, kPositions, kSegmentTable, kGamma, kBeta, kMask, kPositionIds };
   for (const size_t i : {kIds, kWords, kPositions, kGamma, kBeta})
     if (!has(node.inputs, i)) fail(ErrorCode::invalid_model, node, around, "input " + std::to_string(i) + " is missing");
@@ -135,10 +140,10 @@ Drafts gelu(DraftNode node, const char* form, const Surroundings& around) {
   nodes.push_back(std::move(node));
   return nodes;
 }
-Drafts exact_gelu(DraftNode node, const Surroundings& around) { return gelu(std::move(node), "none", around); }
-Drafts fast_gelu(DraftNode node, const Surroundings& around) { return gelu(std::move(node), "tanh", around); }
+Drafts exact_gelu(DraftNode node, int64_t, const Surroundings& around) { return gelu(std::move(node), "none", around); }
+Drafts fast_gelu(DraftNode node, int64_t, const Surroundings& around) { return gelu(std::move(node), "tanh", around); }
 
-Drafts quick_gelu(DraftNode node, const Surroundings& around) {
+Drafts quick_gelu(DraftNode node, int64_t, const Surroundings& around) {
   node.attrs["alpha"] = take<float>(node, "alpha", around).value_or(1.702f);
   node.op = "Swish";
   return {std::move(node)};
@@ -146,15 +151,18 @@ Drafts quick_gelu(DraftNode node, const Surroundings& around) {
 
 struct Form {
   std::string_view op;
-  Drafts (*rewrite)(DraftNode, const Surroundings&);
+  Drafts (*rewrite)(DraftNode, int64_t opset, const Surroundings&);
 };
 
 constexpr Form kForms[] = {
     {"SimplifiedLayerNormalization", rms_norm},
+    {"com.microsoft.Attention", microsoft_attention},
     {"com.microsoft.BiasGelu", exact_gelu},
     {"com.microsoft.EmbedLayerNormalization", embedding_norm},
     {"com.microsoft.FastGelu", fast_gelu},
     {"com.microsoft.Gelu", exact_gelu},
+    {"com.microsoft.MultiHeadAttention", microsoft_multi_head_attention},
+    {"com.microsoft.QAttention", microsoft_q_attention},
     {"com.microsoft.QuickGelu", quick_gelu},
     {"com.microsoft.SimplifiedLayerNormalization", rms_norm},
     {"com.microsoft.SkipLayerNormalization", skip_layer_norm},
@@ -169,9 +177,9 @@ std::vector<std::string_view> fused_forms() {
   return names;
 }
 
-std::optional<Drafts> from_microsoft(const DraftNode& node, const Surroundings& around) {
+std::optional<Drafts> from_microsoft(const DraftNode& node, int64_t opset, const Surroundings& around) {
   for (const Form& f : kForms)
-    if (f.op == node.op) return f.rewrite(node, around);
+    if (f.op == node.op) return f.rewrite(node, opset, around);
   return std::nullopt;
 }
 

@@ -50,6 +50,6 @@ Drafts microsoft_multi_head_attention(DraftNode node, int64_t opset, const Surro
 // A node of opset 1 to 6 as opset 7 spells it: the last of those given, after its helpers. Others pass.
 Drafts from_before_opset_7(DraftNode node, int64_t opset, const Surroundings& around);
 // One of ONNX Runtime's fused operators as the standard ones it stands for; others: nothing.
-std::optional<Drafts> from_microsoft(const DraftNode& node, const Surroundings& around);
+std::optional<Drafts> from_microsoft(const DraftNode& node, int64_t opset, const Surroundings& around);
 
 }  // namespace octet::onnx

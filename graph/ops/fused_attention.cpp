@@ -2,13 +2,15 @@
 //
 //   q       [batch, queries, width] or [batch, heads, queries, size]; float32, or u8 quantized per tensor like k and v
 //   k, v    the same with keys and kv_heads; heads / kv_heads query heads share one
-//   mask    optional, float32, added to the scores: broadcasts to [batch, heads, queries, keys]; its batch may also divide the
+//   mask    optional, float32, added to the scores: broadcasts to [batch, heads, queries, keys]; its batch may also divide
+//   the
 //           operands' (sample b takes mask b % its batch: the windows of one image by turns)
 //   y       [batch, queries, heads * value_size] when `packed`, else [batch, heads, queries, value_size]
 //
-// float32:  s = chain of fma over size of q * k;  x = s * scale (+ mask);  p = Softmax of x over the keys;  y = chain of fma over
-//           keys of p * v: the operators that exporters write, bit for bit, when the scale is a factor of the scores. A query that
-//           may attend to nothing gives zeros.
+// float32:  s = chain of fma over size of q * k;  x = s * scale (+ mask);  p = Softmax of x over the keys;  y = chain of fma
+// over
+//           keys of p * v: the operators that exporters write, bit for bit, when the scale is a factor of the scores. A
+//           query that may attend to nothing gives zeros.
 // u8:       octet/attention_numerics.h; y is float32, or u8 where the value has parameters.
 //
 // causal hides key j from query i when j > i + keys - queries.
@@ -30,7 +32,8 @@ struct Layout {
   const char* count;
   const char* size;
 };
-constexpr Layout kLayouts[] = {{"q_heads", "heads", "size"}, {"k_heads", "kv_heads", "size"}, {"v_heads", "kv_heads", "value_size"}};
+constexpr Layout kLayouts[] = {
+    {"q_heads", "heads", "size"}, {"k_heads", "kv_heads", "size"}, {"v_heads", "kv_heads", "value_size"}};
 
 int64_t positive(const InferContext& ctx, const char* name) {
   const int64_t v = ctx.node().attr(name, int64_t{0});
@@ -51,10 +54,12 @@ std::pair<Dim, Dim> check_operand(const InferContext& ctx, size_t i) {
     return {(*dims)[0], (*dims)[2]};
   }
   const std::vector<int64_t> lie = ctx.node().ints(layout.heads);
-  if (lie.size() != 2 || lie[0] < 0 || lie[1] < 0) fail(ctx, std::string(layout.heads) + " must be the first head and the step");
+  if (lie.size() != 2 || lie[0] < 0 || lie[1] < 0)
+    fail(ctx, std::string(layout.heads) + " must be the first head and the step");
   const int64_t reach = lie[0] + (count - 1) * lie[1] + size;
   if ((*dims)[2].known() && reach > (*dims)[2].value)
-    fail(ctx, "input " + std::to_string(i) + " has shape " + describe(*dims) + "; its heads reach to " + std::to_string(reach));
+    fail(ctx,
+         "input " + std::to_string(i) + " has shape " + describe(*dims) + "; its heads reach to " + std::to_string(reach));
   return {(*dims)[0], (*dims)[1]};
 }
 
@@ -78,14 +83,16 @@ void infer(InferContext& ctx) {
   const auto [v_batch, v_keys] = check_operand(ctx, kV);
   const int64_t heads = ctx.node().attr("heads", int64_t{1}), kv_heads = ctx.node().attr("kv_heads", int64_t{1});
   if (heads % kv_heads != 0)
-    fail(ctx, std::to_string(heads) + " query heads do not divide into " + std::to_string(kv_heads) + " key and value heads");
+    fail(ctx,
+         std::to_string(heads) + " query heads do not divide into " + std::to_string(kv_heads) + " key and value heads");
   expect_dtype(ctx, kQ, {DType::f32, DType::u8});
   expect_same_dtype(ctx, kQ, kK);
   expect_same_dtype(ctx, kQ, kV);
   const bool integer = dtype_of(ctx, kQ) == DType::u8;
   for (const size_t i : {kQ, kK, kV}) {
     const QuantParams* quant = ctx.node().input(i)->quant();
-    if (integer && (!quant || !quant->per_tensor())) fail(ctx, "input " + std::to_string(i) + " is not quantized per tensor");
+    if (integer && (!quant || !quant->per_tensor()))
+      fail(ctx, "input " + std::to_string(i) + " is not quantized per tensor");
   }
   const float scale = ctx.node().attr("scale", 1.0f);
   if (!(scale > 0) || !std::isfinite(scale)) fail(ctx, "scale is " + std::to_string(scale) + "; expected a positive number");
@@ -102,7 +109,8 @@ void infer(InferContext& ctx) {
 }
 
 // The mask's row of one query, causality included; empty when there is neither.
-std::vector<float> mask_row(const Node& node, const AttentionGeometry& g, const Tensor& mask, int64_t b, int64_t h, int64_t i) {
+std::vector<float> mask_row(const Node& node, const AttentionGeometry& g, const Tensor& mask, int64_t b, int64_t h,
+                            int64_t i) {
   const bool causal = node.attr("causal", int64_t{0}) != 0;
   std::vector<float> row;
   if (!mask.defined() && !causal) return row;
@@ -122,25 +130,20 @@ void attend_float(const AttentionGeometry& g, const Query& at, float scale, cons
                   const float* k, const float* v, float* y) {
   const int64_t group = g.heads / g.kv_heads;
   std::vector<float> x;
-  float m = -INFINITY;
   for (int64_t j = 0; j < g.keys; ++j) {
     const float *left = q + g.q.at(at.b, at.h, at.i), *right = k + g.k.at(at.b, at.h / group, j);
     float s = 0;
     for (int64_t d = 0; d < g.size; ++d) s = std::fma(left[d], right[d], s);
     s *= scale;
     if (!mask.empty()) s += mask[static_cast<size_t>(j)];
-    m = s > m ? s : m;
     x.push_back(s);
   }
-  for (float& e : x) e = m == -INFINITY ? 0.0f : numerics::exp(e - m);
-  const float sum = numerics::sum16(x.size(), [&](size_t j) { return x[j]; });
+  numerics::attention_softmax(x.data(), g.keys);
   float* to = y + g.y.at(at.b, at.h, at.i);
   std::fill_n(to, g.value_size, 0.0f);
-  if (m == -INFINITY) return;
   for (int64_t j = 0; j < g.keys; ++j) {
-    const float p = x[static_cast<size_t>(j)] / sum;
     const float* value = v + g.v.at(at.b, at.h / group, j);
-    for (int64_t d = 0; d < g.value_size; ++d) to[d] = std::fma(p, value[d], to[d]);
+    for (int64_t d = 0; d < g.value_size; ++d) to[d] = std::fma(x[static_cast<size_t>(j)], value[d], to[d]);
   }
 }
 
@@ -149,12 +152,14 @@ class IntegerAttention {
   IntegerAttention(EvalContext& ctx, const AttentionGeometry& g) : g_(g), out_(ctx.out_quant()) {
     zq_ = ctx.in_quant(kQ)->zero_point[0];
     zv_ = ctx.in_quant(kV)->zero_point[0];
-    factors_ = numerics::attention_factors(ctx.in_quant(kQ)->scale[0], ctx.in_quant(kK)->scale[0], ctx.in_quant(kV)->scale[0],
-                                           ctx.node().attr("scale", 1.0f), quantized(ctx) ? out_->scale[0] : 1.0f);
+    factors_ =
+        numerics::attention_factors(ctx.in_quant(kQ)->scale[0], ctx.in_quant(kK)->scale[0], ctx.in_quant(kV)->scale[0],
+                                    ctx.node().attr("scale", 1.0f), quantized(ctx) ? out_->scale[0] : 1.0f);
     if (!quantized(ctx)) out_ = nullptr;
   }
 
-  void attend(const Query& at, const std::vector<float>& mask, const uint8_t* q, const uint8_t* k, const uint8_t* v, Tensor& y) const {
+  void attend(const Query& at, const std::vector<float>& mask, const uint8_t* q, const uint8_t* k, const uint8_t* v,
+              Tensor& y) const {
     const int64_t group = g_.heads / g_.kv_heads;
     std::vector<int32_t> scores;
     const uint8_t* left = q + g_.q.at(at.b, at.h, at.i);
@@ -193,7 +198,8 @@ void eval(EvalContext& ctx) {
   const Tensor &q = ctx.in(kQ), &k = ctx.in(kK), &v = ctx.in(kV);
   const Tensor mask = ctx.has(kMask) ? ctx.in(kMask) : Tensor();
   const Node& node = ctx.node();
-  const AttentionGeometry g = attention_geometry(node, q.shape(), k.shape(), v.shape(), mask.defined() ? &mask.shape() : nullptr);
+  const AttentionGeometry g =
+      attention_geometry(node, q.shape(), k.shape(), v.shape(), mask.defined() ? &mask.shape() : nullptr);
   const bool packed = node.attr("packed", int64_t{0}) != 0;
   Tensor y(node.output()->dtype() == DType::u8 ? DType::u8 : DType::f32,
            packed ? Shape{g.batch, g.queries, g.heads * g.value_size} : Shape{g.batch, g.heads, g.queries, g.value_size});

@@ -1,8 +1,10 @@
 #include "graph/passes/attention_pattern.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "graph/passes/match.h"
+#include "graph/passes/transparent.h"
 
 namespace octet::graph {
 
@@ -30,7 +32,8 @@ class Matcher {
     if (!softmax) {
       const Node* dq = p_.last->input(0)->producer();
       const Node* q = dq && as_dequantize(dq->output()) ? dq->input(0)->producer() : nullptr;
-      if (q && as_quantize(q) && producer(q->input(0), "Softmax")) return no("the model quantizes the probabilities of this attention");
+      if (q && as_quantize(q) && producer(q->input(0), "Softmax"))
+        return no("the model quantizes the probabilities of this attention");
       return std::nullopt;
     }
     if (!is_last_axis(*softmax)) return no("its softmax runs along another axis than the last");
@@ -38,7 +41,8 @@ class Matcher {
     p_.inside.push_back(softmax);
     const Node* scores = scores_of(softmax->input(0));
     if (!scores) return std::nullopt;
-    if (!views(scores->input(0), HeadsOrder::rows, scores->input(1), HeadsOrder::columns, p_.last->input(1), HeadsOrder::rows, 0, 0))
+    if (!views(scores->input(0), HeadsOrder::rows, scores->input(1), HeadsOrder::columns, p_.last->input(1),
+               HeadsOrder::rows, 0, 0))
       return std::nullopt;
     return checked();
   }
@@ -49,7 +53,8 @@ class Matcher {
     for (size_t i = kMask + 1; i < node.inputs().size(); ++i)
       if (node.input(i)) return no("it has a past or padding of its own");
     if (node.outputs().size() > 1) return no("more than its result is wanted");
-    if (node.attr("left_window_size", int64_t{-1}) >= 0 || node.attr("right_window_size", int64_t{-1}) >= 0) return no("it looks through a window");
+    if (node.attr("left_window_size", int64_t{-1}) >= 0 || node.attr("right_window_size", int64_t{-1}) >= 0)
+      return no("it looks through a window");
     if (node.attr("softcap", 0.0f) != 0) return no("it caps its scores");
     const Value* q = node.input(0);
     if (!q->type().ranked()) return no("the rank of its operands is not known");
@@ -157,7 +162,8 @@ class Matcher {
       if (m->dtype() != DType::f32 || !is_rank(m, 4) || known_dim(m, 0) != count || !inner(apart->output())) continue;
       bool alike = true;
       for (int axis = 1; axis < 4; ++axis)
-        alike = alike && known_dim(back.output(), axis) >= 0 && known_dim(back.output(), axis) == known_dim(apart->input(0), axis) &&
+        alike = alike && known_dim(back.output(), axis) >= 0 &&
+                known_dim(back.output(), axis) == known_dim(apart->input(0), axis) &&
                 known_dim(apart->output(), axis + 1) == known_dim(back.output(), axis);
       if (!alike) continue;
       p_.inside.push_back(add);
@@ -196,14 +202,16 @@ class Matcher {
     return true;
   }
 
-  bool views(Value* q, HeadsOrder q_order, Value* k, HeadsOrder k_order, Value* v, HeadsOrder v_order, int64_t heads, int64_t kv_heads) {
+  bool views(Value* q, HeadsOrder q_order, Value* k, HeadsOrder k_order, Value* v, HeadsOrder v_order, int64_t heads,
+             int64_t kv_heads) {
     const auto found_q = view_heads(q, q_order, heads, why_);
     const auto found_k = found_q ? view_heads(k, k_order, kv_heads, why_) : std::nullopt;
     const auto found_v = found_k ? view_heads(v, v_order, kv_heads, why_) : std::nullopt;
     if (!found_v) return false;
     p_.q = *found_q, p_.k = *found_k, p_.v = *found_v;
     p_.scale *= p_.q.factor * p_.k.factor;
-    for (const HeadsView* view : {&p_.q, &p_.k}) p_.inside.insert(p_.inside.end(), view->factors.begin(), view->factors.end());
+    for (const HeadsView* view : {&p_.q, &p_.k})
+      p_.inside.insert(p_.inside.end(), view->factors.begin(), view->factors.end());
     return true;
   }
 
@@ -221,7 +229,8 @@ class Matcher {
     if (!alike(batch(p_.q), batch(p_.k)) || !alike(batch(p_.k), batch(p_.v))) return no("its batches broadcast");
     // Repeated keys serve neighbouring queries, as groups do.
     for (const HeadsView* view : {&p_.k, &p_.v})
-      if (view->repeat != 1 && view->repeat != p_.heads / p_.kv_heads) return no("its keys are repeated, though not once a query head");
+      if (view->repeat != 1 && view->repeat != p_.heads / p_.kv_heads)
+        return no("its keys are repeated, though not once a query head");
     if (p_.last->op_name() == "MatMul" && (p_.k.heads * p_.k.repeat != p_.heads || p_.v.heads * p_.v.repeat != p_.heads))
       return no("its heads broadcast");
     return std::move(p_);
@@ -233,6 +242,14 @@ class Matcher {
 };
 
 }  // namespace
+
+bool comes_from_outside(const Value* value) {
+  const Node* node = value->producer();
+  if (!node) return true;
+  if (!is_transparent(*node)) return false;
+  const std::vector<size_t> inputs = data_inputs(*node);
+  return std::any_of(inputs.begin(), inputs.end(), [&](size_t i) { return comes_from_outside(node->input(i)); });
+}
 
 std::optional<AttentionPattern> match_attention(const Graph& graph, Node* node, std::string& why) {
   if (node->output()->dtype() != DType::f32) return std::nullopt;

@@ -1,11 +1,12 @@
-// Attention on quantized operands becomes one node.
+// Attention becomes one node, on quantized operands or on floats.
 //
 //   MatMul(Softmax(MatMul(DQ(q), DQ(k)ᵀ) · c + mask), DQ(v)) [→ Q] [→ Transpose → Reshape]
 //     → octet.Attention(q, k, v, mask)                              q, k, v where products left them (heads_view.h)
 //
-// The forms are those of attention_pattern.h. Masks become one that is added; Where becomes a choice between 0 and the low number.
-// Scores and probabilities that the model quantizes itself stay as they are: their roundings are the model's.
-// Declined: operands in float (the products on floats are as fast spelled out), and what match_attention gives a reason for.
+// The forms are those of attention_pattern.h. Masks become one that is added; Where becomes a choice between 0 and the low
+// number. Scores and probabilities that the model quantizes itself stay as they are: their roundings are the model's.
+// Declined: operands of which only some are quantized, float keys and values that come from a cache (their decoders have
+// ways of their own), and what match_attention gives a reason for.
 #include <algorithm>
 
 #include "graph/passes/attention_pattern.h"
@@ -22,6 +23,19 @@ bool is_quantum(const HeadsView& view) {
   return view.quantized && view.source->dtype() == DType::u8 && quant && quant->per_tensor();
 }
 
+bool is_real(const HeadsView& view) { return !view.quantized && view.source->dtype() == DType::f32; }
+
+// Why it is not fused; empty when it is.
+std::string unfit(const AttentionPattern& p) {
+  const HeadsView* const operands[] = {&p.q, &p.k, &p.v};
+  if (std::all_of(std::begin(operands), std::end(operands), [](const HeadsView* v) { return is_quantum(*v); })) return {};
+  if (!std::all_of(std::begin(operands), std::end(operands), [](const HeadsView* v) { return is_real(*v); }))
+    return "not all of queries, keys and values are quantized";
+  if (comes_from_outside(p.k.source) || comes_from_outside(p.v.source))
+    return "its keys and values come from outside, as a cache does";
+  return {};
+}
+
 Value* zero(Graph& graph) { return graph.add_constant(Tensor::scalar(0.0f)); }
 
 // The masks as one float32 value; null when there are none.
@@ -32,7 +46,8 @@ Value* joined_mask(Graph& graph, const AttentionPattern& p) {
     Value* own = m.value;
     if (m.hidden) {
       Value* low = graph.add_constant(Tensor::scalar(*m.hidden));
-      own = insert_node(graph, "Where", {m.value, m.hides_true ? low : zero(graph), m.hides_true ? zero(graph) : low}, name + "/mask", p.last);
+      own = insert_node(graph, "Where", {m.value, m.hides_true ? low : zero(graph), m.hides_true ? zero(graph) : low},
+                        name + "/mask", p.last);
     }
     sum = sum ? insert_node(graph, "Add", {sum, own}, name + "/masks", p.last) : own;
   }
@@ -43,17 +58,41 @@ void set_heads(Node* node, const char* attribute, const HeadsView& view) {
   if (view.by_width) node->set_attr(attribute, std::vector<int64_t>{view.first, view.step});
 }
 
-// y, [batch, heads, sequence, size], is wanted only with the heads side by side: then the value that has them so.
+// Whether whatever is made of `value` ends in `end`, as the sizes of a Reshape do; within `budget` steps.
+bool feeds_only(const Graph& graph, const Value* value, const Node* end, int& budget) {
+  if (--budget < 0 || graph.is_output(value)) return false;
+  return std::all_of(value->uses().begin(), value->uses().end(), [&](const Use& u) {
+    return u.node == end || std::all_of(u.node->outputs().begin(), u.node->outputs().end(),
+                                        [&](const Value* v) { return feeds_only(graph, v, end, budget); });
+  });
+}
+
+// Whether the Reshape reads its sizes from elsewhere than from an axis of `rank` or beyond.
+bool sizes_are_early(const Node& reshape, size_t rank) {
+  if (!reshape.input(1)->is_constant() || reshape.attr("allowzero", int64_t{0}) != 0) return false;
+  const std::vector<int64_t> shape = reshape.input(1)->constant().to_s64();
+  return shape.size() <= rank ||
+         std::all_of(shape.begin() + static_cast<int64_t>(rank), shape.end(), [](int64_t d) { return d != 0; });
+}
+
+// y, [batch, heads, sequence, size], is wanted only with the heads side by side: then the value that has them so, merged
+// already or about to be.
 Value* merged_heads(const Graph& graph, Value* y) {
   Node* transpose = sole_consumer(graph, y);
-  if (!transpose || transpose->op_name() != "Transpose" || transpose->ints("perm") != std::vector<int64_t>{0, 2, 1, 3}) return nullptr;
-  Node* reshape = sole_consumer(graph, transpose->output());
-  if (!reshape || reshape->op_name() != "Reshape" || !reshape->input(1)->is_constant() || reshape->attr("allowzero", int64_t{0}) != 0)
+  if (!transpose || transpose->op_name() != "Transpose" || transpose->ints("perm") != std::vector<int64_t>{0, 2, 1, 3})
     return nullptr;
-  const std::vector<int64_t> shape = reshape->input(1)->constant().to_s64();
-  for (size_t i = 2; i < shape.size(); ++i)
-    if (shape[i] == 0) return nullptr;  // as long as an axis of the four
-  return transpose->output();
+  Value* rows = transpose->output();
+  const auto is_reshape = [&](const Use& u) { return u.node->op_name() == "Reshape" && u.index == 0; };
+  const auto found = std::find_if(rows->uses().begin(), rows->uses().end(), is_reshape);
+  if (found == rows->uses().end() || !rows->type().ranked()) return nullptr;
+  Value* merged = found->node->output();
+  const std::vector<Dim>& dims = *rows->type().dims;
+  int budget = 32;
+  const bool sizes_known = dims[2].known() && dims[3].known();
+  if (sizes_known && merged->type().dims == std::vector<Dim>{dims[0], dims[1], Dim(dims[2].value * dims[3].value)} &&
+      feeds_only(graph, rows, found->node, budget))
+    return merged;
+  return graph.single_use(rows) && sizes_are_early(*found->node, 2) ? rows : nullptr;
 }
 
 void fuse(Graph& graph, const AttentionPattern& p) {
@@ -73,9 +112,10 @@ void fuse(Graph& graph, const AttentionPattern& p) {
   set_heads(node, "v_heads", p.v);
   Value* y = p.last->output();
   Type type{DType::f32, std::nullopt, nullptr};
-  if (Node* next = sole_consumer(graph, y); next && as_u8_quantize(next)) {
+  if (Node* next = p.q.quantized ? sole_consumer(graph, y) : nullptr; next && as_u8_quantize(next)) {
     y = next->output();
-    type = Type{DType::u8, std::nullopt, y->type().quant ? y->type().quant : std::make_shared<const QuantParams>(as_u8_quantize(next)->params)};
+    type = Type{DType::u8, std::nullopt,
+                y->type().quant ? y->type().quant : std::make_shared<const QuantParams>(as_u8_quantize(next)->params)};
   }
   bool packed = p.packed;
   Value* target = y;
@@ -99,8 +139,8 @@ int fuse_attention(Graph& graph) {
       if (!why.empty()) node->why = "no fused attention: " + why;
       return false;
     }
-    if (!is_quantum(pattern->q) || !is_quantum(pattern->k) || !is_quantum(pattern->v)) {
-      node->why = "no fused attention: not all of queries, keys and values are quantized";
+    if (std::string declined = unfit(*pattern); !declined.empty()) {
+      node->why = "no fused attention: " + declined;
       return false;
     }
     fuse(graph, *pattern);

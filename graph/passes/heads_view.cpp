@@ -9,7 +9,8 @@ namespace octet::graph {
 
 namespace {
 
-// Index i along a dimension is index (i / repeat) * stride along an axis of the source; axis -1: the source has no such axis.
+// Index i along a dimension is index (i / repeat) * stride along an axis of the source; axis -1: the source has no such
+// axis.
 struct ViewDim {
   Dim size;
   int axis = -1;
@@ -95,7 +96,8 @@ class Regroup {
       const int64_t size = joined.size.value * next.size.value;
       if (next.axis < 0 && joined.axis >= 0 && joined.repeat == 1)
         joined.repeat = next.size.value;
-      else if (next.axis == joined.axis && next.repeat == 1 && joined.repeat == 1 && joined.stride == next.size.value * next.stride)
+      else if (next.axis == joined.axis && next.repeat == 1 && joined.repeat == 1 &&
+               joined.stride == next.size.value * next.stride)
         joined.stride = next.stride;
       else
         return false;
@@ -142,15 +144,16 @@ std::optional<std::vector<int64_t>> constant_ints(const Value* v) {
 }
 
 std::optional<View> sliced(const Node& node, View v, const std::vector<Dim>& out) {
-  const auto starts = constant_ints(node.input(1)), axes = constant_ints(node.input(3)), steps = constant_ints(node.input(4));
+  const auto starts = constant_ints(node.input(1)), axes = constant_ints(node.input(3)),
+             steps = constant_ints(node.input(4));
   if (!starts || (node.input(3) && !axes) || (node.input(4) && !steps)) return std::nullopt;
   for (size_t i = 0; i < starts->size(); ++i) {
     const int64_t axis = positive_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), v.dims.size());
     const Dim &size = v.dims[static_cast<size_t>(axis)].size, &left = out[static_cast<size_t>(axis)];
     int64_t start = (*starts)[i];
     if (size == left && start == 0) continue;
-    if (start < 0) start += size.known() ? size.value : INT64_MIN / 2;
-    if (size.known()) start = std::min(start, size.value);
+    if (!size.known() || !left.known()) return std::nullopt;
+    start = std::min(start < 0 ? start + size.value : start, size.value);
     if (!cut(v, axis, start, steps ? (*steps)[i] : 1, left)) return std::nullopt;
   }
   return v;
@@ -199,7 +202,8 @@ std::optional<float> scalar_factor(const Node& node, const Value* through) {
 
 // The operand of `node` that its results are parts of; null when it computes.
 Value* followed(const Node& node) {
-  constexpr std::string_view kViews[] = {"Reshape", "Transpose", "Slice", "Split", "Gather", "Squeeze", "Unsqueeze", "Expand", "Identity"};
+  constexpr std::string_view kViews[] = {"Reshape", "Transpose", "Slice",  "Split",   "Gather",
+                                         "Squeeze", "Unsqueeze", "Expand", "Identity"};
   if (std::find(std::begin(kViews), std::end(kViews), node.op_name()) != std::end(kViews)) return node.input(0);
   if (as_u8_dequantize(node.output())) return node.input(0);
   for (const size_t side : {size_t{0}, size_t{1}})
@@ -214,7 +218,8 @@ std::optional<View> applied(const Node& node, const View& v, const Value* result
   if (op == "Reshape" || op == "Squeeze" || op == "Unsqueeze") return regrouped(v, out);
   if (op == "Transpose") {
     std::vector<int64_t> perm = node.ints("perm");
-    for (size_t i = 0; perm.size() < v.dims.size() && i < v.dims.size(); ++i) perm.push_back(static_cast<int64_t>(v.dims.size() - 1 - i));
+    for (size_t i = 0; perm.size() < v.dims.size() && i < v.dims.size(); ++i)
+      perm.push_back(static_cast<int64_t>(v.dims.size() - 1 - i));
     return permuted(v, perm);
   }
   if (op == "Slice") return sliced(node, v, out);
@@ -224,37 +229,39 @@ std::optional<View> applied(const Node& node, const View& v, const Value* result
   return v;  // Identity, DequantizeLinear, a factor
 }
 
-bool whole(const ViewDim& d, int axis) { return d.axis == axis && d.stride == 1 && d.repeat == 1; }
+bool same_size(const Dim& a, const Dim& b) { return a == b || (!a.known() && !b.known()); }
+
+// All of the source's axis, in its order.
+bool whole(const ViewDim& d, int axis, const std::vector<Dim>& source) {
+  const Dim& size = source[static_cast<size_t>(axis)];
+  if (d.axis < 0) return d.size == Dim(1) && size == Dim(1);
+  return d.axis == axis && d.stride == 1 && d.repeat == 1 && same_size(d.size, size);
+}
 
 // v as [batch, heads, sequence, size] of a source with these dimensions.
 std::optional<HeadsView> as_heads(const View& v, const std::vector<Dim>& source) {
   const ViewDim &batch = v.dims[0], &sequence = v.dims[2], &size = v.dims[3];
   ViewDim heads = v.dims[1];
   if (!heads.size.known() || !size.size.known() || heads.size.value < 1 || size.size.value < 1) return std::nullopt;
-  const bool batch_fits = whole(batch, 0) || (batch.size == Dim(1) && source[0] == Dim(1));
   if (heads.axis < 0) heads.repeat = heads.size.value;  // one, for all
   HeadsView h;
   h.size = size.size.value;
   h.repeat = heads.repeat;
   h.heads = heads.size.value / heads.repeat;
-  if (!batch_fits || v.offset[0] != 0 || h.heads * h.repeat != heads.size.value) return std::nullopt;
+  if (v.offset[0] != 0 || !whole(batch, 0, source) || h.heads * h.repeat != heads.size.value) return std::nullopt;
   if (source.size() == 3) {
-    const bool single_row = sequence.size == Dim(1) && source[1] == Dim(1);
-    if (!(whole(sequence, 1) || single_row) || v.offset[1] != 0) return std::nullopt;
-    if (!whole(size, 2) && h.size != 1) return std::nullopt;
-    if (heads.axis != 2 && heads.axis >= 0 && heads.size != Dim(1)) return std::nullopt;
+    const bool contiguous = (size.axis == 2 && size.stride == 1 && size.repeat == 1) || h.size == 1;
+    if (v.offset[1] != 0 || !whole(sequence, 1, source) || !contiguous) return std::nullopt;
+    if (heads.axis != 2 && heads.axis >= 0) return std::nullopt;
     h.by_width = true;
     h.first = v.offset[2];
     h.step = heads.axis == 2 ? heads.stride : 0;
     return h;
   }
   if (source.size() != 4 || v.offset != std::vector<int64_t>(4, 0)) return std::nullopt;
-  const auto all_of = [&](const ViewDim& d, int axis) {
-    return d.axis == axis ? d.stride == 1 : d.axis < 0 && source[static_cast<size_t>(axis)] == Dim(1);
-  };
-  if (!all_of(heads, 1) || !all_of(sequence, 2) || !all_of(size, 3) || sequence.repeat != 1 || size.repeat != 1) return std::nullopt;
-  if (Dim(h.heads) != source[1] || sequence.size != source[2] || size.size != source[3]) return std::nullopt;
-  return h;
+  heads.repeat = 1;
+  heads.size = Dim(h.heads);
+  return whole(heads, 1, source) && whole(sequence, 2, source) && whole(size, 3, source) ? std::optional(h) : std::nullopt;
 }
 
 std::optional<View> in_head_order(View v, HeadsOrder order, int64_t heads) {

@@ -115,14 +115,6 @@ class Planner {
     absorbed_.insert(found->inside.begin(), found->inside.end());
   }
 
-  // Through operators that only move elements.
-  bool comes_from_outside(const Value* v) const {
-    if (!v->producer()) return true;
-    if (!moves(*v->producer())) return false;
-    const std::vector<size_t> inputs = data_inputs(*v->producer());
-    return std::any_of(inputs.begin(), inputs.end(), [&](size_t i) { return comes_from_outside(v->producer()->input(i)); });
-  }
-
   // --- demand --------------------------------------------------------------------------------------------------------------
   bool demanded(Value* v) { return demanded_.contains(root(v)); }
 

@@ -13,7 +13,7 @@ class ReferenceAttention final : public Attention {
     if (part == 0) attention_reference(problem_, args);
   }
   size_t workspace_bytes() const override { return 0; }
-  std::string name() const override { return "attention int8 reference"; }
+  std::string name() const override { return "attention reference"; }
 
  private:
   const AttentionProblem problem_;
@@ -30,7 +30,8 @@ std::unique_ptr<Attention> make_attention(const Isa& isa, const AttentionProblem
   constexpr int64_t kMostSize = 256, kMostKeys = 32768;
   if (problem.size > kMostSize || problem.value_size > kMostSize) return no("heads larger than 256 have no kernel");
   if (problem.keys > kMostKeys) return no("more than 32768 keys have no kernel");
-  if (problem.k.row > INT32_MAX / 16) return no("the rows of k lie too far apart");
+  if (problem.k.row > INT32_MAX / 64) return no("the rows of k lie too far apart");
+  if (problem.dtype == DType::f32) return attention::make_float(isa, problem);
   if (!(problem.factors.exponent <= numerics::kMostExponentFactor))
     return no("its scores are too large for the kernel's rounding");
   const bool pipelined = attention::make_form(isa, problem).pipelined;

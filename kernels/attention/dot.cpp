@@ -1,9 +1,9 @@
-// The integer products of attention on vectors: up to 12 rows by 2 panels, every sum in a register.
+// The products of attention on vectors: up to 12 rows by 2 panels, every sum in a register.
 //
 //   for each pair of panels (a last one alone):
 //     sums = start or 0
-//     for step: b0, b1 = panels[step]; for each row: a = 4 bytes of a[row] in all lanes; sums[row] += a . (b0, b1)
-//     c[row] = sums[row]
+//     for step: b0, b1 = panels[step]; for each row: a = 4 bytes of a[row] (f32: one element) in all lanes; sums[row] += a .
+//     (b0, b1) c[row] = sums[row]
 //
 //   rsi r8 r9 r10   a, rows 0, 3, 6, 9; r11 bytes between rows      rdx rcx  the panels       r12 start
 //   rax steps left  rbx panels left     r13 c    r14 r15 c's row    rdi args
@@ -128,7 +128,9 @@ class DotEmitter {
       const Xbyak::RegExp from = row % 3 == 0 ? Xbyak::RegExp(base) : row % 3 == 1 ? base + e.r11 : base + e.r11 * 2;
       e.vpbroadcastd(e.v(a()), e.ptr[from + disp(4 * at)]);
       for (int j = 0; j < count; ++j) {
-        if (form_.group == 4) {
+        if (form_.group == 1) {
+          e.vfmadd231ps(e.v(sum(row, j)), e.v(a()), e.v(b(j)));
+        } else if (form_.group == 4) {
           e.dot_u8s8(e.v(sum(row, j)), e.v(a()), e.v(b(j)));
         } else {
           e.vpmaddwd(e.v(scratch()), e.v(a()), e.v(b(j)));

@@ -13,6 +13,10 @@ Form make_form(const Isa& isa, const AttentionProblem& problem) {
   f.lanes = isa.lanes();
   f.vector_bytes = isa.vector_bytes;
   if (isa.dot == DotKind::maddubs) f.group = 2, f.element = 2, f.chunk_vectors = 2;
+  if (problem.dtype == DType::f32) {
+    f.tile = false;
+    f.group = 1, f.element = 4, f.chunk_vectors = 16 / f.lanes;
+  }
   f.rows = f.tile ? 16 : isa.vector_count >= 32 ? 12 : 6;
   f.chunk = f.chunk_vectors * f.lanes;
   f.depth = round_up(problem.size, f.tile ? 64 : f.group);

@@ -4,6 +4,7 @@
 //   tile     u8 x s8, 4 of k a lane   64 = 4 vectors           16
 //   VNNI     u8 x s8, 4 of k a lane   4 vectors                12 (zmm), 6 (ymm)
 //   others   s16 x s16, 2 of k a lane 2 vectors                12 (zmm), 6 (ymm)
+//   f32      f32, 1 of k a lane       16 = the virtual lanes   12 (zmm), 6 (ymm)
 //
 // Packed operands, L lanes of 32 bits a vector, g elements a lane:
 //   K  [keys / L][depth / g][L][g]           depth: size, zeros up to a whole g (tile: 64)

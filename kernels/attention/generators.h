@@ -65,6 +65,19 @@ struct ProbabilityArgs {
 };
 std::shared_ptr<const Code> probability_code(const Isa& isa, const Form& form, bool masked);
 
+// f32: scores to probabilities in place, row by row.
+struct FloatProbabilityArgs {
+  float* scores;
+  int64_t row;         // bytes
+  const float* mask;
+  int64_t mask_row;    // bytes
+  int64_t row_bytes;   // of whole chunks of 16
+  const float* limit;  // not masked: [16], inf where the last chunk has a key, else -inf
+  int64_t rows;
+  float scale;
+};
+std::shared_ptr<const Code> float_probability_code(const Isa& isa, bool masked);
+
 struct OutputArgs {
   const int32_t* sums;  // of probabilities
   const int32_t* o;

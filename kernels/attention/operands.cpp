@@ -15,7 +15,8 @@ Operands::Operands(const Isa& isa, const AttentionProblem& problem)
 
 void Operands::pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept {
   int32_t rows[16];
-  for (int64_t panel = 0; panel * form_.lanes < p_.keys; ++panel) {
+  // Keys that there are not repeat the last one, so that no score is arbitrary.
+  for (int64_t panel = 0; panel < form_.key_panels; ++panel) {
     const int64_t first = panel * form_.lanes;
     for (int i = 0; i < form_.lanes; ++i)
       rows[i] = static_cast<int32_t>(std::min<int64_t>(i, p_.keys - 1 - first) * p_.k.row);

@@ -12,8 +12,8 @@ void call(const std::shared_ptr<const Code>& code, const Args& args) {
   code->entry<void (*)(const Args*)>()(&args);
 }
 
-inline const uint8_t* head_of(const uint8_t* base, const HeadLayout& layout, int64_t b, int64_t h) {
-  return base + b * layout.batch + h * layout.head;
+inline const uint8_t* head_of(const void* base, const HeadLayout& layout, int64_t b, int64_t h) {
+  return static_cast<const uint8_t*>(base) + b * layout.batch + h * layout.head;
 }
 
 class Operands {

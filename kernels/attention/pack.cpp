@@ -1,6 +1,7 @@
 // K and V to the panels of form.h.
 //
-// Keys: a vector of a K panel is one dword (4 elements) of each of lanes() keys, gathered; on 16 bits it makes two vectors.
+// Keys: a vector of a K panel is one dword (4 elements, or a float) of each of lanes() keys, gathered; on 16 bits it makes
+// two vectors.
 //   v0 offsets of the rows | v1 gathered | v2 v3 scratch | v4 gather mask (AVX2) | v5 sum of the keys | v6 ones
 // Values: lanes() columns of 4 keys, each widened to dwords, shifted and joined.
 //   v0..v3 the keys | v4 zero points
@@ -48,7 +49,12 @@ void emit_pack_keys(VectorEmitter& e, const Form& form, int64_t size) {
   }
   int64_t step = 0;
   const auto store = [&](int v) { e.store(e.rdx + disp(step++ * e.vector_bytes()), e.v(v)); };
-  for (int64_t at = 0; at < size; at += 4) {
+  for (int64_t at = 0; form.group == 1 && at < size; ++at) {
+    e.zero(kData);
+    emit_gather(e, kData, 4 * at);
+    store(kData);
+  }
+  for (int64_t at = 0; form.group != 1 && at < size; at += 4) {
     const int64_t left = std::min<int64_t>(4, size - at);
     e.zero(kData);
     emit_gather(e, kData, at);

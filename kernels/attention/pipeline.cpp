@@ -15,6 +15,8 @@
 //   rdi args  rsi scores  rdx P  r10 V           of the current block
 //   r8 scores  r9 K  r14 starts  rcx mask  r15 bytes between its rows  of the next one
 //   rax 64  r12 256  r13 0 (tile strides)  r11 chunks left  rbp maxima and sums  rbx shifts
+// Powers below numerics::kLeastPower, and NaN, come to 0 by vscalefps, the conversion and vpackuswb (see probabilities.cpp).
+//
 //   zmm0..3 data  4..7 scratch  13 exponent or log2 e  14 score factor  15 0  16..19 cubic  20 log2 255  21..31 0..12 the
 //   trees
 #include <cstddef>
@@ -150,7 +152,6 @@ class PipelineEmitter {
         e.vmovups(t, at);
         e.vsubps(t, t, shift);
         e.vfmadd213ps(t, e.v(kFactor), e.v(kTop));
-        e.vmaxps(t, t, e.constant(numerics::kLeastPower));
       } else {
         e.vcvtdq2ps(t, at);
         e.vfmadd213ps(t, e.v(kFactor), shift);

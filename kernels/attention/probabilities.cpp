@@ -142,11 +142,12 @@ class ProbabilityEmitter {
     e.vmovd(e.ptr[e.r9], e.x(kMost));
   }
 
-  // v(i) = 2^v(i), the cubic on its fraction. Beyond kLeastPower a zmm's vscalefps gives what rounds to 0 as well, unless
-  // NaN.
+  // v(i) = 2^v(i), the cubic on its fraction. What lies below kLeastPower, and NaN, must come to 0: on a zmm vscalefps and the
+  // conversion see to the former, and narrowing to u8 to the latter, which the conversion makes the least integer.
   void power_of_two(int i, int scratch) {
     const Xmm t = e.v(i), f = e.v(scratch), p = e.v(scratch + 1);
-    if (masked_ || !e.zmm()) e.vmaxps(t, t, e.constant(numerics::kLeastPower));
+    const bool narrows_to_0 = e.zmm() && (!masked_ || form_.group == 4);
+    if (!narrows_to_0) e.vmaxps(t, t, e.constant(numerics::kLeastPower));
     constexpr uint8_t kFloor = 1 | 8;
     if (e.zmm()) {
       e.vreduceps(f, t, kFloor);

@@ -169,6 +169,31 @@ std::vector<Bin> fill_bins(const std::vector<Group<Columns>>& groups, const std:
   return bins;
 }
 
+// A type that few bins have costs more in jumps than it saves: its bins give one group away, where the panel has both types
+// that are left.
+void split_rare_types(std::vector<Bin>& bins, int rare) {
+  int count[4][9] = {};
+  for (const Bin& bin : bins) ++count[bin.x][bin.d];
+  std::vector<BinType> types(kBinTypes.begin(), kBinTypes.end());
+  std::stable_sort(types.begin(), types.end(), [](const BinType& a, const BinType& b) { return a.x + a.d > b.x + b.d; });
+  for (const BinType& type : types) {
+    if (type.x + type.d < 2 || count[type.x][type.d] == 0 || count[type.x][type.d] > rare) continue;
+    const bool gives_d = type.d > 0;
+    const BinType rest = gives_d ? BinType{type.x, type.d - 1} : BinType{type.x - 1, 0}, one = gives_d ? BinType{0, 1} : BinType{1, 0};
+    if (count[rest.x][rest.d] == 0 || count[one.x][one.d] == 0) continue;
+    const size_t before = bins.size();
+    for (size_t i = 0; i < before; ++i) {
+      if (bins[i].x != type.x || bins[i].d != type.d) continue;
+      Bin given{};
+      given.put(gives_d ? bins[i].members[kMaxMembers - bins[i].d--] : bins[i].members[--bins[i].x], !gives_d);
+      bins.push_back(given);
+    }
+    count[rest.x][rest.d] += count[type.x][type.d];
+    count[one.x][one.d] += count[type.x][type.d];
+    count[type.x][type.d] = 0;
+  }
+}
+
 // What the X groups of a panel owe to its columns: 128 * sum of w + sum of |w| over negative w.
 template <int Columns>
 class XBias {
@@ -223,7 +248,8 @@ BinnedPanel bin_panel_of(const int8_t* weights, size_t group_count) {
   for (size_t g = 0; g < group_count; ++g)
     if (bucket[g] != 255) order[start[bucket[g]]++] = static_cast<uint32_t>(g);
 
-  const std::vector<Bin> bins = fill_bins<Columns>(groups, order, table);
+  std::vector<Bin> bins = fill_bins<Columns>(groups, order, table);
+  split_rare_types(bins, Columns == 8 ? 4 : 2);
 
   BinnedPanel panel;
   XBias<Columns> bias;

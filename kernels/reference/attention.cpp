@@ -6,8 +6,31 @@
 namespace octet::kernels {
 namespace {
 
-const uint8_t* row_of(const uint8_t* base, const HeadLayout& layout, int64_t b, int64_t h, int64_t row) {
-  return base + b * layout.batch + h * layout.head + row * layout.row;
+const uint8_t* row_of(const void* base, const HeadLayout& layout, int64_t b, int64_t h, int64_t row) {
+  return static_cast<const uint8_t*>(base) + b * layout.batch + h * layout.head + row * layout.row;
+}
+
+// One query on f32. The mask holds zeros where there is none.
+void attend_float(const AttentionProblem& p, const AttentionArgs& args, int64_t b, int64_t h, int64_t i,
+                  const std::vector<float>& mask) {
+  const auto row = [&](const void* base, const HeadLayout& layout, int64_t head, int64_t at) {
+    return reinterpret_cast<const float*>(row_of(base, layout, b, head, at));
+  };
+  const int64_t group = h / (p.heads / p.kv_heads);
+  const float* q = row(args.q, p.q, h, i);
+  std::vector<float> x;
+  for (int64_t j = 0; j < p.keys; ++j) {
+    const float* k = row(args.k, p.k, group, j);
+    float sum = 0;
+    for (int64_t d = 0; d < p.size; ++d) sum = std::fma(q[d], k[d], sum);
+    x.push_back(p.masked || p.causal ? sum * p.factors.score + mask[static_cast<size_t>(j)] : sum * p.factors.score);
+  }
+  numerics::attention_softmax(x.data(), p.keys);
+  auto* y = reinterpret_cast<float*>(static_cast<std::byte*>(args.y) + b * p.y.batch + h * p.y.head + i * p.y.row);
+  std::fill_n(y, p.value_size, 0.0f);
+  for (int64_t j = 0; j < p.keys; ++j)
+    for (int64_t d = 0; d < p.value_size; ++d)
+      y[d] = std::fma(x[static_cast<size_t>(j)], row(args.v, p.v, group, j)[d], y[d]);
 }
 
 }  // namespace
@@ -20,19 +43,25 @@ void attention_reference(const AttentionProblem& p, const AttentionArgs& args) {
     for (int64_t h = 0; h < p.heads; ++h)
       for (int64_t i = 0; i < p.queries; ++i) {
         const int64_t group = h / (p.heads / p.kv_heads);
+        for (int64_t j = 0; j < p.keys; ++j) {
+          float& own = mask[static_cast<size_t>(j)];
+          own = p.masked ? args.mask[b % p.mask_batches * p.mask[0] + h * p.mask[1] + i * p.mask[2] + j * p.mask[3]] : 0.0f;
+          if (p.causal && j > i + p.keys - p.queries) own = -INFINITY;
+        }
+        if (p.dtype == DType::f32) {
+          attend_float(p, args, b, h, i, mask);
+          continue;
+        }
         const uint8_t* q = row_of(args.q, p.q, b, h, i);
         for (int64_t j = 0; j < p.keys; ++j) {
           const uint8_t* k = row_of(args.k, p.k, b, group, j);
           int32_t sum = 0;
           for (int64_t d = 0; d < p.size; ++d) sum += (q[d] - p.q_zero_point) * (k[d] - 128);
-          const auto at = static_cast<size_t>(j);
-          scores[at] = sum;
-          mask[at] = p.masked ? args.mask[b % p.mask_batches * p.mask[0] + h * p.mask[1] + i * p.mask[2] + j * p.mask[3]] : 0.0f;
-          if (p.causal && j > i + p.keys - p.queries) mask[at] = -INFINITY;
+          scores[static_cast<size_t>(j)] = sum;
         }
         const bool plain = !p.masked && !p.causal;
-        const int32_t total =
-            numerics::attention_probabilities(scores.data(), plain ? nullptr : mask.data(), p.keys, p.factors, weights.data());
+        const int32_t total = numerics::attention_probabilities(scores.data(), plain ? nullptr : mask.data(), p.keys,
+                                                                p.factors, weights.data());
         const float factor = numerics::attention_output_factor(p.factors, total);
         std::byte* y = static_cast<std::byte*>(args.y) + b * p.y.batch + h * p.y.head + i * p.y.row;
         for (int64_t d = 0; d < p.value_size; ++d) {

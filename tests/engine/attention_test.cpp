@@ -18,14 +18,15 @@ using Ints = std::vector<int64_t>;
 struct Form {
   int64_t batch, tokens, heads, size;
   Shape mask;  // empty: none
-  bool quantized = true;
+  DType x = DType::u8, y = DType::u8;
 };
 
 // The queries, keys and values side by side in x, as one product leaves them.
 std::unique_ptr<graph::Graph> network(const Form& f) {
   Builder b;
   const int64_t width = f.heads * f.size;
-  Value* x = b.dq(b.input("x", {f.batch, f.tokens, 3 * width}, DType::u8), 0.02f, 120);
+  Value* x = b.input("x", {f.batch, f.tokens, 3 * width}, f.x);
+  x = f.x == DType::u8 ? b.dq(x, 0.02f, 120) : b.op("Neg", {x});
   x = b.op("Reshape", {x, b.ints({f.batch, f.tokens, 3, f.heads, f.size})});
   x = b.op("Transpose", {x}, {{"perm", Ints{2, 0, 3, 1, 4}}});
   const auto part = [&](int64_t i) {
@@ -40,14 +41,16 @@ std::unique_ptr<graph::Graph> network(const Form& f) {
   }
   Value* y = b.op("MatMul", {b.op("Softmax", {s}, {{"axis", int64_t{-1}}}), part(2)});
   y = b.op("Reshape", {b.op("Transpose", {y}, {{"perm", Ints{0, 2, 1, 3}}}), b.ints({f.batch, f.tokens, width})});
-  b.output(f.quantized ? b.q(y, 0.01f, 130) : y);
+  b.output(f.y == DType::u8 ? b.q(y, 0.01f, 130) : y);
   return b.graph.clone();
 }
 
 std::vector<std::byte> run(const Form& f, const std::string& isa, int threads, std::vector<StepInfo>& steps) {
   const Model model = model_from_graph(network(f), {isa, {}});
   Session session(model, {.threads = threads});
-  const graph::Tensor x = graph::test::random_bytes(DType::u8, {f.batch, f.tokens, 3 * f.heads * f.size}, 11);
+  const Shape shape{f.batch, f.tokens, 3 * f.heads * f.size};
+  const graph::Tensor x =
+      f.x == DType::u8 ? graph::test::random_bytes(DType::u8, shape, 11) : graph::test::random_floats(shape, 11, -2, 2);
   session.set_input("x", x.view());
   session.run();
   steps = session.steps();
@@ -57,8 +60,13 @@ std::vector<std::byte> run(const Form& f, const std::string& isa, int threads, s
 }
 
 TEST(AttentionStep, IsOneKernelWithTheReferencesBits) {
-  const Form forms[] = {{1, 128, 2, 64, {1, 1, 1, 128}}, {2, 50, 3, 64, {}},       {1, 33, 1, 20, {33, 33}, false},
-                        {4, 49, 2, 32, {4, 2, 49, 49}},  {2, 1, 2, 16, {}, false}, {1, 20, 1, 128, {20, 1}}};
+  constexpr DType u8 = DType::u8, f32 = DType::f32;
+  const Form forms[] = {
+      {1, 128, 2, 64, {1, 1, 1, 128}},   {2, 50, 3, 64, {}},
+      {1, 33, 1, 20, {33, 33}, u8, f32}, {4, 49, 2, 32, {4, 2, 49, 49}},
+      {2, 1, 2, 16, {}, u8, f32},        {1, 20, 1, 128, {20, 1}},
+      {1, 70, 2, 64, {}, f32, f32},      {2, 20, 3, 17, {20, 20}, f32, f32},
+  };
   for (const Form& f : forms) {
     std::vector<StepInfo> steps;
     const std::vector<std::byte> want = run(f, "reference", 1, steps);
@@ -71,7 +79,7 @@ TEST(AttentionStep, IsOneKernelWithTheReferencesBits) {
       const auto attention =
           std::find_if(steps.begin(), steps.end(), [](const StepInfo& s) { return s.op == "octet.Attention"; });
       ASSERT_NE(attention, steps.end());
-      EXPECT_EQ(attention->kernel.rfind("attention int8", 0), 0u) << attention->kernel;
+      EXPECT_EQ(attention->kernel.rfind(f.x == u8 ? "attention int8" : "attention f32", 0), 0u) << attention->kernel;
       EXPECT_GT(attention->gmac, 0);
     }
   }

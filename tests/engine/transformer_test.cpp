@@ -58,12 +58,12 @@ TEST(LowerUnary, FunctionsOfTransformers) {
                                                                   {"Elu", {{"alpha", 0.5f}}},
                                                                   {"Softplus", {}},
                                                                   {"Mish", {}}};
-  for (const auto& [op, attrs] : functions)
+  for (const auto& f : functions)
     expect_kernels_with_equal_bits(
         [&](Builder& b) {
-          b.output(b.op(op, {b.input("x", {3, 77})}, attrs));
+          b.output(b.op(f.first, {b.input("x", {3, 77})}, f.second));
         },
-        random_floats({3, 77}, 4, -5, 5), op);
+        random_floats({3, 77}, 4, -5, 5), f.first);
 }
 
 // Window attention's masks and position biases, and masks of every other shape.
@@ -86,6 +86,21 @@ TEST(LowerBinary, TheFullOperandMayBeConstant) {
         b.output(b.op("Add", {constant(b, {4, 5, 6}, 1), b.input("x", {1, 5, 1})}));
       },
       random_floats({1, 5, 1}, 2), "constant");
+}
+
+TEST(LowerWhere, ChoosesWhateverBroadcasts) {
+  for (const Shape& condition : {Shape{4, 1, 1, 7}, Shape{4, 3, 5, 7}, Shape{5, 7}, Shape{1}, Shape{5, 1}})
+    for (const Shape& other : {Shape{}, Shape{4, 3, 5, 7}, Shape{3, 1, 7}})
+      for (const bool swapped : {false, true})
+        expect_kernels_with_equal_bits(
+            [&](Builder& b) {
+              Value *x = b.input("x", {4, 3, 5, 7}), *y = constant(b, other, 5);
+              Tensor bits = graph::test::random_bytes(DType::boolean, condition, 6);
+              for (int64_t i = 0; i < bits.size(); ++i) bits.mutable_as<uint8_t>()[i] &= 1;
+              Value* c = b.graph.add_constant(bits);
+              b.output(swapped ? b.op("Where", {c, y, x}) : b.op("Where", {c, x, y}));
+            },
+            random_floats({4, 3, 5, 7}, 7), to_string(condition) + " of " + to_string(other));
 }
 
 TEST(LowerMove, TransposesOfMoreThanFourAxes) {

@@ -1,6 +1,6 @@
 // Random quantized networks, each a pure function of its seed: convolutions of every kind of weights, sums, concatenations,
-// splits, pools, moves, element-wise functions, with Q/DQ where quantizers put them and where they do not, inputs shared by
-// several consumers, several outputs.
+// splits, pools, moves, element-wise functions, normalisations, with Q/DQ where quantizers put them and where they do not,
+// inputs shared by several consumers, several outputs.
 //
 // The network is run while it grows: every value knows its sample, so that scales fit ranges as a calibration would choose
 // them.
@@ -218,9 +218,27 @@ class RandomGraph {
     }
   }
 
+  Value* norm(Value* v) {
+    const auto constant = [&](float lo, float hi) {
+      return b_.graph.add_constant(random_floats({shape(v)[3]}, static_cast<uint32_t>(engine_()), lo, hi));
+    };
+    for (int tries = 0; tries < 4; ++tries)
+      if (Value* r = any(); r != v && shape(r) == shape(v)) {
+        v = op("Add", {v, r});
+        if (chance(30)) pool_.push_back(v);
+        break;
+      }
+    const Attrs attrs{{"epsilon", 0.1f}};  // so that a rounding does not grow much
+    if (chance(50)) return op("RMSNormalization", {v, constant(0.5f, 1.5f)}, attrs);
+    return op("LayerNormalization", {v, constant(0.5f, 1.5f), chance(80) ? constant(-0.5f, 0.5f) : nullptr}, attrs);
+  }
+
   Value* in_float(Value* v) {
-    switch (pick(0, 2)) {
+    switch (pick(0, 4)) {
       case 0: return op("Softmax", {v}, {{"axis", int64_t{-1}}});
+      case 2: return op("Gelu", {v});
+      case 3:
+      case 4: return norm(v);
       case 1: return sixteen_bits(v);
       default: return op("Exp", {op("Neg", {op("Abs", {v})})});
     }

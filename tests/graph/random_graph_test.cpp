@@ -118,7 +118,7 @@ TEST(RandomGraphs, OptimizedAndUnoptimizedComputeTheSame) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     RandomGraph random(seed);
     const std::vector<Tensor>& inputs = random.inputs();
-    const auto folded = optimized(random.graph(), {"fuse_residual", "merge_tables"});
+    const auto folded = optimized(random.graph(), {"fuse_residual", "merge_tables", "fuse_norms"});
     const Walk walk = expect_folding(random.graph(), *folded, inputs);
     all.compared += walk.compared;
     all.ties += walk.ties;

@@ -16,10 +16,12 @@ struct Case {
   std::vector<float> mask;
 
   // Heads side by side in rows that are a little longer than they hold.
-  Case(int64_t batch, int64_t heads, int64_t kv_heads, int64_t queries, int64_t keys, int64_t size, int64_t value_size, unsigned seed) {
+  Case(int64_t batch, int64_t heads, int64_t kv_heads, int64_t queries, int64_t keys, int64_t size, int64_t value_size,
+       unsigned seed) {
     std::mt19937 random(seed);
     AttentionProblem& p = problem;
-    p.batch = batch, p.heads = heads, p.kv_heads = kv_heads, p.queries = queries, p.keys = keys, p.size = size, p.value_size = value_size;
+    p.batch = batch, p.heads = heads, p.kv_heads = kv_heads, p.queries = queries, p.keys = keys, p.size = size,
+    p.value_size = value_size;
     const auto layout = [](int64_t rows, int64_t count, int64_t each) {
       const int64_t row = count * each + 5;
       return HeadLayout{rows * row, each, row};
@@ -29,7 +31,9 @@ struct Case {
     p.q_zero_point = static_cast<int32_t>(random() % 256), p.v_zero_point = static_cast<int32_t>(random() % 256);
     p.y_zero_point = static_cast<int32_t>(random() % 256);
     p.factors = numerics::attention_factors(0.03f, 0.03f, 0.02f, 1.0f / std::sqrt(static_cast<float>(size)), 0.01f);
-    const auto bytes = [&](int64_t count) { return random_bytes(static_cast<size_t>(count + kSlackBytes), static_cast<unsigned>(random())); };
+    const auto bytes = [&](int64_t count) {
+      return random_bytes(static_cast<size_t>(count + kSlackBytes), static_cast<unsigned>(random()));
+    };
     q = bytes(batch * p.q.batch), k = bytes(batch * p.k.batch), v = bytes(batch * p.v.batch);
   }
 
@@ -83,7 +87,8 @@ class AttentionTest : public OpsTest {};
 TEST_P(AttentionTest, EqualsTheReferenceForAnyLengthAndSize) {
   unsigned seed = 1;
   for (const int64_t size : {16, 17, 30, 32, 64, 80, 99, 128, 256})
-    for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{1, 1}, {3, 2}, {16, 64}, {17, 63}, {33, 130}, {5, 257}}) {
+    for (const auto& [queries, keys] :
+         {std::pair<int64_t, int64_t>{1, 1}, {3, 2}, {16, 64}, {17, 63}, {33, 130}, {5, 257}}) {
       const Case c(1, 2, 2, queries, keys, size, size, ++seed);
       ASSERT_TRUE(same(c.computed(target()), c.expected())) << queries << " queries, " << keys << " keys, size " << size;
     }
@@ -169,6 +174,73 @@ TEST_P(AttentionTest, AnyNumberOfParts) {
   for (const int parts : {2, 3, 7, 40}) EXPECT_TRUE(same(c.computed(target(), parts), c.expected())) << parts << " parts";
 }
 
+// The same on floats: q, k and v of the given case are what its bytes stand for.
+struct FloatCase {
+  AttentionProblem problem;
+  std::vector<float> q, k, v, mask;
+
+  explicit FloatCase(const Case& c) : problem(c.problem), mask(c.mask) {
+    const auto reals = [](const std::vector<uint8_t>& bytes) {
+      std::vector<float> f;
+      for (const uint8_t byte : bytes) f.push_back(0.02f * static_cast<float>(byte) - 2.5f);
+      return f;
+    };
+    q = reals(c.q), k = reals(c.k), v = reals(c.v);
+    problem.dtype = problem.y_dtype = DType::f32;
+    problem.factors.score = 0.3f;
+    for (HeadLayout* layout : {&problem.q, &problem.k, &problem.v, &problem.y})
+      *layout = {layout->batch * 4, layout->head * 4, layout->row * 4};
+  }
+  AttentionArgs args(void* y) const { return {q.data(), k.data(), v.data(), mask.data(), y, nullptr}; }
+
+  ::testing::AssertionResult equals_reference(const Isa& isa, int parts = 1) const {
+    const auto count = static_cast<size_t>(problem.batch * problem.y.batch / 4);
+    std::vector<float> expected(count, 7.0f), y(count, 7.0f);
+    attention_reference(problem, args(expected.data()));
+    const std::unique_ptr<Attention> kernel = make_attention(isa, problem);
+    AlignedBuffer workspace(kernel->workspace_bytes());
+    std::memset(workspace.as<std::byte>(), 0xff, workspace.bytes());  // NaN
+    AttentionArgs a = args(y.data());
+    a.workspace = workspace.as<std::byte>();
+    for (int part = 0; part < parts; ++part) kernel->run(a, part, parts);
+    return same(y, expected);
+  }
+};
+
+TEST_P(AttentionTest, FloatsOfAnyLengthAndSize) {
+  unsigned seed = 1;
+  for (const int64_t size : {1, 16, 30, 64, 99})
+    for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{1, 1}, {3, 2}, {16, 64}, {17, 63}, {33, 130}})
+      ASSERT_TRUE(FloatCase(Case(1, 2, 2, queries, keys, size, size, ++seed)).equals_reference(target()))
+          << queries << " queries, " << keys << " keys, size " << size;
+  EXPECT_TRUE(FloatCase(Case(2, 6, 2, 19, 40, 48, 33, 5)).equals_reference(target(), 3)) << "shared keys, three parts";
+}
+
+TEST_P(AttentionTest, FloatsUnderMasks) {
+  using Limits = std::numeric_limits<float>;
+  for (const float hidden : {-Limits::infinity(), Limits::lowest(), Limits::infinity(), Limits::quiet_NaN()})
+    for (const bool causal : {false, true}) {
+      Case c(2, 2, 2, 18, 37, 32, 32, 9);
+      c.with_mask({2, 1, 18, 37}, 10, hidden);
+      std::fill_n(c.mask.begin() + 3 * 37, 37, hidden);  // one query meets nothing else
+      c.problem.causal = causal;
+      EXPECT_TRUE(FloatCase(c).equals_reference(target())) << hidden << (causal ? ", causal" : "");
+    }
+  Case shared(1, 2, 2, 20, 32, 16, 16, 1);
+  EXPECT_TRUE(FloatCase(shared.with_mask({1, 1, 1, 32}, 2)).equals_reference(target())) << "one row for all";
+}
+
+TEST_P(AttentionTest, FloatsThatAreNoNumbersGoThrough) {
+  using Limits = std::numeric_limits<float>;
+  for (const float awkward : {Limits::quiet_NaN(), Limits::infinity()})
+    for (const size_t where : {size_t{0}, size_t{1}, size_t{2}}) {
+      FloatCase c(Case(1, 1, 1, 14, 21, 16, 16, 2));
+      std::vector<float>* const operands[] = {&c.q, &c.k, &c.v};
+      (*operands[where])[where == 1 ? 20 * 21 + 3 : 40] = awkward;
+      EXPECT_TRUE(c.equals_reference(target())) << awkward << " in operand " << where;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isas, AttentionTest, every_isa(), isa_name);
 
 TEST(Attention, RefusesWhatHasNoKernel) {
@@ -205,13 +277,15 @@ TEST(Attention, KeepsThirtyDecibels) {
       for (int64_t j = 0; j < keys; ++j) {
         double s = 0;
         for (int64_t d = 0; d < 64; ++d)
-          s += static_cast<double>(reals[0][static_cast<size_t>(i * p.q.row + d)]) * static_cast<double>(reals[1][static_cast<size_t>(j * p.k.row + d)]);
+          s += static_cast<double>(reals[0][static_cast<size_t>(i * p.q.row + d)]) *
+               static_cast<double>(reals[1][static_cast<size_t>(j * p.k.row + d)]);
         e.push_back(std::exp(s / 8));
         sum += e.back();
       }
       for (int64_t d = 0; d < 64; ++d) {
         double o = 0;
-        for (int64_t j = 0; j < keys; ++j) o += e[static_cast<size_t>(j)] * static_cast<double>(reals[2][static_cast<size_t>(j * p.v.row + d)]);
+        for (int64_t j = 0; j < keys; ++j)
+          o += e[static_cast<size_t>(j)] * static_cast<double>(reals[2][static_cast<size_t>(j * p.v.row + d)]);
         const double error = o / sum - static_cast<double>(y[static_cast<size_t>(i * p.y.row / 4 + d)]);
         signal += o / sum * o / sum;
         noise += error * error;

@@ -122,9 +122,22 @@ TEST_P(NormTest, EveryFormEqualsReference) {
     if (form % 3 == 0) p.q_scale = 1e-3f;  // saturates
     if (bit(8)) p.q_scale = 1e-31f;        // too small for a product with its reciprocal
     if (bit(9)) p.epsilon = 1.0f;
+    p.bounded = p.gives_q && !bit(8);  // not where quanta are so small
     const Case c(p, bit(0) ? Wall::after : Wall::before, static_cast<unsigned>(form));
     ASSERT_TRUE(alike(c.of(target()), c.expected())) << "form " << form;
   }
+}
+
+TEST(NormIsBounded, ByTheLargestDeviationThatARowCanHave) {
+  NormProblem p = problem(1, 4);
+  const float scale[] = {1, -4, 2, 0}, bias[] = {0, -1, 2, 1};  // 2 * 4 + 2
+  p.q_scale = 1.01e-6f;
+  EXPECT_TRUE(norm_is_bounded(p, scale, bias));
+  p.q_scale = 0.99e-6f;
+  EXPECT_FALSE(norm_is_bounded(p, scale, bias));
+  EXPECT_TRUE(norm_is_bounded(p, scale, nullptr));
+  p.epsilon = 0;
+  EXPECT_FALSE(norm_is_bounded(p, scale, nullptr));
 }
 
 TEST_P(NormTest, AnyNumberOfPartsGivesTheSame) {

@@ -1,4 +1,4 @@
-// The normative arithmetic of INT8 attention (octet.Attention on quantized operands), in scalar form.
+// The normative arithmetic of attention (octet.Attention), in scalar form; on quantized operands first.
 //
 // For one query of one head against T keys, all sums of integers exact:
 //
@@ -7,14 +7,15 @@
 //   o    = sum over j of p[j] * (v[j] - zv)
 //   y    = float(o) * (value / float(max(sum of p, 1)))  → float, or rounded as QuantizeLinear rounds
 //
-// with factors formed in this order:  score = (sq * sk) * scale,  exponent = score * log2(e),  value = sv, or sv / sy for u8.
+// with factors formed in this order:  score = (sq * sk) * scale,  exponent = score * log2(e),  value = sv, or sv / sy for
+// u8.
 //
 //   no mask   t = fma(float(a), exponent, fma(-float(max a), exponent, log2 255))
 //   mask      x = fma(float(a), score, mask),  m = max x,  t = fma(x - m, log2 e, log2 255)
 //
-// A mask is added as the float graph adds it: where it swallows every score of a query (lowest()), all keys weigh alike; where it
-// is -inf for all, or NaN, no key has weight and the result is zero. Causal attention is a mask of 0 and -inf. A mask of zeros
-// may differ from none by the rounding of x.
+// A mask is added as the float graph adds it: where it swallows every score of a query (lowest()), all keys weigh alike;
+// where it is -inf for all, or NaN, no key has weight and the result is zero. Causal attention is a mask of 0 and -inf. A
+// mask of zeros may differ from none by the rounding of x.
 //
 // The maximum is that of the whole row; probabilities are integers, and so is their sum. So no order of evaluation shows.
 //
@@ -49,7 +50,8 @@ inline AttentionFactors attention_factors(float q_scale, float k_scale, float v_
   const float score = (q_scale * k_scale) * scale;
   return {score, score * kLog2E, v_scale / y_scale};  // y_scale 1: a float result
 }
-// Beyond it the rounding of t could carry p out of 16 bits, which kernels pack through; 2^24 bounds the scores of heads up to 256.
+// Beyond it the rounding of t could carry p out of 16 bits, which kernels pack through; 2^24 bounds the scores of heads up
+// to 256.
 inline constexpr float kMostExponentFactor = 4.0f;
 
 // p[0..keys) from the exact scores a, and their sum. `mask` may be null.
@@ -67,8 +69,8 @@ inline int32_t attention_probabilities(const int32_t* a, const float* mask, int6
   const float shift = std::fma(-static_cast<float>(most), factors.exponent, kLog2Of255);
   int32_t sum = 0;
   for (int64_t j = 0; j < keys; ++j) {
-    const float t = mask ? std::fma(masked(j) - m, kLog2E, kLog2Of255)
-                         : std::fma(static_cast<float>(a[j]), factors.exponent, shift);
+    const float t =
+        mask ? std::fma(masked(j) - m, kLog2E, kLog2Of255) : std::fma(static_cast<float>(a[j]), factors.exponent, shift);
     const int32_t quantum = probability_quantum(t);
     p[j] = static_cast<uint8_t>(quantum);
     sum += quantum;
@@ -79,6 +81,18 @@ inline int32_t attention_probabilities(const int32_t* a, const float* mask, int6
 // What the exact sum of an output is multiplied by.
 inline float attention_output_factor(const AttentionFactors& factors, int32_t sum) {
   return factors.value / static_cast<float>(sum > 1 ? sum : 1);
+}
+
+// Of attention on f32: scaled and masked scores to probabilities, as Softmax has them. A query that may attend to nothing
+// (all -inf) gets zeros.
+inline void attention_softmax(float* x, int64_t keys) {
+  constexpr float kLeastSum = 0x1p-100f;  // any other sum is 1 at least
+  float m = -INFINITY;
+  for (int64_t j = 0; j < keys; ++j) m = x[j] > m ? x[j] : m;
+  if (m == -INFINITY) m = 0;
+  for (int64_t j = 0; j < keys; ++j) x[j] = numerics::exp(x[j] - m);
+  const float sum = sum16(static_cast<size_t>(keys), [&](size_t j) { return x[j]; });
+  for (int64_t j = 0; j < keys; ++j) x[j] = x[j] / (kLeastSum > sum ? kLeastSum : sum);
 }
 
 }  // namespace octet::numerics

@@ -55,7 +55,7 @@ struct Attention {
 TEST(FuseAttention, HeadsAreReadFromTheRowsOfProducts) {
   Attention a;
   const Node* node = a.fused(a.merged(a.context(a.softmax(a.scaled(a.scores())))));
-  EXPECT_EQ(op_names(a.b.graph), (Names{"octet.Attention", "Reshape"}));
+  EXPECT_EQ(op_names(a.b.graph), Names{"octet.Attention"});
   EXPECT_EQ(node->ints("q_heads"), (Ints{0, kSize}));
   EXPECT_EQ(node->attr("scale", 0.0f), 0.5f);
   EXPECT_EQ(to_string(node->output()->type()), "float32[2,5,12]");
@@ -64,8 +64,23 @@ TEST(FuseAttention, HeadsAreReadFromTheRowsOfProducts) {
 TEST(FuseAttention, AQuantizeBehindItGoesIn) {
   Attention a;
   a.fused(a.b.q(a.merged(a.context(a.softmax(a.scaled(a.scores())))), 0.01f, 120), 2);
-  EXPECT_EQ(op_names(a.b.graph), (Names{"octet.Attention", "Reshape"}));
+  EXPECT_EQ(op_names(a.b.graph), Names{"octet.Attention"});
   EXPECT_EQ(find_node(a.b.graph, "octet.Attention")->output()->dtype(), DType::u8);
+}
+
+TEST(FuseAttention, HeadsMayBeMergedByWayOfTheirShape) {
+  Attention a;
+  Value* y = a.b.op("Transpose", {a.context(a.softmax(a.scores()))}, {{"perm", Ints{0, 2, 1, 3}}});
+  Value* batch = a.b.op("Slice", {a.b.op("Shape", {y}), a.b.ints({0}), a.b.ints({1}), a.b.ints({0})});
+  a.fused(a.b.op("Reshape", {y, a.b.op("Concat", {batch, a.b.ints({kTokens, kWidth})}, {{"axis", int64_t{0}}})}));
+  EXPECT_EQ(op_names(a.b.graph), Names{"octet.Attention"});
+}
+
+TEST(FuseAttention, RowsMayBeReshapedInAnotherWay) {
+  Attention a;
+  Value* y = a.b.op("Transpose", {a.context(a.softmax(a.scores()))}, {{"perm", Ints{0, 2, 1, 3}}});
+  a.fused(a.b.op("Reshape", {y, a.b.ints({-1, kWidth})}));
+  EXPECT_EQ(op_names(a.b.graph), (Names{"octet.Attention", "Reshape"}));
 }
 
 TEST(FuseAttention, TheScaleMayBeADivisorOrStandAtTheQueries) {
@@ -101,6 +116,16 @@ TEST(FuseAttention, PartsOfASplitOrSlice) {
   Value* scores = a.b.op("MatMul", {a.heads(split->output(0)), a.transposed(a.heads(slice(0)))});
   const Node* node = a.fused(a.merged(a.b.op("MatMul", {a.softmax(scores), a.heads(slice(kWidth))})));
   EXPECT_EQ(node->ints("v_heads"), (Ints{2 * kWidth, kSize}));
+}
+
+TEST(FuseAttention, AFewOfTheRowsAreAValueOfTheirOwn) {
+  Attention a;
+  const auto first = [&](const char* name) {
+    return a.heads(a.b.op("Slice", {a.rows(name, 8), a.b.ints({0}), a.b.ints({kTokens}), a.b.ints({1})}));
+  };
+  Value* scores = a.b.op("MatMul", {a.heads(a.rows("q")), a.transposed(first("k"))});
+  const Node* node = a.fused(a.context(a.softmax(scores)));
+  EXPECT_EQ(node->input(1)->producer()->op_name(), "Slice") << "which is no matter of strides";
 }
 
 TEST(FuseAttention, KeyHeadsThatAreRepeatedAreShared) {
@@ -171,6 +196,25 @@ TEST(FuseAttention, TheOperatorOfOnnx) {
   const Node* node = a.fused(a.b.op("Attention", {a.rows("q"), a.rows("k"), a.rows("v"), mask}, attrs));
   EXPECT_EQ(node->attr("causal", int64_t{0}), 1);
   EXPECT_EQ(node->attr("packed", int64_t{0}), 1);
+}
+
+TEST(FuseAttention, FloatsKeepTheirBits) {
+  Attention a;
+  const auto rows = [&](const char* name) { return a.b.input(name, {kBatch, kTokens, kWidth}); };
+  // Behind an operator that computes: inputs could be a cache.
+  const auto made = [&](const char* name) { return a.heads(a.b.op("Tanh", {rows(name)})); };
+  Value* scores = a.b.op("MatMul", {made("q"), a.transposed(made("k"))});
+  Value* x = a.b.op("Add", {a.scaled(scores), a.b.input("mask", {kTokens, kTokens})});
+  const Node* node = a.fused(a.merged(a.b.op("MatMul", {a.softmax(x), made("v")})), 0);
+  EXPECT_EQ(node->input(0)->producer()->op_name(), "Tanh");
+  EXPECT_EQ(node->ints("v_heads"), (Ints{0, kSize}));
+}
+
+TEST(FuseAttention, AFloatCacheStays) {
+  Attention a;
+  Value* keys = a.b.input("keys", {kBatch, kHeads, kTokens, kSize});
+  Value* scores = a.b.op("MatMul", {a.heads(a.b.input("q", {kBatch, kTokens, kWidth})), a.transposed(keys)});
+  EXPECT_NE(a.declined(a.b.op("MatMul", {a.softmax(scores), keys})).find("as a cache does"), std::string::npos);
 }
 
 TEST(FuseAttention, WhatTheModelRoundsItselfStays) {
