@@ -1,8 +1,8 @@
 // Calibration: running the float graph over samples and keeping the range of every value that quantization asks for.
 //
-// Streaming: one sample at a time into a histogram a value, so memory does not grow with the number of samples. The range is the
-// one of least square error for 8 bits (value_histogram.h). The values are made outputs of a copy of the graph, which runs on the
-// engine's own kernels.
+// Streaming: one sample at a time into a histogram a value, so memory does not grow with the number of samples. The range is
+// the one of least square error for 8 bits (value_histogram.h). The values are made outputs of a copy of the graph, which
+// runs on the engine's own kernels.
 #pragma once
 
 #include <functional>

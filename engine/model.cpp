@@ -49,7 +49,8 @@ ValueInfo describe(const std::string& name, const graph::Type& type) {
 }  // namespace
 
 ModelImpl::ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& options)
-    : graph_(std::move(graph)), settings_{&choose_isa(options.isa), {}, &weights_},
+    : graph_(std::move(graph)),
+      settings_{&choose_isa(options.isa), {}, &weights_},
       plans_(*graph_, settings_),
       keeping_plans_(*graph_, keeping_settings_) {
   const FpState fp_state;

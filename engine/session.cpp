@@ -122,11 +122,12 @@ struct Session::Impl {
     if (cache) cache->take_new(*frame);
   }
 
-  // `value` for input i, of the right type and shape: into the plan in use, or, where its shape is another, aside until the run: the
-  // shapes of other inputs may have to follow. A kept cache decides its capacity then, too.
+  // `value` for input i, of the right type and shape: into the plan in use, or, where its shape is another, aside until the
+  // run: the shapes of other inputs may have to follow. A kept cache decides its capacity then, too.
   void set(size_t i, const graph::Tensor& value) {
     if (cache && cache->is_past(i))
-      throw Error(ErrorCode::invalid_argument, "input '" + model.inputs()[i].name + "': the session keeps the cache; see set_cache_length");
+      throw Error(ErrorCode::invalid_argument,
+                  "input '" + model.inputs()[i].name + "': the session keeps the cache; see set_cache_length");
     shapes[i] = value.is_tensor() ? value.shape() : Shape{};
     given[i] = true;
     if (cache || !frame || shapes != plan_shapes || !pending.empty()) {
@@ -197,7 +198,9 @@ TensorView Session::output(std::string_view name) const { return output(impl_->o
 TensorView Session::input(std::string_view name) {
   const size_t i = impl_->input_index(name);
   if (impl_->cache)
-    throw Error(ErrorCode::unsupported, "input '" + std::string(name) + "' has no memory to fill in place in a session that keeps a cache; expected set_input");
+    throw Error(ErrorCode::unsupported,
+                "input '" + std::string(name) +
+                    "' has no memory to fill in place in a session that keeps a cache; expected set_input");
   impl_->prepare();
   if (impl_->frame->plan->inputs[i].slot >= 0)
     throw Error(ErrorCode::unsupported,

@@ -26,7 +26,8 @@ void ValueHistogram::add(const float* values, int64_t count) {
   grow(magnitude);
   const float scale = kBins / 2 / reach_;
   for (int64_t i = 0; i < count; ++i)
-    if (values[i] != 0) ++bins_[static_cast<size_t>(std::clamp(static_cast<int>((values[i] + reach_) * scale), 0, kBins - 1))];
+    if (values[i] != 0)
+      ++bins_[static_cast<size_t>(std::clamp(static_cast<int>((values[i] + reach_) * scale), 0, kBins - 1))];
 }
 
 double ValueHistogram::cost(double lo, double hi) const {

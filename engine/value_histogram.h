@@ -1,11 +1,11 @@
 // How often a value takes which size, and the range of 256 quanta that serves it best.
 //
-// Bins are equal parts of [-R, R], R a power of two that doubles when a number lies outside: two bins then become one, exactly, so
-// that samples stream through. Zeros are not counted: every range of quanta holds zero exactly.
+// Bins are equal parts of [-R, R], R a power of two that doubles when a number lies outside: two bins then become one,
+// exactly, so that samples stream through. Zeros are not counted: every range of quanta holds zero exactly.
 //
-// A range [lo, hi] costs a number inside the square of a rounding error, step^2 / 12 on average, and one outside the square of its
-// distance. `best_range` starts from the extremes and moves one end in, then the other, to where the sum of both is least: a few
-// outliers are cut off when finer steps for all others are worth more.
+// A range [lo, hi] costs a number inside the square of a rounding error, step^2 / 12 on average, and one outside the square
+// of its distance. `best_range` starts from the extremes and moves one end in, then the other, to where the sum of both is
+// least: a few outliers are cut off when finer steps for all others are worth more.
 #pragma once
 
 #include <cstdint>

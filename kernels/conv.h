@@ -50,8 +50,8 @@ struct ConvWeights {
   bool x_zero_point_at_run = false;          // dynamic quantization: ConvArgs::x_zero_point
 };
 
-// Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on the number of rows where they are few (few_rows); not else on image
-// sizes.
+// Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on the number of rows where they are few (few_rows); not else
+// on image sizes.
 std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShape& shape, const ConvWeights& weights);
 size_t packed_bytes(const PackedWeights& weights);
 // One line for `octet inspect`: e.g. "bins: 2.71 uops a group, 23 % xor" or "panels of 16".

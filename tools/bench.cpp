@@ -54,7 +54,10 @@ bool wants(const Options& o, const std::string& precision) {
 std::vector<Form> make_forms(const Options& options, const std::string& argument, Dataset* data,
                              const TemporaryFolder& folder, Progress& progress) {
   progress.show("reading " + argument);
-  ModelSource source = open_model(argument, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
+  ModelSource source = open_model(argument, {.batch = 0,
+                                             .sequence = options.common.sequence,
+                                             .past = options.common.past,
+                                             .open_tokens = options.common.with_past});
   const auto store = [&](const graph::Graph& graph, const std::string& precision) {
     const std::string path = folder.path() + "/" + source.name + "." + precision + ".onnx";
     onnx::export_model(graph, path);

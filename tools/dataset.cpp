@@ -154,13 +154,15 @@ std::vector<CsvRow> read_csv(const std::string& path) {
 
 // `lengths` names an array of the samples, [samples, longest], in which no sample begins with 0.
 void check_lengths(const SampleList& list, const std::string& lengths, const std::string& file) {
-  const auto found = std::find_if(list.arrays.begin(), list.arrays.end(), [&](const NamedTensor& a) { return a.name == lengths; });
+  const auto found =
+      std::find_if(list.arrays.begin(), list.arrays.end(), [&](const NamedTensor& a) { return a.name == lengths; });
   if (found == list.arrays.end()) fail(file, "'lengths' is '" + lengths + "', expected the name of one of the inputs");
   const Shape& shape = found->tensor.shape();
   if (shape.size() != 2) fail(file, "'lengths': '" + lengths + "' is " + to_string(shape) + ", expected [samples, longest]");
   for (int64_t i = 0; i < shape[0]; ++i)
     if (shape[1] == 0 || found->tensor.at_f64(i * shape[1]) == 0)
-      fail(file, "'lengths': sample " + std::to_string(i) + " of '" + lengths + "' does not begin with a one: it has no length");
+      fail(file,
+           "'lengths': sample " + std::to_string(i) + " of '" + lengths + "' does not begin with a one: it has no length");
 }
 
 }  // namespace
@@ -229,7 +231,8 @@ Dataset Dataset::load(const std::string& path) {
   }
   if (!inputs && !d.preprocess_) d.preprocess_ = Preprocess{};
   if (!d.lengths_.empty())
-    for (const SampleList* list : {&d.samples_, d.calibration_ ? &*d.calibration_ : &d.samples_}) check_lengths(*list, d.lengths_, path);
+    for (const SampleList* list : {&d.samples_, d.calibration_ ? &*d.calibration_ : &d.samples_})
+      check_lengths(*list, d.lengths_, path);
   reader.finish();
   return d;
 }

@@ -8,10 +8,13 @@
 //                 says which images are evaluated and in what order
 //   calibration   the same kind as inputs or images, disjoint from them. Where it is absent, the first 10 % calibrate and
 //                 the rest is evaluated, but only when a model has to be calibrated; else all samples are evaluated
-//   lengths       the name of an input whose samples are ones and then zeros, as an attention mask: of that input and every other
-//                 of its shape only the ones' part is used, so that sentences run at their own lengths; in a batch, at the longest
+//   lengths       the name of an input whose samples are ones and then zeros, as an attention mask: of that input and every
+//   other
+//                 of its shape only the ones' part is used, so that sentences run at their own lengths; in a batch, at the
+//                 longest
 //   metric        see metrics.h; `peak` is the largest value of a target for psnr (default 1)
-//   pairs         true: samples 2i and 2i + 1 belong together, label i is theirs, and what the metric judges is the cosine of
+//   pairs         true: samples 2i and 2i + 1 belong together, label i is theirs, and what the metric judges is the cosine
+//   of
 //                 their outputs
 //   preprocess    see image.h; without it arrays are given to the model as they are
 //

@@ -78,7 +78,8 @@ Evaluation evaluate(const std::vector<Subject>& subjects, const InputFeed& feed,
     const auto left = static_cast<int64_t>(feed.samples() - first);
     const int64_t size = batchable(inputs) ? std::min(batch, left) : batch;
     const int64_t used = std::min(size, left);
-    const std::vector<Sample> samples = feed.data ? feed.data->samples(first, static_cast<size_t>(used)) : std::vector<Sample>{};
+    const std::vector<Sample> samples =
+        feed.data ? feed.data->samples(first, static_cast<size_t>(used)) : std::vector<Sample>{};
     std::vector<std::vector<std::vector<float>>> outputs(subjects.size());  // [subject][output]
     for (size_t s = 0; s < subjects.size(); ++s) {
       const Model& model = *subjects[s].model;

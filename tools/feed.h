@@ -26,13 +26,13 @@ int64_t fixed_batch(const std::vector<ValueInfo>& inputs);
 // The batch to run with when the user wants `wanted` (0: no wish). Throws Error when the model fixes another.
 int64_t choose_batch(const std::vector<ValueInfo>& inputs, int64_t wanted, const std::string& model);
 
-// A decoder's cache, and the shape of one of its inputs: any open dimension but the batch counts tokens, old and new ones for the
-// mask, old ones for the cache.
+// A decoder's cache, and the shape of one of its inputs: any open dimension but the batch counts tokens, old and new ones
+// for the mask, old ones for the cache.
 bool is_past(const ValueInfo& input);
 Shape decoder_shape(const ValueInfo& input, int64_t batch, int64_t tokens, int64_t past);
 
-// The shapes of all inputs at a batch size; of a decoder with a cache of open length, one new token and 128 past ones. Throws Error
-// naming the input whose dimension is open.
+// The shapes of all inputs at a batch size; of a decoder with a cache of open length, one new token and 128 past ones.
+// Throws Error naming the input whose dimension is open.
 std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
                                   const std::string& model);
 

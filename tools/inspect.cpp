@@ -101,7 +101,10 @@ int inspect(Options options) {
   for (const std::string& path : {options.dot, options.json})
     if (!path.empty()) check_writable(path);
 
-  ModelSource source = open_model(options.model, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
+  ModelSource source = open_model(options.model, {.batch = 0,
+                                                  .sequence = options.common.sequence,
+                                                  .past = options.common.past,
+                                                  .open_tokens = options.common.with_past});
   nlohmann::ordered_json json = {{"model", source.name}, {"file", source.file}, {"stage", options.stage}};
   std::optional<Model> model;
   std::optional<Planned> planned;

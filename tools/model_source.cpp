@@ -54,7 +54,8 @@ bool has_quantized_activations(const graph::Graph& graph) {
 }
 
 bool has_packed_weights(const graph::Graph& graph) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const auto& n) { return n->op_name() == "com.microsoft.MatMulNBits"; });
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(),
+                     [](const auto& n) { return n->op_name() == "com.microsoft.MatMulNBits"; });
 }
 
 bool quantizes_dynamically(const graph::Graph& graph) {

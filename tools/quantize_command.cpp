@@ -26,7 +26,8 @@ int quantize(const Options& options) {
   if (style != "fused" && style != "portable")
     throw Error(ErrorCode::invalid_argument, "--style: '" + options.style + "' is unknown; expected fused or portable");
   if (dialect != Dialect::qdq && style == "fused")
-    throw Error(ErrorCode::invalid_argument, "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
+    throw Error(ErrorCode::invalid_argument,
+                "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
   check_writable(options.out);
   std::optional<Dataset> data;
   if (!options.data.empty()) data = Dataset::load(options.data);
@@ -42,14 +43,18 @@ int quantize(const Options& options) {
   std::string note;
   {
     Progress progress(options.common.quiet);
-    const ModelSource source = open_model(options.in, {.batch = 0, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
+    const ModelSource source = open_model(options.in, {.batch = 0,
+                                                       .sequence = options.common.sequence,
+                                                       .past = options.common.past,
+                                                       .open_tokens = options.common.with_past});
     const Quantized quantized = quantize_model(source, request, [&](const std::string& text) { progress.show(text); });
     onnx::ExportOptions target;
     target.external_data = options.external_data;
     onnx::export_model(*quantized.graph, options.out, target);
     note = quantized.note;
   }
-  fmt::print("{}: {}{}\n", options.out, options.weight_bits > 0 ? "" : style + " style, dialect " + options.dialect + ", ", note);
+  fmt::print("{}: {}{}\n", options.out, options.weight_bits > 0 ? "" : style + " style, dialect " + options.dialect + ", ",
+             note);
   return kDone;
 }
 
@@ -62,15 +67,22 @@ Action declare_quantize(CLI::App& command) {
   command.add_option("--data", o->data, "data set whose calibration part sets the ranges; without it synthetic inputs do")
       ->type_name("D.json");
   command
-      .add_option("--style", o->style,
-                  "fused (default for qdq): no Q/DQ inside what octet fuses; portable: Q/DQ as ONNX Runtime's quantizer writes them")
+      .add_option(
+          "--style", o->style,
+          "fused (default for qdq): no Q/DQ inside what octet fuses; portable: Q/DQ as ONNX Runtime's quantizer writes them")
       ->type_name("NAME");
-  command.add_option("--dialect", o->dialect, "qdq (default), qlinear (operator-oriented) or dynamic (ranges taken at run time)")
+  command
+      .add_option("--dialect", o->dialect,
+                  "qdq (default), qlinear (operator-oriented) or dynamic (ranges taken at run time)")
       ->type_name("NAME");
-  command.add_option("--weights", o->weight_bits, "weights only, of 4 or 8 bits, as com.microsoft MatMulNBits; activations stay float")
+  command
+      .add_option("--weights", o->weight_bits,
+                  "weights only, of 4 or 8 bits, as com.microsoft MatMulNBits; activations stay float")
       ->check(CLI::IsMember({4, 8}))
       ->type_name("BITS");
-  command.add_option("--block", o->block, "of --weights: how many along K share a scale, a power of two from 16; default: 32")->type_name("N");
+  command
+      .add_option("--block", o->block, "of --weights: how many along K share a scale, a power of two from 16; default: 32")
+      ->type_name("N");
   command.add_flag("--external-data", o->external_data, "weights in OUT.onnx.data");
   add_isa(command, o->common);
   add_threads(command, o->common);

@@ -36,7 +36,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   if (request.weight_bits > 0) {
     result.graph = graph::quantize_weights(*prepared, {request.weight_bits, request.block});
     result.graph->file = source.file;
-    result.note = "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
+    result.note =
+        "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
     return result;
   }
   if (request.dialect == Dialect::dynamic) {
@@ -45,20 +46,20 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     result.note = "activations quantized at run time";
     return result;
   }
-  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
-
   const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
   result.note = request.data ? request.data->hold_out_calibration()
                              : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
                                    describe_synthetic(model) + ")";
+  const size_t samples = request.data ? request.data->calibration_size() : kSyntheticCalibration;
   const int64_t batch = fixed_batch(model.inputs());
   const auto feed = [&](size_t index, Session& session) {
     const size_t first = index * static_cast<size_t>(batch);
     if (first >= samples) return false;
     progress("calibrating " + source.name + ": " + std::to_string(first) + " of " + std::to_string(samples));
     if (request.data) {
-      const std::vector<Sample> list = request.data->calibration_samples(first, std::min(samples - first, static_cast<size_t>(batch)));
+      const std::vector<Sample> list =
+          request.data->calibration_samples(first, std::min(samples - first, static_cast<size_t>(batch)));
       set_inputs(session, model.inputs(), stack(model.inputs(), list, batch, request.data->file() + " for " + source.file));
     } else {
       set_inputs(session, model.inputs(),

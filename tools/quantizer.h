@@ -20,7 +20,7 @@ struct QuantizeRequest {
   bool portable = false;    // Q/DQ as ONNX Runtime's quantizer writes them; else none inside what octet fuses
   Dialect dialect = Dialect::qdq;
   bool signed_activations = false;  // int8, of QDQ and QLinear
-  int weight_bits = 0;      // 4 or 8: weights only, in blocks of `block`; the rest stays float
+  int weight_bits = 0;              // 4 or 8: weights only, in blocks of `block`; the rest stays float
   int64_t block = 32;
   Dataset* data = nullptr;  // null: synthetic inputs
   ShapeOverrides shapes;

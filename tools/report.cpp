@@ -70,8 +70,9 @@ std::string sentence(const Comparison& c) {
 
 std::string sentence(const BenchRun& run) {
   const Decoding& d = *run.decoding;
-  return fmt::format("{} {} on {}, {} thread{}: {:.1f} tokens a second for a prompt of {}, then {:.1f} one by one", run.model, run.precision, run.isa,
-                     run.threads, run.threads == 1 ? "" : "s", d.prefill, d.prompt_tokens, d.decode);
+  return fmt::format("{} {} on {}, {} thread{}: {:.1f} tokens a second for a prompt of {}, then {:.1f} one by one",
+                     run.model, run.precision, run.isa, run.threads, run.threads == 1 ? "" : "s", d.prefill, d.prompt_tokens,
+                     d.decode);
 }
 
 std::string escape(const std::string& text) {

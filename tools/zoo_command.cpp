@@ -38,8 +38,10 @@ int export_zoo(const Options& options) {
   if (options.style != "fused" && options.style != "portable")
     throw Error(ErrorCode::invalid_argument, "--style: '" + options.style + "' is unknown; expected portable or fused");
   check_writable(options.out);
-  ModelSource source = open_model(
-      "zoo:" + options.name, {.batch = options.batch, .sequence = options.common.sequence, .past = options.common.past, .open_tokens = options.common.with_past});
+  ModelSource source = open_model("zoo:" + options.name, {.batch = options.batch,
+                                                          .sequence = options.common.sequence,
+                                                          .past = options.common.past,
+                                                          .open_tokens = options.common.with_past});
   if (!options.int8) {
     onnx::export_model(*source.graph, options.out);
     fmt::print("{}: {}, FP32\n", options.out, options.name);

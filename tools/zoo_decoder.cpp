@@ -36,7 +36,8 @@ class Cache {
   Cache(GraphBuilder& g, int64_t layers, int64_t heads, const Tokens& tokens, int64_t d) : g_(g) {
     for (int64_t i = 0; i < layers; ++i)
       for (const char* kind : {"key", "value"})
-        past_.push_back(g.open_input("past_key_values." + std::to_string(i) + "." + kind, DType::f32, {heads, tokens.past, d}));
+        past_.push_back(
+            g.open_input("past_key_values." + std::to_string(i) + "." + kind, DType::f32, {heads, tokens.past, d}));
   }
   Value* past() const { return past_[0]; }
   Value* append(int64_t layer, bool value, Value* x) {
@@ -67,8 +68,8 @@ Value* dim_of(GraphBuilder& g, Value* x, int64_t axis, const std::string& name) 
   return g.apply("Squeeze", {one, g.constant(Tensor::of_s64({0}), name + ".axes")}, name);
 }
 
-// Which of the past + tokens positions each new token may read: [1, 1, tokens, past + tokens], or, where the numbers are open, of
-// the last two axes only.
+// Which of the past + tokens positions each new token may read: [1, 1, tokens, past + tokens], or, where the numbers are
+// open, of the last two axes only.
 Value* causal(GraphBuilder& g, const Tokens& tokens, Value* attention_mask, const Cache& cache, const std::string& name) {
   if (!tokens.open()) return g.constant(known_causal(tokens.fresh.value, tokens.past.value), name);
   const auto number = [&](int64_t v, const char* role) {
@@ -143,7 +144,9 @@ Value* repeat_heads(GraphBuilder& g, Value* x, int64_t times, const std::string&
   const auto& dims = *x->type().dims;
   const int64_t groups = dims[1].value, tokens = dims[2].value, d = dims[3].value;
   Value* y = g.apply("Unsqueeze", {x, g.constant(Tensor::of_s64({2}), name + ".axes")}, name + ".unsqueeze");
-  y = g.apply("Expand", {y, g.constant(Tensor::of_s64({1, groups, times, std::max<int64_t>(1, tokens), d}), name + ".shape")}, name + ".expand");
+  y = g.apply("Expand",
+              {y, g.constant(Tensor::of_s64({1, groups, times, std::max<int64_t>(1, tokens), d}), name + ".shape")},
+              name + ".expand");
   return g.reshape(y, {0, groups * times, tokens < 0 ? -1 : tokens, d}, name);
 }
 

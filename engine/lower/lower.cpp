@@ -16,9 +16,10 @@ using graph::Value;
 std::span<const LowerDef> all_lowerings() {
   static const std::vector<LowerDef> kAll = [] {
     std::vector<LowerDef> all;
-    for (const auto family : {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(),
-                              move_lowerings(), recurrent_lowerings(), resize_lowerings(), matmul_lowerings(), norm_lowerings(),
-                              attention_lowerings(), weight_only_lowerings(), scatter_lowerings()})
+    for (const auto family :
+         {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(),
+          move_lowerings(), recurrent_lowerings(), resize_lowerings(), matmul_lowerings(), norm_lowerings(),
+          attention_lowerings(), weight_only_lowerings(), scatter_lowerings()})
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();

@@ -36,8 +36,9 @@ Layout layout_of(const Ctx& ctx) {
   if (l.k < 1 || l.n < 1)
     fail(ctx, "K is " + std::to_string(l.k) + " and N " + std::to_string(l.n) + "; expected sizes from 1");
   if (l.bits != 4 && l.bits != 8) fail(ctx, "bits is " + std::to_string(l.bits) + "; expected 4 or 8");
-  if (l.block < 16 || (l.block & (l.block - 1)) != 0)
-    fail(ctx, "block_size is " + std::to_string(l.block) + "; expected a power of two from 16");
+  constexpr int64_t kMost = 16384;  // sums of a block fit int32
+  if (l.block < 16 || l.block > kMost || (l.block & (l.block - 1)) != 0)
+    fail(ctx, "block_size is " + std::to_string(l.block) + "; expected a power of two from 16 to 16384");
   if (ctx.has(kGroupIndex)) fail(ctx, "g_idx is not supported: the columns of A are taken in their order");
   return l;
 }

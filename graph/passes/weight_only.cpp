@@ -33,7 +33,8 @@ std::optional<Blocked> read_blocked(const Value* value) {
   b.q = dq->input(0)->constant();
   b.block = dq->attr("block_size", int64_t{0});
   const int64_t axis = dq->attr("axis", int64_t{1});
-  if (b.q.shape().size() != 2 || (axis != 0 && axis != -2) || b.block < 16 || (b.block & (b.block - 1)) != 0)
+  if (b.q.shape().size() != 2 || (axis != 0 && axis != -2) || b.block < 16 || b.block > 16384 ||
+      (b.block & (b.block - 1)) != 0)
     return std::nullopt;
   switch (b.q.dtype()) {
     case DType::u4: break;

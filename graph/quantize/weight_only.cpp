@@ -68,9 +68,9 @@ void rewrite(Graph& graph, Node* product, const WeightOnlyOptions& options) {
 std::unique_ptr<Graph> quantize_weights(const Graph& graph, const WeightOnlyOptions& options) {
   if (options.bits != 4 && options.bits != 8)
     throw Error(ErrorCode::invalid_argument, "weights of " + std::to_string(options.bits) + " bits; expected 4 or 8");
-  if (options.block < 16 || (options.block & (options.block - 1)) != 0)
+  if (options.block < 16 || options.block > 16384 || (options.block & (options.block - 1)) != 0)
     throw Error(ErrorCode::invalid_argument,
-                "blocks of " + std::to_string(options.block) + "; expected a power of two from 16");
+                "blocks of " + std::to_string(options.block) + "; expected a power of two from 16 to 16384");
   std::unique_ptr<Graph> copy = graph.clone();
   int changes = 0;
   std::string why;

@@ -301,7 +301,8 @@ size_t form_bytes(const ProductForm& form) {
 }  // namespace
 
 bool takes_words(const Isa& isa, const ConvShape& s) {
-  const bool one_tap = s.kh * s.kw == 1 && s.groups == 1 && s.stride_h * s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0;
+  const bool one_tap =
+      s.kh * s.kw == 1 && s.groups == 1 && s.stride_h * s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0;
   return isa.dot == DotKind::maddubs && one_tap && s.n * s.oh * s.ow <= 2;
 }
 

@@ -25,9 +25,9 @@
 namespace octet::kernels {
 
 enum class ProductKind : uint8_t {
-  bins,  // u8 x s8, vpmaddubsw under a proof (bins.h)
-  dot,   // u8 x s8, vpdpbusd
-  fma,   // float
+  bins,   // u8 x s8, vpmaddubsw under a proof (bins.h)
+  dot,    // u8 x s8, vpdpbusd
+  fma,    // float
   words,  // u8 x s8, vpmaddwd of weights widened when they are read: one or two rows without VNNI (words_loop.cpp)
 };
 

@@ -14,17 +14,22 @@ bool has_vnni(const Isa& isa) { return isa.dot != DotKind::maddubs; }
 class Generator {
  public:
   Generator(VectorEmitter& e, const WeightOnlyForm& form) : e_(e), form_(form), vnni_(has_vnni(e.isa())) {
-    assert(element() < e.isa().vector_count);
+    // As many chains as two vpdpbusd a cycle of latency 5 need: steps take sets of sums in turn.
+    constexpr int kChains = 12;
+    const auto fits = [&](int sets) {
+      return sets * kDigits * form.rows <= kChains && (sets * kDigits + 1) * form.rows + 3 <= e.isa().vector_count;
+    };
+    while (vnni_ && fits(2 * sets_)) sets_ *= 2;
+    assert((vnni_ ? element() : ones()) < e.isa().vector_count);
   }
 
   void emit() {
     load_arguments();
     for (int row = 0; row < form_.rows; ++row) e_.zero(total(row));
-    e_.vmovups(e_.v(mask()), e_.constant_bits(0x0f0f0f0fu));
     if (!vnni_) e_.vmovups(e_.v(ones()), e_.constant_bits(0x00010001u));
     Xbyak::Label block, round;
     e_.L(block);
-    for (int i = 0; i < kDigits * form_.rows; ++i) e_.zero(i);
+    for (int i = 0; i < sets_ * kDigits * form_.rows; ++i) e_.zero(i);
     e_.mov(e_.rax, field(offsetof(WeightOnlyCall, rounds)));
     e_.L(round);
     emit_round();
@@ -39,14 +44,13 @@ class Generator {
   }
 
  private:
-  int sum(int row, int digit) const { return kDigits * row + digit; }
-  int total(int row) const { return kDigits * form_.rows + row; }
-  int short_sum(int row, int digit) const { return (kDigits + 1) * form_.rows + sum(row, digit); }
-  int dwords() const { return (vnni_ ? kDigits + 1 : 2 * kDigits + 1) * form_.rows; }
+  int sum(int row, int digit, int set = 0) const { return kDigits * (form_.rows * set + row) + digit; }
+  int total(int row) const { return sets_ * kDigits * form_.rows + row; }
+  int short_sum(int row, int digit) const { return (kDigits + 1) * form_.rows + sum(row, digit); }  // vpmaddubsw: one set
+  int dwords() const { return ((vnni_ ? sets_ * kDigits : 2 * kDigits) + 1) * form_.rows; }
   int weight() const { return dwords() + 1; }
-  int mask() const { return dwords() + 2; }
-  int ones() const { return dwords() + 3; }
-  int element() const { return dwords() + (vnni_ ? 3 : 4); }
+  int element() const { return dwords() + 2; }
+  int ones() const { return dwords() + 3; }               // vpmaddubsw
   int halves() const { return form_.bits == 4 ? 2 : 1; }  // steps of four k a dword
   Xbyak::Address field(size_t at) const { return e_.qword[e_.rdi + at]; }
   // Row `row` of x, whose rows lie rdx apart.
@@ -76,12 +80,12 @@ class Generator {
       for (int digit = 0; digit < kDigits; ++digit) {
         const Xbyak::RegExp at = x_row(row) + disp(4 * (kDigits * step + digit));
         if (vnni_ && e_.zmm()) {
-          e_.dot_u8s8(e_.v(sum(row, digit)), e_.v(w), e_.ptr_b[at]);
+          e_.dot_u8s8(e_.v(sum(row, digit, step % sets_)), e_.v(w), e_.ptr_b[at]);
           continue;
         }
         e_.vpbroadcastd(e_.v(element()), e_.ptr[at]);
         if (vnni_) {
-          e_.dot_u8s8(e_.v(sum(row, digit)), e_.v(w), e_.v(element()));
+          e_.dot_u8s8(e_.v(sum(row, digit, step % sets_)), e_.v(w), e_.v(element()));
         } else if (fresh) {
           e_.vpmaddubsw(e_.v(short_sum(row, digit)), e_.v(w), e_.v(element()));
         } else {
@@ -104,10 +108,11 @@ class Generator {
       }
   }
 
-  void lower_half() { e_.bit_and(e_.v(weight()), e_.v(dwords()), e_.v(mask())); }
+  Xbyak::Address mask() { return e_.constant_bits(0x0f0f0f0fu); }
+  void lower_half() { e_.bit_and(e_.v(weight()), e_.v(dwords()), mask()); }
   void upper_half() {
     e_.vpsrld(e_.v(weight()), e_.v(dwords()), 4);
-    e_.bit_and(e_.v(weight()), e_.v(weight()), e_.v(mask()));
+    e_.bit_and(e_.v(weight()), e_.v(weight()), mask());
   }
 
   void load_dwords(int group) {
@@ -153,6 +158,8 @@ class Generator {
     if (form_.zeros) e_.load_u8(e_.v(zero), e_.r8 + disp(width));
     e_.load(e_.v(scale), e_.r8);
     e_.mov(e_.rax, e_.rcx);
+    for (int set = 1; set < sets_; ++set)
+      for (int i = 0; i < kDigits * form_.rows; ++i) e_.vpaddd(e_.v(i), e_.v(i), e_.v(i + set * kDigits * form_.rows));
     for (int row = 0; row < form_.rows; ++row) {
       if (row > 0) e_.add(e_.rax, e_.r11);
       for (int digit = 0; digit < kDigits; ++digit) {
@@ -192,6 +199,7 @@ class Generator {
   VectorEmitter& e_;
   const WeightOnlyForm form_;
   const bool vnni_;
+  int sets_ = 1;
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
 // The generated micro-kernel of weight_only.h: some rows of x by one panel.
 //
 //   rsi digits of x, rdx bytes between its rows (r10: three times that) | r8 weights | rcx what a block of x owes, r11 bytes
-//   between its rows | r9 blocks left | rax rounds left in the block | rdi args v0.. int32 sums [row][digit], y [row],
-//   (vpmaddubsw: int16 sums [row][digit]), dwords, a field of each byte, the fields' mask, (vpmaddubsw: ones), an element of
-//   x
+//   between its rows | r9 blocks left | rax rounds left in the block | rdi args
+//   v0.. int32 sums [set][row][digit] | y [row] | vpmaddubsw: int16 sums [row][digit] | dwords | a field of each byte | an element
+//   of x | vpmaddubsw: ones
 //
 //   for block:
 //     sums = 0

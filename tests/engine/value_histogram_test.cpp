@@ -18,7 +18,8 @@ std::vector<float> normal(size_t count, unsigned seed) {
 
 // The mean square error of 8 bits over a range.
 double error(const std::vector<float>& x, ValueHistogram::Range range) {
-  const double lo = std::min(0.0, static_cast<double>(range.min)), hi = std::max(0.0, static_cast<double>(range.max)), step = (hi - lo) / 255;
+  const double lo = std::min(0.0, static_cast<double>(range.min)), hi = std::max(0.0, static_cast<double>(range.max)),
+               step = (hi - lo) / 255;
   const double zero = std::round(-lo / step);
   double sum = 0;
   for (const float v : x) {

@@ -63,7 +63,8 @@ TEST_P(ConvTest, EveryNumberOfOutputChannels) {
 TEST_P(ConvTest, OneOrTwoRowsOfEveryKindOfWeightAndNumberOfChannels) {
   int seed = 1;
   for (int rows : {1, 2})
-    for (WeightPattern weights : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating, WeightPattern::random})
+    for (WeightPattern weights :
+         {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::alternating, WeightPattern::random})
       for (int oc : {1, 7, 8, 9, 16, 17, 31, 33, 64, 65})
         for (int k : {1, 6, 16, 61, 128}) {
           Case c = conv(k, 1, rows, oc, 1);

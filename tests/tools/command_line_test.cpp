@@ -226,8 +226,8 @@ TEST_F(CommandLineTest, WeightsOfFourBitsRunFromAFileAndKeepTheAccuracy) {
   const std::string digits = std::string(OCTET_SOURCE_DIR) + "/tools/digits/digits";
   const ProgramResult q = octet("quantize " + digits + ".onnx " + path("w4.onnx") + " --weights 4 --block 16");
   ASSERT_EQ(q.status, 0) << q.err;
-  const ProgramResult r = octet("bench " + path("w4.onnx") + " --data " + digits + ".json --isa avx2,reference --seconds 0.02 --threads 1 --json " +
-                                path("r.json"));
+  const ProgramResult r = octet("bench " + path("w4.onnx") + " --data " + digits +
+                                ".json --isa avx2,reference --seconds 0.02 --threads 1 --json " + path("r.json"));
   ASSERT_EQ(r.status, 0) << r.err;
   const auto json = nlohmann::json::parse(read_file(path("r.json")));
   ASSERT_EQ(json["runs"].size(), 2u);

@@ -153,9 +153,10 @@ TEST(ZooTokens, a_decoder_may_leave_them_open) {
   for (const char* name : {"gpt2", "llama_small"}) {
     const auto g = build(name, {.open_tokens = true});
     const std::string text = interface(*g);
-    EXPECT_EQ(text.find("input_ids int64[1,sequence], attention_mask int64[1,total_sequence], position_ids int64[1,sequence], "
-                        "past_key_values.0.key float32[1,"),
-              0u)
+    EXPECT_EQ(
+        text.find("input_ids int64[1,sequence], attention_mask int64[1,total_sequence], position_ids int64[1,sequence], "
+                  "past_key_values.0.key float32[1,"),
+        0u)
         << text;
     EXPECT_NE(text.find(",past_sequence,64]"), std::string::npos) << text;
   }
@@ -163,7 +164,8 @@ TEST(ZooTokens, a_decoder_may_leave_them_open) {
 
 // An open decoder means the same as one for fixed numbers of tokens.
 TEST(ZooTokens, an_open_decoder_gives_the_bits_of_a_fixed_one) {
-  const Model fixed = model_from_graph(build("llama_small", {.sequence = 2, .past = 3})), open = model_from_graph(build("llama_small", {.open_tokens = true}));
+  const Model fixed = model_from_graph(build("llama_small", {.sequence = 2, .past = 3})),
+              open = model_from_graph(build("llama_small", {.open_tokens = true}));
   std::vector<Shape> shapes;
   for (const ValueInfo& input : fixed.inputs()) shapes.push_back(input.shape);
   const std::vector<graph::Tensor> inputs = tools::synthetic_inputs(fixed, shapes, 1);

@@ -58,8 +58,9 @@ class Model {
 struct SessionOptions {
   int threads = 0;       // 0: physical cores allowed by affinity and cgroup
   bool profile = false;  // take the time of every step
-  // Decoders: the keys and values seen stay in the session, updated in place. Inputs past_key_values.N.* and outputs present.N.*
-  // are the session's affair then; input_ids holds the new tokens only, attention_mask [batch, cache_length() + new tokens].
+  // Decoders: the keys and values seen stay in the session, updated in place. Inputs past_key_values.N.* and outputs
+  // present.N.* are the session's affair then; input_ids holds the new tokens only, attention_mask [batch, cache_length() +
+  // new tokens].
   bool keep_cache = false;
 };
 
@@ -95,8 +96,8 @@ class Session {
   // The input's own memory, to be filled in place after prepare(); same shape until the next set_input.
   TensorView input(std::string_view name);
 
-  // With keep_cache: how many tokens are in the cache. set_cache_length forgets those behind `length`, 0 all of them; it throws
-  // Error invalid_argument when there are fewer.
+  // With keep_cache: how many tokens are in the cache. set_cache_length forgets those behind `length`, 0 all of them; it
+  // throws Error invalid_argument when there are fewer.
   int64_t cache_length() const;
   void set_cache_length(int64_t length);
 
