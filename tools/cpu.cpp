@@ -41,7 +41,7 @@ void print_peaks() {
                kernels::measure_peak_gops(isa, true));
   }
   fmt::print("\nread bandwidth of one core, measured\n");
-  for (const size_t kilobytes : {24, 192, 2048, 131072})
+  for (const size_t kilobytes : {size_t{24}, size_t{192}, size_t{2048}, size_t{131072}})
     fmt::print("  {:>6} KB  {:>7.1f} GB/s\n", kilobytes, kernels::measure_read_gbs(kilobytes * 1024));
 }
 

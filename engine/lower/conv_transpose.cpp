@@ -64,7 +64,7 @@ std::vector<Phase> phases_of(const Axis& a) {
 
 bool takes_transposed(const Node& node, std::string* why) {
   if (!takes_product(node, why)) return false;
-  for (const size_t i : {0, 1})
+  for (const size_t i : {size_t{0}, size_t{1}})
     for (const Phase& p : phases_of(axis_of(node, i)))
       if (p.outputs > 0 && p.taps.empty()) return *why = "some of its outputs read no input, which has no kernel", false;
   return true;
@@ -72,7 +72,7 @@ bool takes_transposed(const Node& node, std::string* why) {
 
 Halo transposed_halo(const Node& node) {
   int before[2] = {0, 0}, after[2] = {0, 0};
-  for (const size_t i : {0, 1}) {
+  for (const size_t i : {size_t{0}, size_t{1}}) {
     const Axis a = axis_of(node, i);
     for (const Phase& p : phases_of(a)) {
       if (p.outputs == 0) continue;

@@ -35,7 +35,7 @@ bool takes_resize(const Node& node, std::string* why) {
     return no("crops have no kernel");
   if (size_of(x->dtype()) == 0) return no("strings are not moved by kernels");
   const std::vector<ResizeAxis> axes = graph::ops::resize_axes(node);
-  for (const size_t a : {0, 1}) {
+  for (const size_t a : {size_t{0}, size_t{1}}) {
     bool kept = axes[a].taps.empty();
     for (size_t i = 0; i < axes[a].nearest.size(); ++i) kept = kept && axes[a].nearest[i] == static_cast<int64_t>(i);
     if (!kept) return no("only height and width are resized by kernels");

@@ -104,7 +104,7 @@ TEST_F(CommandLineTest, MalformedFilesNameTheFile) {
   expect_refusal("inspect " + path("missing.onnx"), {"missing.onnx"});
   expect_refusal("inspect " + folder_.path(), {folder_.path()});
   expect_refusal("inspect " + file("empty.onnx", ""), {"empty.onnx"});
-  for (const size_t part : {1, 2, 3})
+  for (const size_t part : {size_t{1}, size_t{2}, size_t{3}})
     expect_refusal("inspect " + file("cut.onnx", bytes_.substr(0, bytes_.size() * part / 4)), {"cut.onnx"});
   uint64_t state = 1;
   for (int i = 0; i < 5; ++i) {
