@@ -151,7 +151,7 @@ TEST(LowerMove, AShuffleOfChannelsIsAnInterleave) {
   for (const auto& [groups, channels] : {std::pair{2, 6}, {2, 32}, {2, 116}, {2, 700}, {3, 24}})
     for (const bool quantized : {false, true})
       expect_kernels_with_equal_bits(
-          [&](Builder& b) {
+          [&, groups = groups, channels = channels](Builder& b) {
             Value* x = pointwise(b, b.input("x", {2, 4, 3, 5}), channels, 1);
             if (quantized) x = b.qdq(x, 0.02f, 120);
             Value* y = shuffled(b, x, groups);
