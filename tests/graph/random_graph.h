@@ -35,7 +35,7 @@ class RandomGraph {
   Node* node(const std::string& op, const std::vector<Value*>& in, const Attrs& attrs = {}, size_t outputs = 1) {
     Node* n = b_.node(op, in, attrs, outputs);
     std::vector<Tensor> tensors;
-    for (const Value* v : in) tensors.push_back(!v ? Tensor() : v->is_constant() ? v->constant() : sample_.at(v));
+    for (const Value* v : n->inputs()) tensors.push_back(!v ? Tensor() : v->is_constant() ? v->constant() : sample_.at(v));
     const std::vector<Tensor> out = evaluate(*n, tensors);
     for (size_t i = 0; i < out.size(); ++i) sample_[n->output(i)] = out[i];
     return n;
