@@ -225,7 +225,7 @@ class Apply {
       e_.vcvtps2dq(d, d);
     }
     const Xbyak::RegExp at = run_element(e_, kQAt, 1, 0);
-    if (vectors == 4) return store_saturated(at);
+    if (vectors == 4) return store_u8_saturated(e_, at, e_.v(kConstants + kZeroPointWords), kScratch);
     const auto d = e_.v(0);
     e_.vpaddd(d, d, constant(kZeroPoint));
     e_.vpmaxsd(d, d, e_.constant_bits(0));
@@ -234,18 +234,6 @@ class Apply {
       e_.store_u8_tail(at, 0, kScratch, run::kCount, run::kScratch0, run::kScratch1);
     else
       e_.store_u8(at, 0, kScratch);
-  }
-
-  void store_saturated(const Xbyak::RegExp& at) {
-    const auto zero_point = e_.v(kConstants + kZeroPointWords);
-    for (const int k : {0, 2}) {
-      e_.vpackssdw(e_.v(k), e_.v(k), e_.v(k + 1));
-      e_.vpaddsw(e_.v(k), e_.v(k), zero_point);
-    }
-    e_.vpackuswb(e_.v(0), e_.v(0), e_.v(2));
-    e_.vmovups(e_.v(kScratch), e_.pack_order());
-    e_.vpermd(e_.wide(0), e_.wide(kScratch), e_.v(0));
-    e_.store(at, e_.v(0));
   }
 
   VectorEmitter& e_;
@@ -284,7 +272,7 @@ class VectorNorm final : public Norm {
                         p.biased,
                         p.gives_y,
                         p.gives_q,
-                        may_multiply(p.q_scale),
+                        may_multiply_by_reciprocal(p.q_scale),
                         p.bounded,
                         0};
     for (const int rows : kBlocks)
@@ -346,7 +334,6 @@ class VectorNorm final : public Norm {
     int rows;
     std::shared_ptr<const Code> code;
   };
-  static bool may_multiply(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }  // see quantize.cpp
 
   std::string name_;
   NormProblem p_;

@@ -29,20 +29,6 @@ namespace {
 constexpr int kScale = 8, kLow = 9, kHigh = 10, kZeroPoint = 11, kReciprocal = 12;
 constexpr int kParams = 5;
 
-bool may_multiply(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }
-
-// v0..v3: int32 -> + zero point (words), saturated to u8.
-void store_u8_packed(VectorEmitter& e, const Xbyak::Xmm& zero_words) {
-  e.vpackssdw(e.v(0), e.v(0), e.v(1));
-  e.vpackssdw(e.v(2), e.v(2), e.v(3));
-  e.vpaddsw(e.v(0), e.v(0), zero_words);
-  e.vpaddsw(e.v(2), e.v(2), zero_words);
-  e.vpackuswb(e.v(0), e.v(0), e.v(2));
-  e.vmovups(e.v(4), e.pack_order());
-  e.vpermd(e.wide(0), e.wide(4), e.v(0));
-  e.store(run_element(e, run::kY, 1, 0), e.v(0));
-}
-
 enum class Quotient : uint8_t { divide, multiply, multiply_in_range };
 
 void generate_quantize(VectorEmitter& e, Quotient quotient) {
@@ -74,7 +60,7 @@ void generate_quantize(VectorEmitter& e, Quotient quotient) {
         if (!packs) e.vpaddd(d, d, e.v(kZeroPoint));
       }
       if (packs)
-        store_u8_packed(e, e.v(kZeroWords));
+        store_u8_saturated(e, run_element(e, run::kY, 1, 0), e.v(kZeroWords), 4);
       else
         store_u8(e, vectors, tail, 4);
     });
@@ -196,7 +182,7 @@ class VectorDynamicQuantize final : public DynamicQuantize {
     RunArgs call{};
     if (!bind(call, x, y, part, parts)) return;
     set_quantize_params(call.param, params.scale, params.zero_point);
-    (may_multiply(params.scale) ? quantize_ : divide_)->entry<void (*)(RunArgs*)>()(&call);
+    (may_multiply_by_reciprocal(params.scale) ? quantize_ : divide_)->entry<void (*)(RunArgs*)>()(&call);
   }
 
  private:
@@ -256,7 +242,8 @@ KernelPtr make_quantize(const Isa& isa, const QuantizeProblem& problem) {
   const RunShape shape = run_shape(problem.rows, problem.length, problem.x_outer, problem.y_outer, 4, 1);
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<QuantizeProblem>>("quantize reference", problem, shape, quantize_reference);
-  return make_run(isa, "quantize ", problem, shape, quantize_code(isa, may_multiply(problem.scale) ? Quotient::multiply : Quotient::divide));
+  return make_run(isa, "quantize ", problem, shape,
+                  quantize_code(isa, may_multiply_by_reciprocal(problem.scale) ? Quotient::multiply : Quotient::divide));
 }
 
 KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem) {

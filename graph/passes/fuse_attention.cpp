@@ -146,13 +146,7 @@ int fuse_attention(Graph& graph) {
     fuse(graph, *pattern);
     return true;
   };
-  // A rewrite erases nodes behind the one it was found at, so the walk starts over.
-  int changes = 0;
-  const auto fuse_one = [&] {
-    const std::vector<Node*> nodes = graph.node_list();
-    return std::any_of(nodes.begin(), nodes.end(), fuse_at);
-  };
-  while (fuse_one()) ++changes;
+  const int changes = rewrite_each(graph, fuse_at);
   if (changes > 0) fold_constants(graph);
   return changes;
 }

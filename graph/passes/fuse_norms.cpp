@@ -93,14 +93,7 @@ bool fuse(Graph& graph, Node* norm) {
 }  // namespace
 
 int fuse_norms(Graph& graph) {
-  // A rewrite erases nodes behind the one it was found at, so the walk starts over.
-  int changes = 0;
-  const auto rewrite_one = [&] {
-    const std::vector<Node*> nodes = graph.node_list();
-    return std::any_of(nodes.begin(), nodes.end(), [&](Node* node) { return fuse(graph, node); });
-  };
-  while (rewrite_one()) ++changes;
-  return changes;
+  return rewrite_each(graph, [&](Node* node) { return fuse(graph, node); });
 }
 
 }  // namespace octet::graph

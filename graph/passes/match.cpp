@@ -185,6 +185,16 @@ Value* insert_quantize(Graph& graph, Value* source, const QuantParams& params, D
   return node->output();
 }
 
+int rewrite_each(Graph& graph, const std::function<bool(Node*)>& rewrite) {
+  int changes = 0;
+  const auto rewrite_one = [&] {
+    const std::vector<Node*> nodes = graph.node_list();
+    return std::any_of(nodes.begin(), nodes.end(), rewrite);
+  };
+  while (rewrite_one()) ++changes;
+  return changes;
+}
+
 Value* insert_table(Graph& graph, Value* x, Tensor table, std::shared_ptr<const QuantParams> y_quant, Node* before,
                     std::string name) {
   assert(table.size() == 256);

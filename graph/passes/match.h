@@ -7,6 +7,7 @@
 // comes before it without invalidating the walk.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,6 +60,9 @@ enum ProductInput : size_t { kX = 0, kW = 1, kBias = 2, kResidual = 3, kXScale =
 // `to` stands for `from` from now on and, when a node produces it, takes its name. The producer of `from` is erased once none
 // of its outputs is used.
 void substitute(Graph& graph, Value* from, Value* to);
+// rewrite(node) for the nodes in order, until it returns false for all of them; returns how often it returned true. A rewrite may
+// erase nodes behind the one it was given, so the walk starts over after each.
+int rewrite_each(Graph& graph, const std::function<bool(Node*)>& rewrite);
 // Erases the node, and then producers that nothing uses any more.
 void erase_dead(Graph& graph, Node* node);
 

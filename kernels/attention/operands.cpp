@@ -13,6 +13,14 @@ Operands::Operands(const Isa& isa, const AttentionProblem& problem)
       pack_values_(pack_values_code(isa, form_)),
       output_(output_code(isa, form_, problem.value_size, problem.y_dtype == DType::u8)) {}
 
+Unit Operands::unit(int64_t n) const noexcept {
+  Unit u;
+  u.head = n / blocks(), u.b = u.head / p_.heads, u.h = u.head % p_.heads;
+  u.kv = u.h / (p_.heads / p_.kv_heads), u.packed = u.b * p_.kv_heads + u.kv;
+  u.row = n % blocks() * form_.rows, u.rows = std::min<int64_t>(form_.rows, p_.queries - u.row);
+  return u;
+}
+
 void Operands::pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept {
   int32_t rows[16];
   // Keys that there are not repeat the last one, so that no score is arbitrary.

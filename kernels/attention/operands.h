@@ -16,12 +16,21 @@ inline const uint8_t* head_of(const void* base, const HeadLayout& layout, int64_
   return static_cast<const uint8_t*>(base) + b * layout.batch + h * layout.head;
 }
 
+// A block of query rows of one head, the n-th of all that threads share out.
+struct Unit {
+  int64_t head = 0, b = 0, h = 0;  // counted over all samples; sample and head in it
+  int64_t kv = 0, packed = 0;      // its head of keys and values, in the sample and over all
+  int64_t row = 0, rows = 0;       // the first one, and how many
+};
+
 class Operands {
  public:
   Operands(const Isa& isa, const AttentionProblem& problem);
 
   const Form& form() const { return form_; }
   const Workspace& at() const { return at_; }
+  int64_t units() const { return p_.batch * p_.heads * blocks(); }
+  Unit unit(int64_t n) const noexcept;
   bool masked() const { return p_.masked || p_.causal; }
 
   void pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept;
@@ -43,6 +52,7 @@ class Operands {
   void store(const AttentionArgs& args, int64_t b, int64_t h, int64_t first, int64_t rows) const noexcept;
 
  private:
+  int64_t blocks() const { return (p_.queries + form_.rows - 1) / form_.rows; }
   bool mask_in_place() const { return p_.masked && !p_.causal && p_.mask[3] == 1 && p_.keys % form_.chunk == 0; }
   bool one_mask_row() const { return !p_.causal && p_.mask[2] == 0; }
   void pack_last_values(const AttentionArgs& args, PackValuesArgs pack, int64_t left) const noexcept;

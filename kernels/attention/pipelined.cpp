@@ -2,6 +2,7 @@
 // heads too: then the keys are the next head's already, and the values still this one's, which is why there are two of
 // these.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "kernels/amx/tile_config.h"
@@ -33,7 +34,7 @@ class PipelinedAttention final : public Attention {
   }
 
   void run(const AttentionArgs& args, int part, int parts) const noexcept override {
-    const WorkRange mine = split_work(p_.batch * p_.heads * blocks(), part, parts);
+    const WorkRange mine = split_work(operands_.units(), part, parts);
     if (mine.size() == 0) return;
     configure_tiles();
     auto* maxima = reinterpret_cast<uint32_t*>(args.workspace + at_.lanes);
@@ -53,7 +54,7 @@ class PipelinedAttention final : public Attention {
       } else {
         call(last_, step);
       }
-      operands_.store(args, block.b, block.h, block.row, block.rows);
+      operands_.store(args, block.unit.b, block.unit.h, block.unit.row, block.unit.rows);
     }
   }
 
@@ -62,12 +63,10 @@ class PipelinedAttention final : public Attention {
 
  private:
   struct Block {
-    int64_t b = -1, h = -1, row = 0, rows = 0;
-    int64_t packed = -1;       // sample and head of the keys and values
+    Unit unit = {.head = -1, .packed = -1};
     int side = 1, values = 1;  // which of two scores and shifts, and of two packed values
   };
 
-  int64_t blocks() const { return (p_.queries + form_.rows - 1) / form_.rows; }
   std::byte* scores(const AttentionArgs& args, int side) const {
     return args.workspace + at_.scores + side * form_.rows * form_.score_row();
   }
@@ -93,25 +92,19 @@ class PipelinedAttention final : public Attention {
     return step;
   }
 
-  // From the block before to that of `unit`: its operands packed, its part of `step` filled in.
-  void prepare(const AttentionArgs& args, int64_t unit, Block& block, PipelineArgs& step) const noexcept {
-    const int64_t head = unit / blocks(), b = head / p_.heads, h = head % p_.heads;
-    const bool fresh = b != block.b || h != block.h;
-    block.b = b, block.h = h;
-    block.row = unit % blocks() * form_.rows;
-    block.rows = std::min<int64_t>(form_.rows, p_.queries - block.row);
+  // From the block before to the n-th: its operands packed, its part of `step` filled in.
+  void prepare(const AttentionArgs& args, int64_t n, Block& block, PipelineArgs& step) const noexcept {
+    const Unit next = operands_.unit(n), before = std::exchange(block.unit, next);
     block.side ^= 1;
-    const int64_t kv = h / (p_.heads / p_.kv_heads);
-    if (block.packed != b * p_.kv_heads + kv) {
-      block.packed = b * p_.kv_heads + kv;
+    if (next.packed != before.packed) {
       block.values ^= 1;
-      operands_.pack_keys(args, head_of(args.k, p_.k, b, kv));
-      operands_.pack_values(args, head_of(args.v, p_.v, b, kv), values(args, block.values));
+      operands_.pack_keys(args, head_of(args.k, p_.k, next.b, next.kv));
+      operands_.pack_values(args, head_of(args.v, p_.v, next.b, next.kv), values(args, block.values));
     }
-    const auto [q, q_row] = operands_.queries(args, b, h, block.row, block.rows);
+    const auto [q, q_row] = operands_.queries(args, next.b, next.h, next.row, next.rows);
     step.q = reinterpret_cast<const uint8_t*>(q), step.q_row = q_row;
     if (operands_.masked()) {
-      const Operands::MaskRows mask = operands_.mask_rows(args, b, h, block.row, block.rows, form_.rows, fresh);
+      const Operands::MaskRows mask = operands_.mask_rows(args, next.b, next.h, next.row, next.rows, form_.rows, next.head != before.head);
       step.mask = mask.rows, step.mask_row = mask.bytes;
     }
     step.next_scores = scores(args, block.side);

@@ -33,22 +33,19 @@ class StagedAttention final : public Attention {
   }
 
   void run(const AttentionArgs& args, int part, int parts) const noexcept override {
-    const int64_t blocks = (p_.queries + form_.rows - 1) / form_.rows;
-    const WorkRange mine = split_work(p_.batch * p_.heads * blocks, part, parts);
+    const WorkRange mine = split_work(operands_.units(), part, parts);
     if (mine.size() == 0) return;
     if (form_.tile) configure_tiles();
     int64_t packed = -1, last = -1;
-    for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
-      const int64_t head = unit / blocks, b = head / p_.heads, h = head % p_.heads;
-      const int64_t kv = h / (p_.heads / p_.kv_heads);
-      if (packed != b * p_.kv_heads + kv) {
-        packed = b * p_.kv_heads + kv;
-        operands_.pack_keys(args, head_of(args.k, p_.k, b, kv));
-        operands_.pack_values(args, head_of(args.v, p_.v, b, kv), args.workspace + at_.values);
+    for (int64_t n = mine.begin; n < mine.end; ++n) {
+      const Unit u = operands_.unit(n);
+      if (packed != u.packed) {
+        packed = u.packed;
+        operands_.pack_keys(args, head_of(args.k, p_.k, u.b, u.kv));
+        operands_.pack_values(args, head_of(args.v, p_.v, u.b, u.kv), args.workspace + at_.values);
       }
-      const int64_t row = unit % blocks * form_.rows;
-      attend(args, b, h, row, std::min<int64_t>(form_.rows, p_.queries - row), last != head);
-      last = head;
+      attend(args, u.b, u.h, u.row, u.rows, last != u.head);
+      last = u.head;
     }
   }
 

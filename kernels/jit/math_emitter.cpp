@@ -16,7 +16,7 @@ void emit_horner(VectorEmitter& e, const Xbyak::Xmm& d, const Xbyak::Xmm& z, std
   for (const float c : coefficients) e.vfmadd213ps(d, z, e.constant(c));
 }
 
-// Within [low, high]; a NaN stays. `t` is scratch.
+// Within [low, high]; a NaN stays: the second operand wins. `t` is scratch.
 void emit_within(VectorEmitter& e, const Xbyak::Xmm& x, float low, float high, const Xbyak::Xmm& t) {
   e.load_constant(t, low);
   e.vmaxps(x, t, x);
@@ -24,28 +24,34 @@ void emit_within(VectorEmitter& e, const Xbyak::Xmm& x, float low, float high, c
   e.vminps(x, t, x);
 }
 
+// n = round(x log2 e), r = x - n ln 2 in two steps.
+void emit_reduction(VectorEmitter& e, const Xbyak::Xmm& x, const Xbyak::Xmm& n, const Xbyak::Xmm& r) {
+  e.vmulps(n, x, e.constant(1.44269504f));
+  e.round(n, n);
+  e.vmovaps(r, x);
+  e.vfmadd231ps(r, n, e.constant(-0.693359375f));
+  e.vfmadd231ps(r, n, e.constant(2.12194440e-4f));
+}
+
+// From n, whole: two powers of two whose product is 2^n, both normal.
+void emit_power_factors(VectorEmitter& e, const Xbyak::Xmm& n, const Xbyak::Xmm& half) {
+  e.vcvtps2dq(n, n);
+  e.vpsrad(half, n, 1);
+  e.vpsubd(n, n, half);
+  emit_power_of_two(e, half);
+  emit_power_of_two(e, n);
+}
+
 }  // namespace
 
 // t0 = n, t1 = r then i / 2, t2 = p.
 void emit_exp(VectorEmitter& e, int xi, int i0, int i1, int i2) {
   const auto x = e.v(xi), t0 = e.v(i0), t1 = e.v(i1), t2 = e.v(i2);
-  e.load_constant(t0, -104.0f);
-  e.vmaxps(x, t0, x);  // the second operand wins with a NaN
-  e.load_constant(t0, 89.0f);
-  e.vminps(x, t0, x);
-  e.vmulps(t0, x, e.constant(1.44269504f));
-  e.round(t0, t0);
-  e.vmovaps(t1, x);
-  e.vfmadd231ps(t1, t0, e.constant(-0.693359375f));
-  e.vfmadd231ps(t1, t0, e.constant(2.12194440e-4f));
+  emit_within(e, x, -104.0f, 89.0f, t0);
+  emit_reduction(e, x, t0, t1);
   e.load_constant(t2, 1.3888889e-3f);
-  for (float coefficient : {8.3333333e-3f, 4.1666668e-2f, 1.6666667e-1f, 0.5f, 1.0f, 1.0f})
-    e.vfmadd213ps(t2, t1, e.constant(coefficient));
-  e.vcvtps2dq(t0, t0);
-  e.vpsrad(t1, t0, 1);
-  e.vpsubd(t0, t0, t1);
-  emit_power_of_two(e, t1);
-  emit_power_of_two(e, t0);
+  emit_horner(e, t2, t1, {8.3333333e-3f, 4.1666668e-2f, 1.6666667e-1f, 0.5f, 1.0f, 1.0f});
+  emit_power_factors(e, t0, t1);
   e.vmulps(t2, t2, t1);
   e.vmulps(x, t2, t0);
 }
@@ -110,19 +116,11 @@ void emit_gelu_tanh(VectorEmitter& e, int xi, int t0, int t1, int t2, int keep) 
 void emit_expm1(VectorEmitter& e, int xi, int i0, int i1, int i2) {
   const auto x = e.v(xi), t0 = e.v(i0), t1 = e.v(i1), t2 = e.v(i2);
   emit_within(e, x, -104.0f, 0.0f, t0);
-  e.vmulps(t0, x, e.constant(1.44269504f));
-  e.round(t0, t0);
-  e.vmovaps(t1, x);
-  e.vfmadd231ps(t1, t0, e.constant(-0.693359375f));
-  e.vfmadd231ps(t1, t0, e.constant(2.12194440e-4f));
+  emit_reduction(e, x, t0, t1);
   e.load_constant(t2, 1.3888889e-3f);
   emit_horner(e, t2, t1, {8.3333333e-3f, 4.1666668e-2f, 1.6666667e-1f, 0.5f, 1.0f});
   e.vmulps(x, t2, t1);
-  e.vcvtps2dq(t0, t0);
-  e.vpsrad(t1, t0, 1);
-  e.vpsubd(t0, t0, t1);
-  emit_power_of_two(e, t1);
-  emit_power_of_two(e, t0);
+  emit_power_factors(e, t0, t1);
   e.vmulps(t1, t1, t0);
   e.vsubps(t0, t1, e.constant(1.0f));
   e.vfmadd213ps(x, t1, t0);

@@ -104,6 +104,17 @@ void store_u8(VectorEmitter& e, int vectors, bool tail, int scratch) {
     e.store_u8(at, 0, scratch);
 }
 
+void store_u8_saturated(VectorEmitter& e, const RegExp& at, const Xbyak::Xmm& zero_words, int scratch) {
+  for (const int k : {0, 2}) {
+    e.vpackssdw(e.v(k), e.v(k), e.v(k + 1));
+    e.vpaddsw(e.v(k), e.v(k), zero_words);
+  }
+  e.vpackuswb(e.v(0), e.v(0), e.v(2));
+  e.vmovups(e.v(scratch), e.pack_order());
+  e.vpermd(e.wide(0), e.wide(scratch), e.v(0));
+  e.store(at, e.v(0));
+}
+
 KernelArgs RunShape::at(const KernelArgs& args, const RunRange& range) const {
   const auto moved = [&](const void* p, int64_t stride, int bytes) -> const void* {
     return p ? static_cast<const uint8_t*>(p) + range.rows.begin * stride + range.columns.begin * bytes : nullptr;

@@ -60,6 +60,11 @@ void load_u8(VectorEmitter& e, int d, const Xbyak::Reg64& base, int k, bool tail
 void store_f32(VectorEmitter& e, int vectors, bool tail);
 // Vectors 0..n-1 of lanes holding 0..255, n = 1 or 4; overwrites them and `scratch`.
 void store_u8(VectorEmitter& e, int vectors, bool tail, int scratch);
+// Vectors 0..3 of int32 plus the zero point, which `zero_words` holds in 16-bit lanes, saturated to u8; overwrites as store_u8.
+void store_u8_saturated(VectorEmitter& e, const Xbyak::RegExp& at, const Xbyak::Xmm& zero_words, int scratch);
+
+// Whether a quotient by `scale` can be had from products (quantize.cpp): neither they nor 1 / scale underflow.
+inline bool may_multiply_by_reciprocal(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }
 
 struct RunShape {
   int64_t rows = 1, length = 0;
