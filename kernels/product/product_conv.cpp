@@ -180,6 +180,9 @@ class FetchCursor {
   size_t inside_ = 0, left_ = 0, mine_ = 0;
 };
 
+// The jumps of a panel of bins (bins.h) are all its own, and are predicted from the second or third block on.
+constexpr int64_t kLeastBinChunk = 8;
+
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
 
 std::string ProductConv::plan_offsets() {
@@ -233,6 +236,7 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
   const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
   plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
+  if (kind_ == ProductKind::bins) plan.chunk = std::max(plan.chunk, kLeastBinChunk);
   return {};
 }
 
