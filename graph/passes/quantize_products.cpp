@@ -90,16 +90,10 @@ std::string quantize(Graph& graph, Node* node) {
 }  // namespace
 
 int quantize_products(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
-    if (!is_product(node) || node->input(kX)->dtype() != DType::f32) continue;
-    std::string declined = quantize(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
+    if (!is_product(node) || node->input(kX)->dtype() != DType::f32) return std::nullopt;
+    return quantize(graph, node);
+  });
 }
 
 }  // namespace octet::graph
