@@ -36,9 +36,15 @@ Tensor reordered(const Tensor& t, size_t axis, const std::vector<int64_t>& order
   for (size_t i = axis + 1; i < t.shape().size(); ++i) inner *= static_cast<size_t>(t.shape()[i]);
   const auto* from = t.as<std::byte>();
   auto* to = out.mutable_as<std::byte>();
-  for (size_t o = 0; o < outer; ++o)
-    for (size_t i = 0; i < order.size(); ++i, to += inner)
-      std::memcpy(to, from + (o * order.size() + static_cast<size_t>(order[i])) * inner, inner);
+  for (size_t o = 0; o < outer; ++o, from += order.size() * inner)
+    for (const int64_t i : order) {
+      const std::byte* slice = from + static_cast<size_t>(i) * inner;
+      if (inner == 1)  // pointwise weights, byte by byte
+        *to = *slice;
+      else
+        std::memcpy(to, slice, inner);
+      to += inner;
+    }
   return out;
 }
 

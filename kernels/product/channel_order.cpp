@@ -10,7 +10,8 @@
 namespace octet::kernels {
 namespace {
 
-constexpr size_t kCandidates = 16, kPairCandidates = 64;
+// Where many weights read a channel, all partners cost much the same, and trying them takes long.
+constexpr size_t kCandidates = 16, kCandidatesOfMany = 8, kMany = 2048, kPairCandidates = 64;
 constexpr size_t kLanes = 16;
 
 // Positive and negative parts of the weights of each channel, by column of a panel, then by place: a panel at a tap of a
@@ -32,6 +33,7 @@ class Parts {
   }
 
   size_t places() const { return places_; }
+  size_t bytes() const { return columns_ * places_; }  // weights of a channel
 
   // The larger of the sums of either sign over the columns of each place.
   void add(int64_t a, int64_t b, uint8_t* worst) const {
@@ -109,7 +111,7 @@ void order_block(const Parts& parts, std::vector<int64_t> left, std::vector<int6
   std::vector<Pair> pairs;
   std::vector<uint8_t> trial(places);
   while (!left.empty()) {
-    const size_t at = best_partner(left.size(), kCandidates, [&](size_t i) {
+    const size_t at = best_partner(left.size(), parts.bytes() > kMany ? kCandidatesOfMany : kCandidates, [&](size_t i) {
       parts.add(left[0], left[i], trial.data());
       return cost_of(trial.data(), trial.data(), places);
     });

@@ -4,7 +4,7 @@
 // in any column of a panel. Which channels are neighbours is free as long as all who read and write the tensor agree:
 //
 //   channels   0 1 2 3 4 5 …      pairs are chosen first (1), then pairs of pairs that are heavy in the same panels (2)
-//      (1)    0─4   1─3   2─5 …   a channel takes the best of the next kCandidates that are left
+//      (1)    0─4   1─3   2─5 …   a channel takes the best of the next few that are left
 //      (2)    0 4 2 5 │ 1 3 … …
 //
 // Greedy, deterministic, and a heuristic only: any order gives the same sums.
