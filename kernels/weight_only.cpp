@@ -86,8 +86,8 @@ class Product final : public WeightOnlyProduct {
         if (rows != most_rows_ && rows != m_ % most_rows_) continue;
         if (tail ? w_.n % lanes_ == 0 : w_.n < lanes_) continue;
         std::shared_ptr<const Code>& code = code_[tail][static_cast<size_t>(rows)];
-        code = weight_only_code(
-            isa, {static_cast<int>(rows), w_.bits, static_cast<int>(w_.groups), w_.zeros, bias_.bytes() > 0, tail});
+        code = weight_only_code(isa, {static_cast<int>(rows), w_.bits, static_cast<int>(w_.groups), w_.rounds == 1, w_.zeros,
+                                      bias_.bytes() > 0, tail});
       }
   }
 
@@ -100,7 +100,7 @@ class Product final : public WeightOnlyProduct {
     if (panels.size() == 0) return;
     auto* owed = static_cast<DigitBlock*>(args.workspace);
     auto* digits = reinterpret_cast<int8_t*>(owed + m_ * w_.blocks);
-    const int32_t common = w_.zeros ? 1 : 1 << (w_.bits - 1);
+    const int32_t common = w_.zeros ? -1 : -(1 << (w_.bits - 1));
     for (int64_t row = 0; row < m_; ++row)
       for (int64_t b = 0; b < w_.blocks; ++b) {
         const int64_t begin = b * w_.block;

@@ -52,6 +52,9 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   };
   if (dynamic && (values.empty() || !request.equalise)) return quantize_at_run_time("");
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
+  if (dynamic && !request.data && !sizes_known(model.inputs(), request.shapes))
+    return quantize_at_run_time(
+        ", channels as they are: the input has no size and there is no --data or --shape to equalise them by");
   result.note = request.data ? request.data->hold_out_calibration()
                              : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
                                    describe_synthetic(model) + ")";
