@@ -303,6 +303,8 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     copy_planes(args, by_rows ? rows * part / parts * blocking_.m : 0,
                 by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
   }
+  // Each call begins and ends with half a block that overlaps nothing, so one thread takes the list as a whole.
+  if (parts == 1) return all(0, static_cast<int64_t>(blocks_.size()));
   if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
   for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
 }
