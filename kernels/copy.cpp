@@ -110,7 +110,8 @@ class CopyRuns final : public Kernel {
   std::shared_ptr<const Code> code_;
 };
 
-// Strips of kChunk source columns: the destination lines of a strip stay in L1 while the source lines go by, 8 at a time.
+// Strips of source columns: the destination lines of a strip stay in L1 while the source lines go by, 8 at a time. Where no
+// more than 8 go by, strips are long.
 class Transpose final : public Kernel {
  public:
   Transpose(const Isa& isa, const CopyPlan& plan, int element)
@@ -131,17 +132,18 @@ class Transpose final : public Kernel {
   }
 
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
-    const int64_t chunks = (columns_.size + kChunk - 1) / kChunk, units = outer_.count() * chunks;
+    const int64_t chunk = lines_.size <= kTransposeLines ? 1024 : 64;
+    const int64_t chunks = (columns_.size + chunk - 1) / chunk, units = outer_.count() * chunks;
     const int64_t blocks = (lines_.size + kTransposeLines - 1) / kTransposeLines;
     const bool by_units = units >= parts;
     const WorkRange mine = by_units ? split_work(units, part, parts) : WorkRange{0, units};
     const WorkRange my_blocks = by_units ? WorkRange{0, blocks} : split_work(blocks, part, parts);
     for (int64_t u = mine.begin; u < mine.end; ++u) {
-      const int64_t first = u % chunks * kChunk;
+      const int64_t first = u % chunks * chunk;
       Place place = outer_.at(args, u / chunks);
       place.x += first * element_;
       place.y += first * columns_.to;
-      const int64_t columns = std::min(kChunk, columns_.size - first), full_blocks = lines_.size / kTransposeLines;
+      const int64_t columns = std::min(chunk, columns_.size - first), full_blocks = lines_.size / kTransposeLines;
       strip(full_.get(), place, columns, {my_blocks.begin, std::min(my_blocks.end, full_blocks)});
       strip(last_.get(), place, columns, {std::max(my_blocks.begin, full_blocks), my_blocks.end});
     }
@@ -149,8 +151,6 @@ class Transpose final : public Kernel {
   std::string name() const override { return name_; }
 
  private:
-  static constexpr int64_t kChunk = 64;
-
   void strip(const Code* code, const Place& place, int64_t columns, WorkRange blocks) const {
     if (blocks.size() <= 0) return;
     const int width = transpose_tile_width(element_);

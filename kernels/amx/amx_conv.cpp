@@ -112,6 +112,7 @@ class AmxConv final : public Conv {
   void bind_kernels(int prefetch_lines);
   void copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept;
   void copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept;
+  void find_calls();
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
 
   struct BlockShape {
@@ -136,6 +137,7 @@ class AmxConv final : public Conv {
   std::vector<Block> blocks_;
   std::vector<BlockShape> shapes_;        // of each block
   std::vector<BlockFunction> functions_;
+  std::vector<int64_t> call_end_;         // of each block: up to which one a call of its function may go
   std::vector<Chunk> chunks_;
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
@@ -196,6 +198,18 @@ void AmxConv::bind_kernels(int prefetch_lines) {
     functions_.push_back(f);
   }
   code_ = std::move(code);
+  find_calls();
+}
+
+void AmxConv::find_calls() {
+  const auto continues = [&](size_t b) {
+    if (functions_[b] != functions_[b - 1]) return false;
+    if (resident() && blocks_[b].weights != blocks_[b - 1].weights) return false;
+    return !(copied() || stacked()) || same_batch(blocks_[b], blocks_[b - 1]);
+  };
+  call_end_.resize(blocks_.size());
+  for (size_t b = blocks_.size(); b-- > 0;)
+    call_end_[b] = b + 1 < blocks_.size() && continues(b + 1) ? call_end_[b + 1] : static_cast<int64_t>(b + 1);
 }
 
 // Every block takes the same number of lines, rounded up to one of few numbers, so that layers share code.
@@ -253,15 +267,11 @@ void AmxConv::copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile
 
 void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
   while (begin < end) {
-    const BlockFunction function = functions_[static_cast<size_t>(begin)];
-    int64_t same = begin + 1;
-    while (same < end && functions_[static_cast<size_t>(same)] == function &&
-           (!resident() || blocks_[static_cast<size_t>(same)].weights == blocks_[static_cast<size_t>(begin)].weights))
-      ++same;
+    const int64_t call_end = std::min(call_end_[static_cast<size_t>(begin)], end);
     call.block = blocks_.data() + begin;
-    call.block_end = blocks_.data() + same;
-    function(&call);
-    begin = same;
+    call.block_end = blocks_.data() + call_end;
+    functions_[static_cast<size_t>(begin)](&call);
+    begin = call_end;
   }
 }
 
@@ -290,11 +300,11 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     if (!copied() && !stacked()) return run_blocks(call, from, to);
     while (from < to) {
       const Block& first = blocks_[static_cast<size_t>(from)];
-      int64_t same = from + 1;
-      while (same < to && same_batch(blocks_[static_cast<size_t>(same)], first)) ++same;
-      copy_rows(args, first, blocks_[static_cast<size_t>(same - 1)], copies);
-      run_blocks(call, from, same);
-      from = same;
+      int64_t end = from;
+      while (end < to && same_batch(blocks_[static_cast<size_t>(end)], first)) end = std::min(call_end_[static_cast<size_t>(end)], to);
+      copy_rows(args, first, blocks_[static_cast<size_t>(end - 1)], copies);
+      run_blocks(call, from, end);
+      from = end;
     }
   };
   const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m;
@@ -303,6 +313,8 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     copy_planes(args, by_rows ? rows * part / parts * blocking_.m : 0,
                 by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
   }
+  // Each call begins and ends with half a block that overlaps nothing, so one thread takes the list as a whole.
+  if (parts == 1) return all(0, static_cast<int64_t>(blocks_.size()));
   if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
   for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
 }

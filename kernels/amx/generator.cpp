@@ -6,7 +6,8 @@
 //       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
 //       prepare the next product, be it the next block's first: load what it has of A and B;
 //         k step 0: sums = C[i][j] of the block before; C[i][j] = 0
-//       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or the trash
+//       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or
+//       the trash
 //   the stages that remain, without products
 //
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
@@ -14,7 +15,8 @@
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
 //          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
 // vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
-//          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the tail, k3 wide residuals
+//          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the
+//          tail, k3 wide residuals
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
@@ -24,6 +26,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 
 #include "kernels/amx/schedule.h"
 #include "kernels/jit/assembler.h"
@@ -65,7 +68,7 @@ class Generator : public Assembler {
     }
     L(drain);
     for (int ended = 1; ended <= schedule_.last_stage; ++ended) {
-      for (int slot = 0; slot < std::max(schedule_.slots, tiles()); ++slot) epilogue_events(slot, ended);
+      for (int slot = 0; slot < std::max(schedule_.slots, tiles()); ++slot) run(epilogue_events(slot, ended));
       if (ended < schedule_.last_stage) advance();
     }
     end();
@@ -80,7 +83,7 @@ class Generator : public Assembler {
   };
   struct Product {
     Tmm c, a, b;
-    bool first;  // of its c, which is then stored for the block that had it
+    bool first;                   // of its c, which is then stored for the block that had it
     int stored = 0;               // the tile of that block
     bool stores_running = false;  // it is the block running at that time, not the one before
     std::vector<Load> loads;      // what no product before it has loaded
@@ -113,8 +116,7 @@ class Generator : public Assembler {
       rows_of_unit_ *= 2;
     assert(per_row <= free_.size());
 
-    registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1,
-                  .pack_order = 28};
+    registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1, .pack_order = 28};
     for (int i = 8; i < 13; ++i) registers_.temps.push_back(i);
     if (has_residual() && spec_.n == 4) {
       registers_.residual = {13, 14, 15, 29, 30, 31};
@@ -129,7 +131,8 @@ class Generator : public Assembler {
       if (spec_.epilogue.bias) registers_.biases.push_back(24 + j);
     }
     const auto taken = [&](int reg) {
-      for (const std::vector<int>* list : {&registers_.scales, &registers_.int_biases, &registers_.offsets, &registers_.biases})
+      for (const std::vector<int>* list :
+           {&registers_.scales, &registers_.int_biases, &registers_.offsets, &registers_.biases})
         if (std::find(list->begin(), list->end(), reg) != list->end()) return true;
       return false;
     };
@@ -188,7 +191,8 @@ class Generator : public Assembler {
     if (schedule_.two_buffers) xchg(r12, sums_read_);
   }
 
-  // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last product.
+  // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last
+  // product.
   void plan_products(int variant) {
     const int m = spec_.m, n = spec_.n;
     std::vector<Product>& products = products_.emplace_back();
@@ -216,8 +220,8 @@ class Generator : public Assembler {
     const int n = spec_.n, ring = accumulators();
     for (int j = 0; j < n; ++j) {
       const Tmm x_tile(ring);
-      Product& p = products.emplace_back(Product{Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true,
-                                                 (j + n - ring) % n, j == 0 || j >= ring, {}});
+      Product& p = products.emplace_back(Product{
+          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true, (j + n - ring) % n, j == 0 || j >= ring, {}});
       if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
     }
   }
@@ -237,12 +241,16 @@ class Generator : public Assembler {
       }
       const Product& next = last ? products_[(variant + 1) % products_.size()][0] : products[slot + 1];
       for (const Load& l : next.loads) load(l);
+      const std::vector<Event> due = epilogue_events(static_cast<int>(slot), 1);
+      const std::span<const Event> events(due);
+      const size_t before = next.first ? events.size() / 2 : 0;  // a store keeps its distance from the products (schedule.h)
+      run(events.first(before));
       if (next.first) {
         store(next, next.stores_running && schedule_.two_buffers ? sums_read_ : r12);
         tilezero(next.c);
       }
       prefetch(static_cast<int>(slot));
-      epilogue_events(static_cast<int>(slot), 1);
+      run(events.subspan(before));
     }
   }
 
@@ -281,12 +289,29 @@ class Generator : public Assembler {
 
   void store(const Product& p, const Reg64& sums) { tilestored(at(sums, r14, p.stored * kTileBytes), p.c); }
 
+  struct Event {
+    int stage;
+    int unit;  // or kSetUp
+  };
+  static constexpr int kSetUp = -1;
+
   // What is due in a slot for blocks that ran `youngest` blocks ago and before, the oldest first.
-  void epilogue_events(int slot, int youngest) {
+  std::vector<Event> epilogue_events(int slot, int youngest) const {
+    std::vector<Event> events;
     for (int stage = schedule_.last_stage; stage >= youngest; --stage) {
-      if (stage == schedule_.setup_stage && slot == schedule_.setup_slot) set_up(stage);
+      if (stage == schedule_.setup_stage && slot == schedule_.setup_slot) events.push_back({stage, kSetUp});
       for (size_t i = 0; i < schedule_.units.size(); ++i)
-        if (schedule_.units[i] == Schedule::Unit{slot, stage}) unit(static_cast<int>(i), stage);
+        if (schedule_.units[i] == Schedule::Unit{slot, stage}) events.push_back({stage, static_cast<int>(i)});
+    }
+    return events;
+  }
+
+  void run(std::span<const Event> events) {
+    for (const Event& e : events) {
+      if (e.unit == kSetUp)
+        set_up(e.stage);
+      else
+        unit(e.unit, e.stage);
     }
   }
 
@@ -353,7 +378,14 @@ class Generator : public Assembler {
 
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) {
   CodeKey key("amx");
-  key.add(isa.id).add(spec.m).add(spec.n).add(spec.columns).add(spec.resident).add(spec.stream).add(spec.row_bytes).add(spec.prefetch_lines);
+  key.add(isa.id)
+      .add(spec.m)
+      .add(spec.n)
+      .add(spec.columns)
+      .add(spec.resident)
+      .add(spec.stream)
+      .add(spec.row_bytes)
+      .add(spec.prefetch_lines);
   for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });

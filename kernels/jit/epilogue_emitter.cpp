@@ -189,8 +189,8 @@ class Emitter {
     } else if (form_.residual == ResidualKind::u8_twice) {
       each([&](const Xmm& r, size_t) { as_.vmaxps(r, r, held_constant(offsetof(EpilogueConstants, mid_low))); });
       each([&](const Xmm& r, size_t) { as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high))); });
-      each([&](const Xmm& r, size_t) { as_.vcvtps2dq(r, r); });
-      each([&](const Xmm& r, size_t) { as_.vcvtdq2ps(r, r); });
+      each([&](const Xmm& r, size_t) { as_.vaddps(r, r, held_constant(offsetof(EpilogueConstants, round_offset))); });
+      each([&](const Xmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, round_offset))); });
       each([&](const Xmm& r, size_t i) { as_.vfmadd132ps(r, v(temp(i)), held_constant(offsetof(EpilogueConstants, mid_scale))); });
     } else {
       each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, v(temp(i))); });

@@ -18,6 +18,9 @@
 // says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits are no such float but
 // stay below it, comes out as the lowest value all the same.
 //
+// The first of two roundings (u8_twice) is an addition and a subtraction of 1.5 * 2^23: its value is clamped to quanta before, so
+// the sum is below 2^24 and the addition rounds half to even. The conversions it replaces hold up tile products (amx/schedule.h).
+//
 // A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
@@ -89,6 +92,7 @@ struct alignas(64) EpilogueConstants {
   int32_t pack_order[16];   // undoes the lane interleaving of two packs
   float zero[16];
   float sum_offset[16];                        // 2^23
+  float round_offset[16];                      // 1.5 * 2^23: adding and subtracting it rounds a float below 2^22 to whole numbers
   uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
   float offset_residual[16];                   // 2^23 + residual_zero_point
   float minus_offset_times_scale[16];          // -2^23 * residual_scale

@@ -89,6 +89,7 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.zero, 0.0f);
   constexpr float kOffset = 8388608.0f;
   fill(k.sum_offset, kOffset);
+  fill(k.round_offset, 1.5f * kOffset);
   fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
   fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
   for (int cell = 0; cell < 4; ++cell)
@@ -122,7 +123,8 @@ std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals
   std::vector<size_t> used;
   if (form.out != DType::u8) return used;
   if (form.residual == ResidualKind::u8_twice)
-    used = {offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high), offsetof(EpilogueConstants, mid_scale)};
+    used = {offsetof(EpilogueConstants, round_offset), offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high),
+            offsetof(EpilogueConstants, mid_scale)};
   if (form.residual == ResidualKind::u8_once || form.residual == ResidualKind::u8_twice) {
     if (wide_residuals) {
       used.push_back(form.residual_zero_point ? offsetof(EpilogueConstants, offset_residual)

@@ -78,6 +78,12 @@ class TransposeGenerator {
     e.lea(e.r9, e.ptr[e.r8 + e.r8 * 2]);
     e.lea(e.r10, e.ptr[e.r8 + e.r8 * 4]);
     e.lea(e.r11, e.ptr[e.r9 + e.r8 * 4]);
+    if (packs_triples()) {  // bytes 0 1 2, 4 5 6, 8 9 10, 12 13 14
+      e.mov(e.rax, uint64_t{0x0908060504020100});
+      e.vmovq(e.x(kTriples), e.rax);
+      e.mov(e.rax, uint64_t{0x808080800e0d0c0a});
+      e.vpinsrq(e.x(kTriples), e.x(kTriples), e.rax, 1);
+    }
     e.mov(e.rax, field(offsetof(TransposeCall, y_stride)));
     e.L(block);
     e.mov(e.rsi, field(offsetof(TransposeCall, x)));
@@ -157,17 +163,35 @@ class TransposeGenerator {
       (e.*low)(e.x(to), e.x(from), e.x(other));
       (e.*high)(e.x(to + 1), e.x(from), e.x(other));
     };
-    for (int i = 0; i < 8; i += 2)
+    const int lines = form_.a_count <= 4 ? 4 : 8;
+    for (int i = 0; i < lines; i += 2)
       pair(&V::vpunpcklbw, &V::vpunpckhbw, i, i + 1, 8 + i);  // 8: columns 0-7, 9: 8-15 of lines i, i+1
-    for (int half = 0; half < 2; ++half)                      // lines 0-3 to registers 0..3, 4-7 to 4..7, four columns each
+    for (int half = 0; half < lines / 4; ++half)              // lines 0-3 to registers 0..3, 4-7 to 4..7, four columns each
       for (int side = 0; side < 2; ++side)
         pair(&V::vpunpcklwd, &V::vpunpckhwd, 8 + 4 * half + side, 10 + 4 * half + side, 4 * half + 2 * side);
+    if (packs_triples() && width % 4 == 0) {
+      for (int b = 0; b < width; b += 4) store_triples(b / 4, b + 4 == width);
+      return;
+    }
     if (form_.a_count <= 4) {
       for (int b = 0; b < width; ++b) store_line(b / 4, b % 4 * 4, b, width);
       return;
     }
     for (int i = 0; i < 4; ++i) pair(&V::vpunpckldq, &V::vpunpckhdq, i, 4 + i, 8 + 2 * i);  // two columns each
     for (int b = 0; b < width; ++b) store_line(8 + b / 2, b % 2 * 8, b, width);
+  }
+
+  // The pixels of a colour image: four columns of three bytes are moved together.
+  bool packs_triples() const { return form_.element == 1 && form_.a_count == 3 && form_.dense; }
+  static constexpr int kTriples = 15;
+
+  void store_triples(int s, bool last) {
+    e.vpshufb(e.x(s), e.x(s), e.x(kTriples));
+    if (last)
+      store_bytes16(e, e.rdx, s, 0, 12);
+    else
+      e.vmovups(e.ptr[e.rdx], e.x(s));
+    e.add(e.rdx, 12);
   }
 
   // Column b from byte `base` of register s; y moves on by a line.

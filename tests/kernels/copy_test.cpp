@@ -74,7 +74,7 @@ TEST_P(CopyTest, TransposesOfEveryTailEqualReference) {
   for (int64_t element : {1, 4})
     for (int64_t gap : {0, 1})
       for (int64_t c = 1; c <= 18; ++c)
-        for (int64_t w : {1, 2, 3, 5, 7, 8, 9, 14, 15, 16, 17, 31, 64, 71, 130}) {
+        for (int64_t w : {1, 2, 3, 5, 7, 8, 9, 14, 15, 16, 17, 28, 31, 64, 71, 130, 1100}) {
           expect_equals_reference(target(), problem_of(element, 1, c, 1, w, {false, gap}, {true, gap}), 1);
           expect_equals_reference(target(), problem_of(element, 1, c, 1, w, {true, gap}, {false, gap}), 1);
         }
