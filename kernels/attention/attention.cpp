@@ -32,7 +32,7 @@ std::unique_ptr<Attention> make_attention(const Isa& isa, const AttentionProblem
   if (problem.keys > kMostKeys) return no("more than 32768 keys have no kernel");
   if (problem.k.row > INT32_MAX / 64) return no("the rows of k lie too far apart");
   if (problem.dtype == DType::f32) return attention::make_float(isa, problem);
-  if (!(problem.factors.exponent <= numerics::kMostExponentFactor))
+  if (!problem.parameters_at_run && !(problem.factors.exponent <= numerics::kMostExponentFactor))
     return no("its scores are too large for the kernel's rounding");
   const bool pipelined = attention::make_form(isa, problem).pipelined;
   return pipelined ? attention::make_pipelined(isa, problem) : attention::make_staged(isa, problem);
