@@ -42,7 +42,8 @@ struct AttentionProblem {
   numerics::AttentionFactors factors;  // f32: the score factor is the scale, the others are not used
   int32_t q_zero_point = 0, v_zero_point = 0, y_zero_point = 0;
   bool parameters_at_run = false;  // u8 to f32: factors and the zero points of q and v come with the arguments
-  bool causal = false;  // hides key j from query i when j > i + keys - queries
+  bool keeps_range = false;        // f32 of u8: the least and the greatest y, to AttentionArgs::range
+  bool causal = false;             // hides key j from query i when j > i + keys - queries
   bool masked = false;
   // Floats between samples, heads, queries and keys of the mask, 0 where it is broadcast; sample b takes b % mask_batches.
   int64_t mask_batches = 1;
@@ -58,6 +59,7 @@ struct AttentionArgs {
   // With parameters_at_run: numerics::attention_factors_at_run, and what DynamicQuantizeLinear chose.
   numerics::AttentionFactors factors{};
   int32_t q_zero_point = 0, v_zero_point = 0;
+  float* range = nullptr;  // of this part: {least, greatest}, widened; a NaN is none
 };
 // The arguments with the problem's own parameters unless they have some.
 inline AttentionArgs with_parameters(AttentionArgs args, const AttentionProblem& problem) {

@@ -1,6 +1,7 @@
 // octet.Attention onto kernels/attention.h.
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "engine/lower/families.h"
 #include "graph/ops/fused_attention.h"
@@ -97,7 +98,8 @@ void lower_attention(Lowering& lowering, const Node& node) {
   for (const Value* v : {node.input(kQ), node.input(kK), node.input(kV), node.input(kMask), node.output()})
     if (in_image(v)) return lower_eval(lowering, node);
   const AttentionGeometry g = geometry(node);
-  const kernels::AttentionProblem problem = problem_of(node, g);
+  kernels::AttentionProblem problem = problem_of(node, g);
+  problem.keeps_range = problem.dtype == DType::u8 && problem.y_dtype == DType::f32 && lowering.range(node.output());
   std::string reason;
   const std::shared_ptr<const kernels::Attention> kernel = kernels::make_attention(lowering.isa(), problem, &reason);
   if (!kernel) {
@@ -106,6 +108,8 @@ void lower_attention(Lowering& lowering, const Node& node) {
     return;
   }
   lowering.need_workspace(kernel->workspace_bytes());
+  if (problem.keeps_range) lowering.keep_range(node.output());
+  const std::optional<Location> range = problem.keeps_range ? lowering.range(node.output()) : std::nullopt;
   const Location q = lowering.location(node.input(kQ)), k = lowering.location(node.input(kK)),
                  v = lowering.location(node.input(kV));
   const Location y = lowering.location(node.output());
@@ -114,7 +118,7 @@ void lower_attention(Lowering& lowering, const Node& node) {
   StepInfo& info = lowering.add_step(
       node, kernel->name(),
       [kernel, q, k, v, y, mask, q_at = g.q.offset * element, k_at = g.k.offset * element, v_at = g.v.offset * element,
-       masked = problem.masked,
+       masked = problem.masked, range,
        parameters = RunTimeParameters(lowering, node)](const RunContext& context, int part, int parts) {
         const auto bytes = [&](const Location& at, int64_t offset) {
           return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
@@ -123,6 +127,10 @@ void lower_attention(Lowering& lowering, const Node& node) {
                                     bytes(v, v_at), masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr,
                                     y.in(context),  context.workspace(part)};
         parameters.set(context, args);
+        if (range) {
+          args.range = reinterpret_cast<float*>(range->in(context)) + 2 * part;
+          args.range[0] = args.range[1] = 0;
+        }
         kernel->run(args, part, parts);
       });
   info.gmac = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries * g.keys) *

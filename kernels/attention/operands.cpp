@@ -5,13 +5,22 @@
 
 namespace octet::kernels::attention {
 
+namespace {
+
+Output output_of(const AttentionProblem& problem) {
+  if (problem.y_dtype == DType::u8) return Output::quantized;
+  return problem.keeps_range ? Output::real_in_range : Output::real;
+}
+
+}  // namespace
+
 Operands::Operands(const Isa& isa, const AttentionProblem& problem)
     : p_(problem),
       form_(make_form(isa, problem)),
       at_(make_workspace(form_, problem)),
       pack_keys_(pack_keys_code(isa, form_, problem.size)),
       pack_values_(pack_values_code(isa, form_)),
-      output_(output_code(isa, form_, problem.value_size, problem.y_dtype == DType::u8)) {}
+      output_(output_code(isa, form_, problem.value_size, output_of(problem))) {}
 
 Unit Operands::unit(int64_t n) const noexcept {
   Unit u;
@@ -111,6 +120,7 @@ void Operands::store(const AttentionArgs& args, int64_t b, int64_t h, int64_t fi
   out.offset = form_.group == 4 ? 128 - args.v_zero_point : 0;
   out.low = static_cast<float>(0 - p_.y_zero_point), out.high = static_cast<float>(255 - p_.y_zero_point);
   out.zero_point = p_.y_zero_point;
+  out.range = args.range;
   call(output_, out);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/reference/reference.h"
+
 namespace octet::kernels {
 namespace {
 
@@ -70,6 +72,10 @@ void attention_reference(const AttentionProblem& p, const AttentionArgs& given) 
           for (int64_t j = 0; j < p.keys; ++j)
             sum += weights[static_cast<size_t>(j)] * (row_of(args.v, p.v, b, group, j)[d] - args.v_zero_point);
           const float real = static_cast<float>(sum) * factor;
+          if (p.keeps_range) {
+            args.range[0] = running_min(real, args.range[0]);
+            args.range[1] = running_max(real, args.range[1]);
+          }
           if (p.y_dtype == DType::f32)
             reinterpret_cast<float*>(y)[d] = real;
           else

@@ -181,6 +181,26 @@ TEST_P(AttentionTest, ParametersMayComeAtRunTime) {
     }
 }
 
+TEST_P(AttentionTest, KeepsTheRangeOfItsResults) {
+  for (const int64_t size : {21, 64, 100}) {
+    Case c(1, 2, 2, 20, 50, size, size, 8);
+    c.with_floats();
+    c.problem.keeps_range = true;
+    std::vector<uint8_t> y(static_cast<size_t>(c.problem.y.batch));
+    std::vector<float> want(2), range(2);
+    AttentionArgs args = c.args(y.data());
+    args.range = want.data();
+    attention_reference(c.problem, args);
+    const std::unique_ptr<Attention> kernel = make_attention(target(), c.problem);
+    AlignedBuffer workspace(kernel->workspace_bytes());
+    args.workspace = workspace.as<std::byte>();
+    args.range = range.data();
+    for (int part = 0; part < 3; ++part) kernel->run(args, part, 3);
+    EXPECT_TRUE(same(range, want)) << "size " << size;
+    EXPECT_LT(range[0], range[1]);
+  }
+}
+
 TEST_P(AttentionTest, ScalesThatComeAtRunTimeMayBeAny) {
   Case c(1, 1, 1, 20, 100, 256, 256, 3);
   std::fill(c.k.begin() + 256 * 30, c.k.end(), static_cast<uint8_t>(255));
