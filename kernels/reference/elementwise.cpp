@@ -86,8 +86,13 @@ void binary_reference(const BinaryProblem& problem, const KernelArgs& args) {
 }
 
 void unary_reference(const UnaryProblem& problem, const KernelArgs& args) {
-  for (int64_t i = 0; i < problem.count; ++i)
-    static_cast<float*>(args.y)[i] = unary(problem, static_cast<const float*>(args.a)[i]);
+  auto* range = static_cast<float*>(const_cast<void*>(args.b));
+  for (int64_t i = 0; i < problem.count; ++i) {
+    const float y = static_cast<float*>(args.y)[i] = unary(problem, static_cast<const float*>(args.a)[i]);
+    if (!problem.keeps_range) continue;
+    range[0] = running_min(y, range[0]);
+    range[1] = running_max(y, range[1]);
+  }
 }
 
 void table_reference(const TableProblem& problem, const KernelArgs& args) {
