@@ -23,7 +23,7 @@ inline Value* open_input(Builder& b, const std::string& name, DType dtype, std::
 
 // One layer of attention over embedded tokens, the mask as exporters apply it.
 enum class DecoderForm { plain, quantized, odd };  // odd: one of its caches is no plain concatenation
-inline std::unique_ptr<graph::Graph> small_decoder(DecoderForm form = DecoderDecoderForm::plain) {
+inline std::unique_ptr<graph::Graph> small_decoder(DecoderForm form = DecoderForm::plain) {
   Builder b;
   const Dim batch("batch"), past("past"), fresh("sequence"), all("total");
   Value* ids = open_input(b, "input_ids", DType::s64, {batch, fresh});
