@@ -15,7 +15,7 @@
 // older ones. Operators of our own carry the prefix "octet." and come into being in passes:
 //   octet.Conv    x, w, [bias], [residual], [x_scale], [x_zero_point]: convolution with its fused epilogue
 //   octet.Gemm    the same for a matrix product x[..., K] * w[K, N]; octet.ConvTranspose for a transposed convolution
-//   octet.Table   u8 -> u8 by a 256-entry table
+//   octet.Table   u8 -> u8 by a 256-entry table; octet.Attention and octet.Norm: ops/fused_attention.h and ops/fused_norm.h
 //   octet.Reorder a change of layout; octet.Interleave the channels of several images by turns
 //   octet.Region  a part of the graph whose shapes are known only at run time (engine/regions.h)
 //

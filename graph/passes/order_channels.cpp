@@ -5,8 +5,8 @@
 //
 // Values that must keep one order form a class: a residual and what it is added to, the operands of element-wise operators,
 // both sides of a depthwise convolution or a pool. A class keeps its order when anything else reads or writes one of its
-// values (the graph's interface, an operator that looks at channels, a float product). Graphs with control flow are left
-// alone.
+// values (the graph's interface, an operator that looks at channels, a float product). Branches and bodies of loops are
+// left alone.
 //
 // The order of a class is chosen for its readers, and the cost there depends on which of their outputs share a panel. So a
 // class may not tear up panels for which another was already chosen: it then moves channels only within them. Classes with
@@ -70,8 +70,6 @@ class Orders {
   Orders(Graph& graph, int columns, const ChooseChannelOrder& choose) : graph_(graph), columns_(columns), choose_(choose) {}
 
   int run() {
-    for (const auto& node : graph_.nodes())
-      if (!node->subgraphs().empty()) return 0;
     for (const auto& node : graph_.nodes()) sort_out(node.get());
     for (const Value* v : graph_.inputs()) fix(v);
     for (const Value* v : graph_.outputs()) fix(v);
