@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graph/ir.h"
+#include "graph/quantize/equalise.h"
 #include "octet/octet.h"
 
 namespace octet {
@@ -23,10 +24,16 @@ struct CalibrationRange {
 // Sets the inputs of the session for sample `index`; false when there are no more.
 using SampleFeeder = std::function<bool(size_t index, Session& session)>;
 
-// Ranges over all samples of the named values of `graph` (a float graph in ONNX terms). Throws when there is no sample, and when
-// a value is not finite, naming it.
+// Ranges over all samples of the named values of `graph` (a float graph in ONNX terms). Throws when there is no sample, and
+// when a value is not finite, naming it.
 std::map<std::string, CalibrationRange> calibrate(const graph::Graph& graph, const std::vector<std::string>& values,
                                                   const SampleFeeder& feed, const ModelOptions& model_options,
                                                   const SessionOptions& session_options);
+
+// What equalise_channels wants to know of the named values, each of known size along its last axis. Throws as `calibrate`
+// does.
+graph::ChannelStatisticsMap calibrate_channels(const graph::Graph& graph, const std::vector<std::string>& values,
+                                               const SampleFeeder& feed, const ModelOptions& model_options,
+                                               const SessionOptions& session_options);
 
 }  // namespace octet

@@ -6,6 +6,7 @@
 #include "engine/fp_state.h"
 #include "engine/model_impl.h"
 #include "frontends/onnx/onnx.h"
+#include "kernels/product/channel_order.h"
 
 namespace octet {
 namespace {
@@ -18,7 +19,8 @@ std::string names_of_isas() {
 
 const kernels::Isa& named_isa(const std::string& name, const std::string& source) {
   const kernels::Isa* isa = kernels::find_isa(name);
-  if (!isa) throw Error(ErrorCode::invalid_argument, source + ": unknown ISA '" + name + "'; expected one of " + names_of_isas());
+  if (!isa)
+    throw Error(ErrorCode::invalid_argument, source + ": unknown ISA '" + name + "'; expected one of " + names_of_isas());
   std::string reason;
   if (!kernels::supported(*isa, &reason))
     throw Error(ErrorCode::invalid_argument, source + ": ISA '" + name + "' is not available here: " + reason);
@@ -46,6 +48,22 @@ ValueInfo describe(const std::string& name, const graph::Type& type) {
   return info;
 }
 
+// Where sums have to be kept inside int16, neighbouring channels are chosen for it.
+void order_for_kernels(graph::Graph& graph, const kernels::Isa& isa) {
+  const int columns = kernels::ordered_columns(isa);
+  if (columns == 0) return;
+  graph::order_channels(
+      graph, columns, [](std::span<const graph::ChannelUse> uses, int64_t channels, int panel, bool within_panels) {
+        std::vector<kernels::ChannelUse> weights;
+        for (const graph::ChannelUse& use : uses) {
+          const Shape& shape = use.weights->shape();
+          weights.push_back({use.weights->as<int8_t>(), shape[0],
+                             static_cast<int64_t>(use.weights->size()) / (shape[0] * shape[1]), use.output_order});
+        }
+        return kernels::order_channels(weights, channels, panel, within_panels);
+      });
+}
+
 }  // namespace
 
 ModelImpl::ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& options)
@@ -62,6 +80,7 @@ ModelImpl::ModelImpl(std::unique_ptr<graph::Graph> graph, const ModelOptions& op
   for (size_t i = 0; i < graph_->outputs().size(); ++i)
     outputs_.push_back(describe(graph_->output_names()[i], graph_->outputs()[i]->type()));
   timings_ = graph::optimize(*graph_, settings_.passes);
+  order_for_kernels(*graph_, isa());
 }
 
 size_t ModelImpl::weight_bytes() const {

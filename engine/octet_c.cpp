@@ -106,19 +106,44 @@ octet_status octet_model_output(const octet_model* model, size_t index, octet_va
 }
 
 octet_status octet_session_create(const octet_model* model, int threads, octet_session** session) {
+  const octet_session_options options{threads, 0, 0};
+  return octet_session_create_with(model, &options, session);
+}
+
+octet_status octet_session_create_with(const octet_model* model, const octet_session_options* given,
+                                       octet_session** session) {
   return guarded([&] {
     expect(model, "model");
     expect(session, "session");
-    if (threads < 0)
-      throw octet::Error(octet::ErrorCode::invalid_argument,
-                         "threads is " + std::to_string(threads) + ", expected at least 0");
     octet::SessionOptions options;
-    options.threads = threads;
+    if (given) {
+      if (given->threads < 0)
+        throw octet::Error(octet::ErrorCode::invalid_argument,
+                           "threads is " + std::to_string(given->threads) + ", expected at least 0");
+      options.threads = given->threads;
+      options.profile = given->profile != 0;
+      options.keep_cache = given->keep_cache != 0;
+    }
     *session = new octet_session{octet::Session(model->model, options), {}};
   });
 }
 
 void octet_session_free(octet_session* session) { delete session; }
+
+octet_status octet_cache_length(const octet_session* session, int64_t* length) {
+  return guarded([&] {
+    expect(session, "session");
+    expect(length, "length");
+    *length = session->session.cache_length();
+  });
+}
+
+octet_status octet_set_cache_length(octet_session* session, int64_t length) {
+  return guarded([&] {
+    expect(session, "session");
+    session->session.set_cache_length(length);
+  });
+}
 
 octet_status octet_set_input(octet_session* session, const char* name, const octet_tensor* value) {
   return guarded([&] {

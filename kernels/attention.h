@@ -41,7 +41,9 @@ struct AttentionProblem {
   DType y_dtype = DType::u8;           // or f32; f32 when the operands are
   numerics::AttentionFactors factors;  // f32: the score factor is the scale, the others are not used
   int32_t q_zero_point = 0, v_zero_point = 0, y_zero_point = 0;
-  bool causal = false;  // hides key j from query i when j > i + keys - queries
+  bool parameters_at_run = false;  // u8 to f32: factors and the zero points of q and v come with the arguments
+  bool keeps_range = false;        // f32 of u8: the least and the greatest y, to AttentionArgs::range
+  bool causal = false;             // hides key j from query i when j > i + keys - queries
   bool masked = false;
   // Floats between samples, heads, queries and keys of the mask, 0 where it is broadcast; sample b takes b % mask_batches.
   int64_t mask_batches = 1;
@@ -54,7 +56,18 @@ struct AttentionArgs {
   const float* mask = nullptr;
   void* y = nullptr;
   std::byte* workspace = nullptr;  // of this part, on a cache line's boundary
+  // With parameters_at_run: numerics::attention_factors_at_run, and what DynamicQuantizeLinear chose.
+  numerics::AttentionFactors factors{};
+  int32_t q_zero_point = 0, v_zero_point = 0;
+  float* range = nullptr;  // of this part: {least, greatest}, widened; a NaN is none
 };
+// The arguments with the problem's own parameters unless they have some.
+inline AttentionArgs with_parameters(AttentionArgs args, const AttentionProblem& problem) {
+  if (problem.parameters_at_run) return args;
+  args.factors = problem.factors;
+  args.q_zero_point = problem.q_zero_point, args.v_zero_point = problem.v_zero_point;
+  return args;
+}
 
 class Attention {
  public:

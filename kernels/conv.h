@@ -64,6 +64,7 @@ struct ConvArgs {
   void* workspace = nullptr;       // per thread, Conv::workspace_bytes(), 64-byte aligned
   float x_scale = 1.0f;            // dynamic quantization: multiplies every scale[n] (epilogue out must be f32)
   int32_t x_zero_point = 0;        // dynamic quantization
+  float* range = nullptr;          // Epilogue::keeps_range: {least, greatest} of this part, widened by its run; or null
 };
 
 class Conv {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/depthwise/generator.h"
+#include "kernels/jit/range_emitter.h"
 #include "kernels/packed_weights.h"
 #include "kernels/run_params.h"
 
@@ -47,12 +48,13 @@ class Depthwise final : public Conv {
   void run(const ConvArgs& args, int part, int parts) const noexcept override {
     const ConvShape& s = problem_.shape;
     StripArgs strip;
-    strip.constants = &constants_;
+    strip.constants = begin_range(problem_.epilogue, constants_, args.workspace);
     strip.offsets = offsets_.data();
     strip.offsets_end = offsets_.data() + offsets_.size();
     strip.col_blocks = s.ow / cols_;
     strip.copy_blocks = copy_blocks_;
-    const ChannelParams* params = params_.of(args, *weights_, args.workspace);
+    const ChannelParams* params =
+        params_.of(args, *weights_, static_cast<std::byte*>(args.workspace) + range_bytes(problem_.epilogue));
 
     const int64_t items = s.n * strips_ * passes();
     for (int64_t item = items * part / parts; item < items * (part + 1) / parts; ++item) {
@@ -71,9 +73,10 @@ class Depthwise final : public Conv {
       strip.blocks = end - first - strip.tail;
       (row + rows_ <= s.oh ? full_ : last_)(strip);
     }
+    end_range(problem_.epilogue, strip.constants, args.range);
   }
 
-  size_t workspace_bytes() const override { return params_.bytes(); }
+  size_t workspace_bytes() const override { return range_bytes(problem_.epilogue) + params_.bytes(); }
 
   std::string name() const override { return name_; }
 

@@ -33,6 +33,7 @@ void store_u8(const Epilogue& e, float v, void* y) {
 }  // namespace
 
 std::string unsupported_reason(const Epilogue& e, bool float_sum) {
+  if (e.keeps_range && e.out != DType::f32) return "a range is kept of float32 outputs only";
   if (float_sum) {
     if (e.out != DType::f32) return "a float product stores float32 only";
     if (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice)

@@ -44,6 +44,7 @@ struct Epilogue {
   float alpha = 0;                 // leaky_relu
   int32_t zero_point = 0;          // u8 output
   int32_t lo = 0, hi = 255;        // u8 output: clamp in quanta
+  bool keeps_range = false;        // f32 output: the least and the greatest value stored widen ConvArgs::range
 
   bool operator==(const Epilogue&) const = default;
 };

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <map>
 
+#include "kernels/jit/transpose_emitter.h"
 #include "kernels/jit/vector_emitter.h"
 #include "kernels/partition.h"
 
@@ -84,22 +85,54 @@ void generate(VectorEmitter& e, const BlockForm& form) {
   e.ret();
 }
 
-class Matmul final : public Kernel {
+class BlockCodes {
  public:
-  Matmul(const Isa& isa, const MatmulProblem& problem) : problem_(problem), name_("matmul f32 " + std::string(isa.name)) {
-    const int64_t lanes = isa.lanes();
-    for (int64_t at = 0; at < problem.n; at += kVectors * lanes) {
-      const int64_t left = std::min<int64_t>(problem.n - at, kVectors * lanes);
-      Columns& c = columns_.emplace_back();
-      c.at = at;
-      c.tail = left % lanes;
-      const auto vectors = static_cast<int>((left + lanes - 1) / lanes);
-      for (const int64_t rows : {std::min<int64_t>(kRows, problem.m), problem.m % kRows}) {
-        const BlockForm form{static_cast<int>(rows), vectors, c.tail > 0};
-        c.code[rows == kRows || rows == problem.m ? 0 : 1] = rows > 0 ? code_for(isa, form) : nullptr;
-      }
+  explicit BlockCodes(const Isa& isa) : isa_(isa) {}
+  Function get(const BlockForm& form) {
+    std::shared_ptr<const Code>& code = codes_[form];
+    if (!code)
+      code = vector_code(isa_, CodeKey("matmul").add(form.rows).add(form.vectors).add(form.tail),
+                         [&](VectorEmitter& e) { generate(e, form); });
+    return code->entry<Function>();
+  }
+
+ private:
+  const Isa& isa_;
+  std::map<BlockForm, std::shared_ptr<const Code>> codes_;
+};
+
+// Columns that one block computes together.
+struct Columns {
+  int64_t at = 0, tail = 0;
+  Function code[2] = {nullptr, nullptr};  // full blocks of rows, the last one
+};
+
+std::vector<Columns> cut_columns(BlockCodes& codes, const Isa& isa, int64_t m, int64_t n) {
+  std::vector<Columns> list;
+  const int64_t lanes = isa.lanes();
+  for (int64_t at = 0; at < n; at += kVectors * lanes) {
+    const int64_t left = std::min<int64_t>(n - at, kVectors * lanes);
+    Columns& c = list.emplace_back();
+    c.at = at;
+    c.tail = left % lanes;
+    const auto vectors = static_cast<int>((left + lanes - 1) / lanes);
+    for (const int64_t rows : {std::min<int64_t>(kRows, m), m % kRows}) {
+      const BlockForm form{static_cast<int>(rows), vectors, c.tail > 0};
+      c.code[rows == kRows || rows == m ? 0 : 1] = rows > 0 ? codes.get(form) : nullptr;
     }
   }
+  return list;
+}
+
+bool is_whole(int64_t m, int64_t row) { return m - row >= std::min<int64_t>(kRows, m); }
+
+class Matmul final : public Kernel {
+ public:
+  Matmul(const Isa& isa, const MatmulProblem& problem)
+      : problem_(problem),
+        name_("matmul f32 " + std::string(isa.name)),
+        codes_(isa),
+        columns_(cut_columns(codes_, isa, problem.m, problem.n)) {}
 
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
     const MatmulProblem& p = problem_;
@@ -108,7 +141,6 @@ class Matmul final : public Kernel {
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const auto& [a, b] = p.batch[static_cast<size_t>(i / blocks)];
       const int64_t row = i % blocks * kRows;
-      const bool whole = p.m - row >= std::min<int64_t>(kRows, p.m);
       for (const Columns& c : columns_) {
         const Call call{static_cast<const float*>(args.a) + a + row * p.k,
                         static_cast<const float*>(args.b) + b + c.at,
@@ -118,30 +150,80 @@ class Matmul final : public Kernel {
                         4 * p.n,
                         4 * p.n,
                         c.tail};
-        c.code[whole ? 0 : 1](&call);
+        c.code[is_whole(p.m, row) ? 0 : 1](&call);
       }
     }
   }
   std::string name() const override { return name_; }
 
  private:
-  struct Columns {
-    int64_t at = 0, tail = 0;
-    Function code[2] = {nullptr, nullptr};  // full blocks of rows, the last one
-  };
+  const MatmulProblem problem_;
+  const std::string name_;
+  BlockCodes codes_;
+  std::vector<Columns> columns_;
+};
 
-  Function code_for(const Isa& isa, const BlockForm& form) {
-    std::shared_ptr<const Code>& code = code_[form];
-    if (!code)
-      code = vector_code(isa, CodeKey("matmul").add(form.rows).add(form.vectors).add(form.tail),
-                         [&](VectorEmitter& e) { generate(e, form); });
-    return code->entry<Function>();
+// The columns of b by chunks, each turned into [k][kChunk] of the workspace and multiplied by all rows of a.
+class Transposed final : public TransposedMatmul {
+ public:
+  Transposed(const Isa& isa, const MatmulProblem& problem)
+      : problem_(problem), name_("matmul f32 by a transposed " + std::string(isa.name)), codes_(isa) {
+    const int64_t rest = problem.n % kChunk;
+    if (problem.n >= kChunk) columns_[0] = cut_columns(codes_, isa, problem.m, kChunk);
+    if (rest > 0) columns_[1] = cut_columns(codes_, isa, problem.m, rest);
+    if (problem.n >= kTransposeLines) turn_[0] = turning_code(isa, kTransposeLines);
+    if (rest % kTransposeLines > 0) turn_[1] = turning_code(isa, rest % kTransposeLines);
+  }
+
+  void run(const TransposedMatmulArgs& args, int part, int parts) const noexcept override {
+    const MatmulProblem& p = problem_;
+    const int64_t chunks = (p.n + kChunk - 1) / kChunk;
+    const WorkRange mine = split_work(static_cast<int64_t>(p.batch.size()) * chunks, part, parts);
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      const auto& [a, b] = p.batch[static_cast<size_t>(i / chunks)];
+      const int64_t first = i % chunks * kChunk, count = std::min(kChunk, p.n - first);
+      turn(args.b + b + first * p.k, count, args.workspace);
+      for (const Columns& c : columns_[count == kChunk ? 0 : 1])
+        for (int64_t row = 0; row < p.m; row += kRows) {
+          const Call call{args.a + a + row * p.k,
+                          args.workspace + c.at,
+                          args.y + (i / chunks * p.m + row) * p.n + first + c.at,
+                          p.k,
+                          4 * p.k,
+                          4 * kChunk,
+                          4 * p.n,
+                          c.tail};
+          c.code[is_whole(p.m, row) ? 0 : 1](&call);
+        }
+    }
+  }
+
+  size_t workspace_bytes() const override { return static_cast<size_t>(problem_.k * kChunk) * 4; }
+  std::string name() const override { return name_; }
+
+ private:
+  static constexpr int64_t kChunk = 32;
+
+  std::shared_ptr<const Code> turning_code(const Isa& isa, int64_t lines) const {
+    const TransposeForm form{4, static_cast<int>(lines), static_cast<int>(problem_.k % transpose_tile_width(4)), false};
+    return vector_code(isa, CodeKey("transpose").add(form.element).add(form.a_count).add(form.rest).add(form.dense),
+                       [&](VectorEmitter& e) { emit_transpose(e, form); });
+  }
+
+  void turn(const float* b, int64_t count, float* to) const {
+    const int64_t blocks = count / kTransposeLines, k = problem_.k, width = transpose_tile_width(4);
+    TransposeCall call{b, to, 4 * k, 4 * kChunk, blocks, k / width, k % width > 0};
+    if (blocks > 0) turn_[0]->entry<void (*)(TransposeCall*)>()(&call);
+    if (count % kTransposeLines == 0) return;
+    call = {b + blocks * kTransposeLines * k, to + blocks * kTransposeLines, 4 * k, 4 * kChunk, 1, k / width, k % width > 0};
+    turn_[1]->entry<void (*)(TransposeCall*)>()(&call);
   }
 
   const MatmulProblem problem_;
   const std::string name_;
-  std::vector<Columns> columns_;
-  std::map<BlockForm, std::shared_ptr<const Code>> code_;
+  BlockCodes codes_;
+  std::vector<Columns> columns_[2];      // whole chunks, the last one
+  std::shared_ptr<const Code> turn_[2];  // eight lines, the last ones
 };
 
 class ReferenceMatmul final : public Kernel {
@@ -159,9 +241,14 @@ class ReferenceMatmul final : public Kernel {
 }  // namespace
 
 KernelPtr make_matmul(const Isa& isa, const MatmulProblem& problem) {
-  assert(problem.m > 0 && problem.n > 0 && problem.k > 0);
+  assert(problem.m > 0 && problem.n > 0 && problem.k > 0 && !problem.b_transposed);
   if (isa.id == IsaId::reference) return std::make_unique<ReferenceMatmul>(problem);
   return std::make_unique<Matmul>(isa, problem);
+}
+
+std::unique_ptr<TransposedMatmul> make_transposed_matmul(const Isa& isa, const MatmulProblem& problem) {
+  assert(problem.m > 0 && problem.n > 0 && problem.k > 0 && problem.b_transposed && isa.lanes() > 0);
+  return std::make_unique<Transposed>(isa, problem);
 }
 
 }  // namespace octet::kernels

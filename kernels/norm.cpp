@@ -13,11 +13,12 @@
 //                         AVX2, which has four rows: v12, v13 data, v14 scratch, v15 tail mask.
 //                         Rows rsi, rdx, r8, rbx, rbp, r12, r13, r14.
 // Registers, apply:       v0..v3 data, v4 scratch, v5 scale, v6 mean, v7 inverse, v8 1 / q_scale, v9 q_scale, v10 zero
-//                         point, v11 the same in 16-bit lanes, v12 and v13 bounds, v15 tail mask.
-//                         rsi v, rdx moments, rbx scale, rbp bias, r8 y, r12 q.
+//                         point (v8, v9 the range where it is kept), v11 the same in 16-bit lanes, v12 and v13 bounds, v15
+//                         tail mask. rsi v, rdx moments, rbx scale, rbp bias, r8 y, r12 q.
 #include "kernels/norm.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -36,7 +37,7 @@ const Reg64 kRows[kMostRows] = {run::kA,          run::kB,          run::kY,    
 const Reg64 kScaleAt = Xbyak::util::rbx, kBiasAt = Xbyak::util::rbp, kQAt = Xbyak::util::r12;
 
 struct NormForm {
-  bool centred, gathers, x_quantized, adds, residual_quantized, biased, gives_y, gives_q, multiplies, bounded;
+  bool centred, gathers, x_quantized, adds, residual_quantized, biased, gives_y, gives_q, multiplies, bounded, keeps_range;
   int rows;
 };
 
@@ -48,6 +49,7 @@ struct Call {
   const float *scale, *bias;
   uint8_t* q;
   int64_t q_stride;
+  float* range;
   struct {
     float mean, inverse;
   } moments[kMostRows];
@@ -167,20 +169,26 @@ class Apply {
       e_.mov(kQAt, field(e_, offsetof(Call, q)));
       for (int i = kReciprocal; i <= kMost; ++i) emit_param(e_, kConstants + i, i);
     }
+    if (form_.keeps_range) begin_range(e_, kRange);
     emit_rows(e_, [&] {
       if (form_.centred) e_.broadcast(e_.v(kMean), e_.ptr[run::kB]);
       e_.broadcast(e_.v(kInverse), e_.ptr[run::kB + 4]);
       emit_columns(e_, 4, [&](int vectors, bool tail) {
         for (int k = 0; k < vectors; ++k) normalise(k, tail);
+        if (form_.keeps_range) widen_range(e_, kRange, vectors, tail);
         if (form_.gives_y) store(vectors, tail);
         if (form_.gives_q) quantize(vectors, tail);
       });
       if (form_.gives_q) e_.add(kQAt, field(e_, offsetof(Call, q_stride)));
     });
+    if (!form_.keeps_range) return;
+    e_.mov(run::kScratch0, field(e_, offsetof(Call, range)));
+    end_range(e_, kRange, run::kScratch0, kScratch);
   }
 
  private:
   static constexpr int kScratch = 4, kFactor = 5, kMean = 6, kInverse = 7, kConstants = 8;
+  static constexpr RangeVectors kRange{8, 9};
 
   void normalise(int k, bool tail) {
     const auto d = e_.v(k);
@@ -255,7 +263,7 @@ std::shared_ptr<const Code> norm_code(const Isa& isa, NormForm form, int rows) {
   form.rows = rows;
   CodeKey key("norm");
   for (const bool flag : {form.centred, form.gathers, form.x_quantized, form.adds, form.residual_quantized, form.biased,
-                          form.gives_y, form.gives_q, form.multiplies, form.bounded})
+                          form.gives_y, form.gives_q, form.multiplies, form.bounded, form.keeps_range})
     key.add(flag);
   return vector_code(isa, key.add(rows), [&](VectorEmitter& e) { generate(e, form); });
 }
@@ -264,6 +272,7 @@ class VectorNorm final : public Norm {
  public:
   VectorNorm(const Isa& isa, const NormProblem& p)
       : name_("norm " + std::string(isa.name)), p_(p), gathers_(p.x.quantized || p.adds) {
+    assert(!p.keeps_range || (p.gives_y && !p.gives_q));
     const NormForm form{p.centred,
                         gathers_,
                         p.x.quantized,
@@ -274,6 +283,7 @@ class VectorNorm final : public Norm {
                         p.gives_q,
                         may_multiply_by_reciprocal(p.q_scale),
                         p.bounded,
+                        p.keeps_range,
                         0};
     for (const int rows : kBlocks)
       if (isa.zmm() || rows < kMostRows) blocks_.push_back({rows, norm_code(isa, form, rows)});
@@ -304,6 +314,7 @@ class VectorNorm final : public Norm {
     Call call = call_;
     call.scale = args.scale;
     call.bias = args.bias;
+    call.range = args.range;
     for (int64_t r = rows.begin; r < rows.end;) {
       const Block* block = blocks_.data();
       while (block->rows > rows.end - r) ++block;
@@ -355,7 +366,7 @@ class ReferenceNorm final : public Norm {
     };
     norm_reference(mine, {operand(args.x, p_.x.quantized), operand(args.residual, p_.residual.quantized), args.scale,
                           args.bias, args.y ? args.y + first : nullptr, args.q ? args.q + first : nullptr,
-                          args.sum ? args.sum + first : nullptr, nullptr});
+                          args.sum ? args.sum + first : nullptr, nullptr, args.range});
   }
   std::string name() const override { return "norm reference"; }
   size_t workspace_bytes() const override { return 0; }

@@ -31,6 +31,7 @@ struct NormProblem {
   bool adds = false;    // there is a residual
   bool biased = false;  // there is a bias
   bool gives_y = true, gives_q = false, gives_sum = false;
+  bool keeps_range = false;  // of y, to NormArgs::range; not with q
   float q_scale = 1;
   int32_t q_zero_point = 0;
   bool bounded = false;  // no finite |y| is above 1e8 * q_scale (see norm_is_bounded): nothing to clamp before the rounding
@@ -50,6 +51,7 @@ struct NormArgs {
   uint8_t* q = nullptr;
   float* sum = nullptr;
   void* workspace = nullptr;  // of this part
+  float* range = nullptr;     // of this part: {least, greatest}, widened; a NaN is none
 };
 
 class Norm {

@@ -82,6 +82,7 @@ struct UnaryProblem {
   UnaryKind kind = UnaryKind::relu;
   int64_t count = 0;
   float alpha = 0, beta = 0;
+  bool keeps_range = false;  // b points at two floats that the least and the greatest result widen; a NaN is none
 };
 KernelPtr make_unary(const Isa& isa, const UnaryProblem& problem);
 void unary_reference(const UnaryProblem& problem, const KernelArgs& args);

@@ -13,11 +13,12 @@
 //   q = x * r;  e = fma(-q, scale, x);  q = fma(e, r, q)
 //
 // as long as nothing underflows or overflows on the way. Scales from 2^-100 to 2^100 see to the first, a clamp of q far
-// outside what 8 bits can hold to the second; other scales divide. Under dynamic quantization the scale comes from the largest
-// x, so |q| stays below 256 and there is nothing to clamp.
+// outside what 8 bits can hold to the second; other scales divide. Under dynamic quantization the scale comes from the
+// largest x, so |q| stays below 256 and there is nothing to clamp.
 //
 // Four vectors are saturated by the packs: what vcvtps2dq cannot hold, too large downwards or NaN, it makes the least int32,
 // which is where they belong; only too large upwards is clamped before it.
+#include <algorithm>
 #include <cassert>
 
 #include "kernels/jit/run_loop.h"
@@ -55,7 +56,8 @@ void generate_quantize(VectorEmitter& e, Quotient quotient) {
           e.vfmadd213ps(d, e.v(kReciprocal), q);
         }
         if (!packs) e.vmaxps(d, d, e.v(kLow));
-        if (!packs || quotient != Quotient::multiply_in_range) e.vminps(d, e.v(kHigh), d);  // a NaN passes: the second source
+        if (!packs || quotient != Quotient::multiply_in_range)
+          e.vminps(d, e.v(kHigh), d);  // a NaN passes: the second source
         e.vcvtps2dq(d, d);
         if (!packs) e.vpaddd(d, d, e.v(kZeroPoint));
       }
@@ -168,8 +170,10 @@ class VectorDynamicQuantize final : public DynamicQuantize {
 
   void min_max(const float* x, float* scratch, int part, int parts) const noexcept override {
     scratch[2 * part] = scratch[2 * part + 1] = 0;
+    const RunRange mine = split_runs(shape_.rows, shape_.length, part, parts);
+    if (mine.empty()) return;
     RunArgs call{};
-    if (!bind(call, x, nullptr, part, parts)) return;
+    bind(call, x, nullptr, mine);
     call.y = scratch + 2 * part;
     call.y_stride = 0;
     min_max_->entry<void (*)(RunArgs*)>()(&call);
@@ -179,16 +183,25 @@ class VectorDynamicQuantize final : public DynamicQuantize {
              int parts) const noexcept override {
     const DynamicParams params = combined_params(scratch, parts);
     publish(params, scale, zero_point, part);
-    RunArgs call{};
-    if (!bind(call, x, y, part, parts)) return;
-    set_quantize_params(call.param, params.scale, params.zero_point);
-    (may_multiply_by_reciprocal(params.scale) ? quantize_ : divide_)->entry<void (*)(RunArgs*)>()(&call);
+    const RunRange mine = split_runs(shape_.rows, shape_.length, part, parts);
+    if (mine.empty()) return;
+    const Code& code = may_multiply_by_reciprocal(params.scale) ? *quantize_ : *divide_;
+    // Backwards: what was stored last is still in the cache, and so will be the beginning, where the next operator begins.
+    constexpr int64_t kChunk = 8192;
+    const bool by_rows = mine.rows.size() > 1;
+    const WorkRange all = by_rows ? mine.rows : mine.columns;
+    const int64_t step = by_rows ? std::max<int64_t>(1, kChunk / mine.columns.size()) : kChunk;
+    for (int64_t first = all.begin + (all.size() - 1) / step * step; first >= all.begin; first -= step) {
+      const WorkRange chunk{first, std::min(first + step, all.end)};
+      RunArgs call{};
+      bind(call, x, y, by_rows ? RunRange{chunk, mine.columns} : RunRange{mine.rows, chunk});
+      set_quantize_params(call.param, params.scale, params.zero_point);
+      code.entry<void (*)(RunArgs*)>()(&call);
+    }
   }
 
  private:
-  bool bind(RunArgs& call, const float* x, uint8_t* y, int part, int parts) const {
-    const RunRange range = split_runs(shape_.rows, shape_.length, part, parts);
-    if (range.empty()) return false;
+  void bind(RunArgs& call, const float* x, uint8_t* y, const RunRange& range) const {
     const KernelArgs mine = shape_.at({x, nullptr, y}, range);
     call.a = mine.a;
     call.y = mine.y;
@@ -196,7 +209,6 @@ class VectorDynamicQuantize final : public DynamicQuantize {
     call.length = range.columns.size();
     call.a_stride = shape_.a_stride;
     call.y_stride = shape_.y_stride;
-    return true;
   }
 
   RunShape shape_;

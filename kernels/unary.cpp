@@ -1,6 +1,10 @@
 // Unary functions of f32.
 //
-// Registers: v0..v3 data, v5..v9 scratch, v12 alpha, v13 beta, v14 zero, v15 tail mask. Loop nest: run_loop.h.
+// Registers: v0..v3 data, v5..v9 scratch (zmm: v16..v27 of vectors together), v10, v11 range, v12 alpha, v13 beta, v14 zero,
+// v15 tail mask. Loop nest: run_loop.h.
+#include <array>
+#include <vector>
+
 #include "kernels/jit/math_emitter.h"
 #include "kernels/jit/run_loop.h"
 
@@ -54,8 +58,8 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
       e.load_constant(t, 1.0f);
       e.vdivps(x, t, x);
       break;
-    case UnaryKind::erf: emit_erf(e, xi, kT0, kT1); break;
-    case UnaryKind::gelu: emit_gelu(e, xi, kT0, kT1, kT4); break;
+    case UnaryKind::erf: emit_erf(e, std::array{ErfRegisters{xi, kT0, kT1}}); break;
+    case UnaryKind::gelu: emit_gelu(e, std::array{GeluRegisters{{xi, kT0, kT1}, kT4}}); break;
     case UnaryKind::gelu_tanh: emit_gelu_tanh(e, xi, kT0, kT1, kT2, kT4); break;
     case UnaryKind::elu:
       e.vmovaps(keep, x);
@@ -68,17 +72,32 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
   }
 }
 
-void generate(VectorEmitter& e, UnaryKind kind) {
+// Functions that gain from several vectors at once, where there are registers for them.
+bool emit_together(VectorEmitter& e, UnaryKind kind, int vectors) {
+  if (kind != UnaryKind::gelu || !e.zmm()) return false;
+  std::vector<GeluRegisters> all;
+  for (int k = 0; k < vectors; ++k) all.push_back({{k, 16 + k, 20 + k}, 24 + k});
+  emit_gelu(e, all);
+  return true;
+}
+
+// The range lies where a second operand would.
+void generate(VectorEmitter& e, UnaryKind kind, bool keeps_range) {
+  constexpr RangeVectors kRange{10, 11};
   emit_param(e, kAlpha, 0);
   emit_param(e, kBeta, 1);
   e.zero(kZero);
+  if (keeps_range) begin_range(e, kRange);
   emit_rows(e, [&] {
     emit_columns(e, 4, [&](int vectors, bool tail) {
       for (int k = 0; k < vectors; ++k) load_f32(e, k, run::kA, k, tail);
-      for (int k = 0; k < vectors; ++k) emit_function(e, kind, k);
+      if (!emit_together(e, kind, vectors))
+        for (int k = 0; k < vectors; ++k) emit_function(e, kind, k);
+      if (keeps_range) widen_range(e, kRange, vectors, tail);
       store_f32(e, vectors, tail);
     });
   });
+  if (keeps_range) end_range(e, kRange, run::kB, kT0);
   emit_return(e);
 }
 
@@ -90,7 +109,7 @@ class ReferenceUnary final : public Kernel {
     UnaryProblem part_problem = problem_;
     part_problem.count = mine.size();
     unary_reference(part_problem,
-                    {static_cast<const float*>(args.a) + mine.begin, nullptr, static_cast<float*>(args.y) + mine.begin});
+                    {static_cast<const float*>(args.a) + mine.begin, args.b, static_cast<float*>(args.y) + mine.begin});
   }
   std::string name() const override { return "unary reference"; }
 
@@ -106,7 +125,8 @@ KernelPtr make_unary(const Isa& isa, const UnaryProblem& problem) {
   shape.length = problem.count;
   shape.a_bytes = shape.y_bytes = 4;
   const UnaryKind kind = problem.kind;
-  auto code = vector_code(isa, CodeKey("unary").add(kind), [&](VectorEmitter& e) { generate(e, kind); });
+  auto code = vector_code(isa, CodeKey("unary").add(kind).add(problem.keeps_range),
+                          [&](VectorEmitter& e) { generate(e, kind, problem.keeps_range); });
   return std::make_unique<RunKernel>("unary " + std::string(isa.name), shape,
                                      std::initializer_list<RunParam>{{.f = problem.alpha}, {.f = problem.beta}},
                                      std::move(code));

@@ -8,9 +8,11 @@
 #include <limits>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/amx/tile_config.h"
 #include "kernels/packed_weights.h"
 #include "kernels/partition.h"
 #include "kernels/weight_only/kernel.h"
+#include "kernels/weight_only/tiles.h"
 
 namespace octet::kernels {
 namespace {
@@ -86,8 +88,8 @@ class Product final : public WeightOnlyProduct {
         if (rows != most_rows_ && rows != m_ % most_rows_) continue;
         if (tail ? w_.n % lanes_ == 0 : w_.n < lanes_) continue;
         std::shared_ptr<const Code>& code = code_[tail][static_cast<size_t>(rows)];
-        code = weight_only_code(
-            isa, {static_cast<int>(rows), w_.bits, static_cast<int>(w_.groups), w_.zeros, bias_.bytes() > 0, tail});
+        code = weight_only_code(isa, {static_cast<int>(rows), w_.bits, static_cast<int>(w_.groups), w_.rounds == 1, w_.zeros,
+                                      bias_.bytes() > 0, tail});
       }
   }
 
@@ -100,7 +102,7 @@ class Product final : public WeightOnlyProduct {
     if (panels.size() == 0) return;
     auto* owed = static_cast<DigitBlock*>(args.workspace);
     auto* digits = reinterpret_cast<int8_t*>(owed + m_ * w_.blocks);
-    const int32_t common = w_.zeros ? 1 : 1 << (w_.bits - 1);
+    const int32_t common = w_.zeros ? -1 : -(1 << (w_.bits - 1));
     for (int64_t row = 0; row < m_; ++row)
       for (int64_t b = 0; b < w_.blocks; ++b) {
         const int64_t begin = b * w_.block;
@@ -145,6 +147,128 @@ class Product final : public WeightOnlyProduct {
   std::string name_;
 };
 
+// Many rows on AMX (weight_only/tiles.h).
+class TileProduct final : public WeightOnlyProduct {
+ public:
+  static bool takes(const Isa& isa, int64_t m, const Packed& w) {
+    constexpr int64_t kLeastRows = 8;  // fewer are as fast one by one
+    return isa.dot == DotKind::tile && m >= kLeastRows && !(w.zeros && w.bits == 8);
+  }
+
+  TileProduct(const Isa& isa, int64_t m, std::vector<float> bias, std::shared_ptr<const PackedWeights> weights)
+      : packed_weights_(std::move(weights)),
+        w_(packed_weights_->as<Packed>()),
+        m_(m),
+        name_("weight-only int" + std::to_string(w_.bits) + " tiles " + std::string(isa.name)) {
+    panels_ = (w_.n + kLanes - 1) / kLanes;
+    if (!bias.empty()) {
+      bias.resize(static_cast<size_t>(panels_ * kLanes));
+      bias_ = AlignedBuffer(bias.size() * 4);
+      std::memcpy(bias_.as<float>(), bias.data(), bias.size() * 4);
+    }
+    const bool bias_last = bias_.bytes() > 0;
+    for (int i = 0; i < kForms; ++i) {
+      const bool resume = (i & 1) != 0, last = (i & 2) != 0, tail = (i & 4) != 0, cut = (i & 8) != 0;
+      const int64_t rows = cut ? m % kTileRows : std::min<int64_t>(kTileRows, m);
+      if (rows > 0)
+        code_[i] = weight_only_tile_code(isa, {resume, static_cast<int>(rows), w_.block, last && bias_last, tail});
+    }
+  }
+
+  size_t workspace_bytes() const override {
+    return kSumBytes + static_cast<size_t>(group_units() + group_digits() + group_weights());
+  }
+
+  void run(const WeightOnlyArgs& args, int part, int parts) const noexcept override {
+    const WorkRange panels = split_work(panels_, part, parts);
+    if (panels.size() == 0) return;
+    configure_tiles();
+    auto* sums = static_cast<int32_t*>(args.workspace);
+    auto* units = reinterpret_cast<float*>(static_cast<std::byte*>(args.workspace) + kSumBytes);
+    auto* digits = reinterpret_cast<int8_t*>(units) + group_units();
+    int8_t* weights = digits + group_digits();
+    for (int64_t first = 0; first < m_; first += group_rows()) {
+      const int64_t rows = std::min(group_rows(), m_ - first);
+      for (int64_t row = 0; row < rows; ++row) take_row(args.x + (first + row) * w_.k, row, digits, units);
+      for (int64_t panel = panels.begin; panel < panels.end; panel += group_panels()) {
+        const WorkRange some{panel, std::min(panels.end, panel + group_panels())};
+        for (int64_t block = 0; block < w_.blocks; block += slab_blocks()) {
+          const WorkRange blocks{block, std::min(w_.blocks, block + slab_blocks())};
+          for (int64_t p = some.begin; p < some.end; ++p) unpack(p, blocks, weights + (p - some.begin) * slab_weights());
+          for (int64_t row = 0; row < rows; row += kTileRows)
+            for (int64_t p = some.begin; p < some.end; ++p)
+              multiply({digits + row / kTileRows * tile_digits() + block * block_tiles() * 3 * kTileBytes,
+                        weights + (p - some.begin) * slab_weights(), nullptr, units + row * w_.blocks + block * kTileRows,
+                        nullptr, args.y + (first + row) * w_.n, sums, 4 * w_.n, w_.panel_bytes / w_.blocks, blocks.size(),
+                        block_tiles(), 0},
+                       p, blocks, std::min<int64_t>(kTileRows, rows - row) == kTileRows);
+        }
+      }
+    }
+  }
+
+  std::string name() const override { return name_; }
+
+ private:
+  static constexpr int64_t kLanes = 16, kTileBytes = kTileRows * 64;
+  static constexpr size_t kSumBytes = 6 * kTileBytes;
+  static constexpr int kForms = 16;  // bits: y goes on, last blocks, columns are missing, the last rows
+
+  int64_t block_tiles() const { return (w_.block + kTileK - 1) / kTileK; }
+  int64_t tile_digits() const { return w_.blocks * block_tiles() * 3 * kTileBytes; }  // of 16 rows
+  int64_t dword_bytes() const { return w_.block / per_dword(w_.bits) * kLanes * 4; }  // of a block, its scales behind them
+  // Rows that share unpacked weights; blocks whose digits stay in the first-level cache; panels whose weights of them stay
+  // in the second.
+  int64_t group_rows() const { return std::min<int64_t>(128, (m_ + kTileRows - 1) / kTileRows * kTileRows); }
+  int64_t slab_blocks() const { return std::clamp<int64_t>(512 / (block_tiles() * kTileK), 1, w_.blocks); }
+  int64_t slab_weights() const { return slab_blocks() * w_.block * kLanes; }
+  int64_t group_panels() const { return std::clamp<int64_t>((256 << 10) / slab_weights(), 1, panels_); }
+  int64_t group_units() const { return group_rows() * w_.blocks * 4; }  // bytes, multiples of 64, as the next two
+  int64_t group_digits() const { return group_rows() / kTileRows * tile_digits(); }
+  int64_t group_weights() const { return group_panels() * slab_weights() + kTileBytes; }
+
+  // Digits as [row / 16][block][tile of 64 k][digit][16][64], units as [row / 16][block][16].
+  void take_row(const float* x, int64_t row, int8_t* digits, float* units) const {
+    const int64_t block_bytes = block_tiles() * 3 * kTileBytes, tile = row / kTileRows, line = row % kTileRows;
+    for (int64_t b = 0; b < w_.blocks; ++b) {
+      const int64_t begin = b * w_.block;
+      int8_t* to = digits + tile * tile_digits() + b * block_bytes + line * kTileK;
+      for (int64_t t = 0; t < 3 * block_tiles(); ++t) std::memset(to + t * kTileBytes, 0, kTileK);
+      const DigitBlock block =
+          to_digits(x + begin, std::min(w_.block, w_.k - begin), 0, to, {4, kTileBytes, 3 * kTileBytes});
+      units[(tile * w_.blocks + b) * kTileRows + line] = block.unit;
+    }
+  }
+
+  void unpack(int64_t panel, WorkRange blocks, int8_t* to) const {
+    const int64_t stride = w_.panel_bytes / w_.blocks;
+    for (int64_t b = blocks.begin; b < blocks.end; ++b, to += w_.block * kLanes) {
+      const std::byte* from = w_.b.as<std::byte>() + panel * w_.panel_bytes + b * stride;
+      unpack_block(from, w_.block, w_.bits, w_.zeros ? from + dword_bytes() + kLanes * 4 : nullptr, to);
+    }
+  }
+
+  // `call` but for what depends on the panel.
+  void multiply(WeightOnlyTileCall call, int64_t panel, WorkRange blocks, bool whole) const {
+    const int64_t column = panel * kLanes;
+    call.scale = w_.b.as<std::byte>() + panel * w_.panel_bytes + blocks.begin * call.scale_stride + dword_bytes();
+    if (bias_.bytes() > 0) call.bias = bias_.as<float>() + column;
+    call.y += column;
+    call.columns = w_.n - column;
+    const int form = (blocks.begin > 0 ? 1 : 0) | (blocks.end == w_.blocks ? 2 : 0) | (call.columns < kLanes ? 4 : 0) |
+                     (whole || m_ < kTileRows ? 0 : 8);
+    code_[form]->entry<WeightOnlyTileFunction>()(&call);
+  }
+
+  std::shared_ptr<const PackedWeights> packed_weights_;
+  const Packed& w_;
+  const int64_t m_;
+  int64_t panels_ = 0;
+  AlignedBuffer bias_;
+  std::shared_ptr<const Code> code_[kForms];
+  std::string name_;
+};
+
 }  // namespace
 
 std::shared_ptr<const PackedWeights> pack_weight_only(const Isa& isa, const WeightOnlyWeights& w) {
@@ -174,6 +298,8 @@ std::shared_ptr<const PackedWeights> pack_weight_only(const Isa& isa, const Weig
 std::unique_ptr<WeightOnlyProduct> make_weight_only(const Isa& isa, int64_t m, std::vector<float> bias,
                                                     std::shared_ptr<const PackedWeights> weights) {
   assert(weights->kind == PackedKind::weight_only && weights->isa == isa.id && m > 0);
+  if (TileProduct::takes(isa, m, weights->as<Packed>()))
+    return std::make_unique<TileProduct>(isa, m, std::move(bias), std::move(weights));
   return std::make_unique<Product>(isa, m, std::move(bias), std::move(weights));
 }
 

@@ -47,7 +47,8 @@ Shape without_ones(const Shape& shape) {
 bool is_integer(DType dtype) { return !is_float(dtype) && dtype != DType::string && dtype != DType::undefined; }
 
 bool is_mask(const ValueInfo& input) {
-  return is_integer(input.dtype) && input.dtype != DType::s8 && input.dtype != DType::u8 && input.name.find("mask") != std::string::npos;
+  return is_integer(input.dtype) && input.dtype != DType::s8 && input.dtype != DType::u8 &&
+         input.name.find("mask") != std::string::npos;
 }
 
 // Rows of the smallest table that is gathered from by `value`; 0 for none.
@@ -57,11 +58,13 @@ int64_t table_of(const graph::Value* value) {
   const auto take = [&](int64_t more) { rows = rows == 0 ? more : more == 0 ? rows : std::min(rows, more); };
   for (const graph::Use& use : value->uses()) {
     const graph::Node& node = *use.node;
-    if (node.op_name() == "Gather" && use.index == 1 && node.input(0)->type().static_shape() && node.input(0)->type().rank() > 0) {
+    if (node.op_name() == "Gather" && use.index == 1 && node.input(0)->type().static_shape() &&
+        node.input(0)->type().rank() > 0) {
       const Shape table = node.input(0)->type().shape();
       const int64_t axis = node.attr("axis", int64_t{0});
       take(table[static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(table.size()) : axis)]);
-    } else if (use.index == 0 && std::find(std::begin(kKeepsNumbers), std::end(kKeepsNumbers), node.op_name()) != std::end(kKeepsNumbers)) {
+    } else if (use.index == 0 &&
+               std::find(std::begin(kKeepsNumbers), std::end(kKeepsNumbers), node.op_name()) != std::end(kKeepsNumbers)) {
       take(table_of(node.output()));
     }
   }
@@ -70,7 +73,8 @@ int64_t table_of(const graph::Value* value) {
 
 std::vector<int64_t> tables_of(const Model& model) {
   std::vector<int64_t> tables;
-  for (const graph::Value* input : optimized_graph(model).inputs()) tables.push_back(is_integer(input->dtype()) ? table_of(input) : 0);
+  for (const graph::Value* input : optimized_graph(model).inputs())
+    tables.push_back(is_integer(input->dtype()) ? table_of(input) : 0);
   return tables;
 }
 
@@ -129,14 +133,39 @@ Shape decoder_shape(const ValueInfo& input, int64_t batch, int64_t tokens, int64
   return shape;
 }
 
+namespace {
+
+bool is_open_decoder(const std::vector<ValueInfo>& inputs) {
+  return std::any_of(inputs.begin(), inputs.end(), [](const ValueInfo& i) {
+    return is_past(i) && std::find(i.shape.begin(), i.shape.end(), -1) != i.shape.end();
+  });
+}
+
+// Whether the open dimension `i` of the input stands for the batch, whose symbol is given ("" where it has none).
+bool stands_for_batch(const ValueInfo& input, size_t i, const std::string& symbol) {
+  return symbol.empty() ? i == 0 && input.symbols[i].empty() : input.symbols[i] == symbol;
+}
+
+std::string batch_symbol(const std::vector<ValueInfo>& inputs) { return batchable(inputs) ? inputs[0].symbols[0] : ""; }
+
+}  // namespace
+
+bool sizes_known(const std::vector<ValueInfo>& inputs, const ShapeOverrides& overrides) {
+  const std::string symbol = batch_symbol(inputs);
+  return is_open_decoder(inputs) || std::all_of(inputs.begin(), inputs.end(), [&](const ValueInfo& input) {
+           bool known = true;
+           for (size_t i = 0; i < input.shape.size(); ++i)
+             known = known && (input.shape[i] >= 0 || stands_for_batch(input, i, symbol));
+           return known || overrides.contains(input.name);
+         });
+}
+
 std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
                                   const std::string& model) {
   std::vector<Shape> shapes;
-  const std::string symbol = batchable(inputs) ? inputs[0].symbols[0] : "";
+  const std::string symbol = batch_symbol(inputs);
   constexpr int64_t kNewTokens = 1, kPastTokens = 128;
-  const bool decoder = std::any_of(inputs.begin(), inputs.end(), [](const ValueInfo& i) {
-    return is_past(i) && std::find(i.shape.begin(), i.shape.end(), -1) != i.shape.end();
-  });
+  const bool decoder = is_open_decoder(inputs);
   for (const ValueInfo& input : inputs) {
     Shape shape = input.shape;
     if (const auto chosen = overrides.find(input.name); chosen != overrides.end()) {
@@ -146,8 +175,7 @@ std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t 
     } else {
       for (size_t i = 0; i < shape.size(); ++i) {
         if (shape[i] >= 0) continue;
-        const bool is_batch = symbol.empty() ? i == 0 && input.symbols[i].empty() : input.symbols[i] == symbol;
-        if (!is_batch)
+        if (!stands_for_batch(input, i, symbol))
           throw Error(ErrorCode::invalid_argument, model + ": input '" + input.name + "' has the open shape " +
                                                        shape_text(input) + "; expected a size for it: --shape " +
                                                        input.name + "=...");
@@ -195,8 +223,11 @@ std::vector<graph::Tensor> synthetic_inputs(const std::vector<ValueInfo>& inputs
       default:
         for (int64_t k = 0; k < n; ++k) {
           const uint64_t bits = random.next();
-          const uint64_t value = table > 0 ? (bits >> 32) % static_cast<uint64_t>(table) : is_mask(inputs[i]) ? 1 : bits >> 63;
-          std::memcpy(t.mutable_as<uint8_t>() + static_cast<size_t>(k) * size_of(t.dtype()), &value, size_of(t.dtype()));  // little-endian
+          const uint64_t value = table > 0            ? (bits >> 32) % static_cast<uint64_t>(table)
+                                 : is_mask(inputs[i]) ? 1
+                                                      : bits >> 63;
+          std::memcpy(t.mutable_as<uint8_t>() + static_cast<size_t>(k) * size_of(t.dtype()), &value,
+                      size_of(t.dtype()));  // little-endian
         }
     }
     tensors.push_back(std::move(t));

@@ -36,6 +36,9 @@ Shape decoder_shape(const ValueInfo& input, int64_t batch, int64_t tokens, int64
 std::vector<Shape> resolve_shapes(const std::vector<ValueInfo>& inputs, int64_t batch, const ShapeOverrides& overrides,
                                   const std::string& model);
 
+// Whether resolve_shapes would find every size.
+bool sizes_known(const std::vector<ValueInfo>& inputs, const ShapeOverrides& overrides);
+
 // Numbers that depend on `seed`, the input's place and nothing else: floats close to the normal distribution (mean 0,
 // deviation 1, from sums of 12 uniform ones), 8-bit integers over their range, other integers and booleans 0 or 1. Where the
 // size of the table that an integer input picks rows from is given (`tables`, one an input, 0 for none), numbers below it.

@@ -15,7 +15,7 @@ namespace {
 struct Options {
   Common common;
   std::string in, out, data, style, dialect = "qdq";
-  bool external_data = false;
+  bool external_data = false, no_equalise = false;
   int weight_bits = 0;
   int64_t block = 32;
 };
@@ -34,6 +34,7 @@ int quantize(const Options& options) {
   QuantizeRequest request;
   request.portable = style == "portable";
   request.dialect = dialect;
+  request.equalise = !options.no_equalise;
   request.weight_bits = options.weight_bits;
   request.block = options.block;
   request.data = data ? &*data : nullptr;
@@ -83,6 +84,8 @@ Action declare_quantize(CLI::App& command) {
   command
       .add_option("--block", o->block, "of --weights: how many along K share a scale, a power of two from 16; default: 32")
       ->type_name("N");
+  command.add_flag("--no-equalise", o->no_equalise,
+                   "dynamic: leave the channels of activations as they are, and the model need not run to be quantized");
   command.add_flag("--external-data", o->external_data, "weights in OUT.onnx.data");
   add_isa(command, o->common);
   add_threads(command, o->common);

@@ -5,6 +5,7 @@
 #include "engine/calibration.h"
 #include "engine/model.h"
 #include "graph/quantize/dialects.h"
+#include "graph/quantize/equalise.h"
 #include "graph/quantize/quantize.h"
 #include "graph/quantize/weight_only.h"
 
@@ -40,14 +41,20 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
         "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
     return result;
   }
-  if (request.dialect == Dialect::dynamic) {
+  const bool dynamic = request.dialect == Dialect::dynamic;
+  const std::vector<std::string> values =
+      dynamic ? graph::values_to_equalise(*prepared) : graph::values_to_calibrate(*prepared);
+  const auto quantize_at_run_time = [&](const std::string& note) {
     result.graph = graph::quantize_dynamic(*prepared);
     result.graph->file = source.file;
-    result.note = "activations quantized at run time";
-    return result;
-  }
-  const std::vector<std::string> values = graph::values_to_calibrate(*prepared);
+    result.note = "activations quantized at run time" + note;
+    return std::move(result);
+  };
+  if (dynamic && (values.empty() || !request.equalise)) return quantize_at_run_time("");
   const Model model = model_from_graph(prepared->clone(), {request.isa, {}});  // for the declarations of its inputs
+  if (dynamic && !request.data && !sizes_known(model.inputs(), request.shapes))
+    return quantize_at_run_time(
+        ", channels as they are: the input has no size and there is no --data or --shape to equalise them by");
   result.note = request.data ? request.data->hold_out_calibration()
                              : "calibrated on " + std::to_string(kSyntheticCalibration) + " synthetic inputs (seeded " +
                                    describe_synthetic(model) + ")";
@@ -68,6 +75,11 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
     }
     return true;
   };
+  if (dynamic) {
+    const int equalised = graph::equalise_channels(
+        *prepared, calibrate_channels(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}));
+    return quantize_at_run_time(", the channels of " + std::to_string(equalised) + " equalised, " + result.note);
+  }
   graph::Ranges ranges;
   for (const auto& [name, range] : calibrate(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}))
     ranges[name] = {range.min, range.max};

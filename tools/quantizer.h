@@ -17,9 +17,10 @@ enum class Dialect : uint8_t { qdq, qlinear, dynamic };
 Dialect parse_dialect(const std::string& name);
 
 struct QuantizeRequest {
-  bool portable = false;    // Q/DQ as ONNX Runtime's quantizer writes them; else none inside what octet fuses
+  bool portable = false;  // Q/DQ as ONNX Runtime's quantizer writes them; else none inside what octet fuses
   Dialect dialect = Dialect::qdq;
   bool signed_activations = false;  // int8, of QDQ and QLinear
+  bool equalise = true;             // dynamic: channels of the inputs of matrix products (graph/quantize/equalise.h)
   int weight_bits = 0;              // 4 or 8: weights only, in blocks of `block`; the rest stays float
   int64_t block = 32;
   Dataset* data = nullptr;  // null: synthetic inputs

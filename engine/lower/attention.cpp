@@ -1,5 +1,7 @@
 // octet.Attention onto kernels/attention.h.
+#include <array>
 #include <memory>
+#include <optional>
 
 #include "engine/lower/families.h"
 #include "graph/ops/fused_attention.h"
@@ -13,7 +15,7 @@ using graph::Value;
 using graph::ops::AttentionGeometry;
 using graph::ops::HeadStrides;
 
-enum Input : size_t { kQ, kK, kV, kMask };
+enum Input : size_t { kQ, kK, kV, kMask, kQScale, kQZeroPoint, kKScale, kVScale, kVZeroPoint };
 
 bool takes_attention(const Node& node, std::string* why) {
   const auto no = [&](const char* reason) {
@@ -40,6 +42,8 @@ AttentionGeometry geometry(const Node& node) {
 }
 
 void set_quantization(const Node& node, kernels::AttentionProblem& p) {
+  p.parameters_at_run = node.input(kQScale) != nullptr;
+  if (p.parameters_at_run) return;
   const QuantParams* y = p.y_dtype == DType::u8 ? node.output()->quant() : nullptr;
   const auto scale = [&](size_t i) { return node.input(i)->quant()->scale.at(0); };
   p.factors = numerics::attention_factors(scale(kQ), scale(kK), scale(kV), p.factors.score, y ? y->scale.at(0) : 1.0f);
@@ -69,12 +73,33 @@ kernels::AttentionProblem problem_of(const Node& node, const AttentionGeometry& 
   return p;
 }
 
+// Where the parameters that come at run time lie; fills them in.
+class RunTimeParameters {
+ public:
+  RunTimeParameters(Lowering& lowering, const Node& node) : present_(node.input(kQScale)), scale_(node.attr("scale", 1.0f)) {
+    for (size_t i = 0; present_ && i < at_.size(); ++i) at_[i] = lowering.location(node.input(kQScale + i));
+  }
+  void set(const RunContext& context, kernels::AttentionArgs& args) const {
+    if (!present_) return;
+    const auto scale = [&](size_t i) { return *reinterpret_cast<const float*>(at_[i - kQScale].in(context)); };
+    const auto zero_point = [&](size_t i) { return *reinterpret_cast<const uint8_t*>(at_[i - kQScale].in(context)); };
+    args.factors = numerics::attention_factors_at_run(scale(kQScale), scale(kKScale), scale(kVScale), scale_);
+    args.q_zero_point = zero_point(kQZeroPoint), args.v_zero_point = zero_point(kVZeroPoint);
+  }
+
+ private:
+  bool present_;
+  float scale_;
+  std::array<Location, kVZeroPoint - kQScale + 1> at_;
+};
+
 void lower_attention(Lowering& lowering, const Node& node) {
   const auto in_image = [&](const Value* v) { return v && !v->is_constant() && lowering.place(v).image; };
   for (const Value* v : {node.input(kQ), node.input(kK), node.input(kV), node.input(kMask), node.output()})
     if (in_image(v)) return lower_eval(lowering, node);
   const AttentionGeometry g = geometry(node);
-  const kernels::AttentionProblem problem = problem_of(node, g);
+  kernels::AttentionProblem problem = problem_of(node, g);
+  problem.keeps_range = problem.dtype == DType::u8 && problem.y_dtype == DType::f32 && lowering.range(node.output());
   std::string reason;
   const std::shared_ptr<const kernels::Attention> kernel = kernels::make_attention(lowering.isa(), problem, &reason);
   if (!kernel) {
@@ -83,6 +108,8 @@ void lower_attention(Lowering& lowering, const Node& node) {
     return;
   }
   lowering.need_workspace(kernel->workspace_bytes());
+  if (problem.keeps_range) lowering.keep_range(node.output());
+  const std::optional<Location> range = problem.keeps_range ? lowering.range(node.output()) : std::nullopt;
   const Location q = lowering.location(node.input(kQ)), k = lowering.location(node.input(kK)),
                  v = lowering.location(node.input(kV));
   const Location y = lowering.location(node.output());
@@ -91,14 +118,20 @@ void lower_attention(Lowering& lowering, const Node& node) {
   StepInfo& info = lowering.add_step(
       node, kernel->name(),
       [kernel, q, k, v, y, mask, q_at = g.q.offset * element, k_at = g.k.offset * element, v_at = g.v.offset * element,
-       masked = problem.masked](const RunContext& context, int part, int parts) {
+       masked = problem.masked, range,
+       parameters = RunTimeParameters(lowering, node)](const RunContext& context, int part, int parts) {
         const auto bytes = [&](const Location& at, int64_t offset) {
           return reinterpret_cast<const uint8_t*>(at.in(context)) + offset;
         };
-        kernel->run(
-            {bytes(q, q_at), bytes(k, k_at), bytes(v, v_at),
-             masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr, y.in(context), context.workspace(part)},
-            part, parts);
+        kernels::AttentionArgs args{bytes(q, q_at), bytes(k, k_at),
+                                    bytes(v, v_at), masked ? reinterpret_cast<const float*>(mask.in(context)) : nullptr,
+                                    y.in(context),  context.workspace(part)};
+        parameters.set(context, args);
+        if (range) {
+          args.range = reinterpret_cast<float*>(range->in(context)) + 2 * part;
+          args.range[0] = args.range[1] = 0;
+        }
+        kernel->run(args, part, parts);
       });
   info.gmac = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries * g.keys) *
               static_cast<double>(g.size + g.value_size) / 1e9;

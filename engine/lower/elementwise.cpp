@@ -255,7 +255,21 @@ void lower_unary(Lowering& lowering, const Node& node) {
     for (const int64_t start : w.operands[o].starts)
       for (int64_t r = 0; r < w.rows; ++r) runs.operands[o].starts.push_back(start + r * w.operands[o].row * 4);
   }
-  add_walk_step(lowering, node, kernels::make_unary(lowering.isa(), p), runs, values);
+  p.keeps_range = lowering.range(node.output()).has_value();
+  if (!p.keeps_range) {
+    add_walk_step(lowering, node, kernels::make_unary(lowering.isa(), p), runs, values);
+    return;
+  }
+  lowering.keep_range(node.output());
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_unary(lowering.isa(), p);
+  lowering.add_step(node, kernel->name(),
+                    [kernel, y = lowering.location(values[0]), x = lowering.location(values[1]), range = *lowering.range(node.output()),
+                     y_starts = runs.operands[0].starts, x_starts = runs.operands[1].starts](const RunContext& context, int part, int parts) {
+                      float* mine = reinterpret_cast<float*>(range.in(context)) + 2 * part;
+                      mine[0] = mine[1] = 0;
+                      for (size_t i = 0; i < y_starts.size(); ++i)
+                        kernel->run({x.in(context) + x_starts[i], mine, y.in(context) + y_starts[i]}, part, parts);
+                    });
 }
 
 std::vector<int> first_in_place(const Node&) { return {0}; }

@@ -61,6 +61,16 @@ Lowering::Lowering(const PlanSettings& settings, int threads, const Placement& p
   for (const auto& node : plan.graph->nodes())
     for (const Value* v : node->outputs()) give_slot(v);
   plan_.slots = static_cast<int>(slots_.size());
+  constexpr size_t kLine = 64;
+  for (const auto& node : plan.graph->nodes())
+    if (node->op_name() == "DynamicQuantizeLinear" && ranges_.emplace(node->input(0), scratch_at_).second)
+      scratch_at_ += (static_cast<size_t>(threads) * 2 * sizeof(float) + kLine - 1) / kLine * kLine;
+  plan_.arena_bytes = scratch_at_;
+}
+
+std::optional<Location> Lowering::range(const Value* x) const {
+  const auto found = ranges_.find(x);
+  return found == ranges_.end() ? std::nullopt : std::optional(Location{found->second, nullptr});
 }
 
 int Lowering::slot(const Value* value) const {

@@ -7,10 +7,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/placement.h"
@@ -48,6 +50,11 @@ class Lowering {
   void need_workspace(size_t bytes);
   // Arena memory that belongs to the steps of one node, whichever thread runs them; it holds nothing from node to node.
   Location scratch(size_t bytes);
+  // What a DynamicQuantizeLinear reads: `threads` pairs {least, greatest} of float32, a part's own each, 0 included. A step that
+  // stores `x` may find them on the way (keep_range); otherwise the quantization does. Nothing where none quantizes x.
+  std::optional<Location> range(const graph::Value* x) const;
+  void keep_range(const graph::Value* x) { kept_ranges_.insert(x); }
+  bool keeps_range(const graph::Value* x) const { return kept_ranges_.contains(x); }
   int new_call();  // one of Frame::calls
   // A product of the plan, in order of execution: its weights are part of the stream that products fetch ahead.
   void add_product(std::shared_ptr<kernels::Conv> conv) { products_.push_back(std::move(conv)); }
@@ -59,7 +66,9 @@ class Lowering {
   int threads_;
   const Placement& placement_;
   Plan& plan_;
-  const size_t scratch_at_;
+  size_t scratch_at_;
+  std::unordered_map<const graph::Value*, size_t> ranges_;  // offsets in the arena
+  std::unordered_set<const graph::Value*> kept_ranges_;
   std::unordered_map<const graph::Value*, int> slots_;
   const graph::Node* last_node_ = nullptr;
   std::vector<std::shared_ptr<kernels::Conv>> products_;

@@ -71,6 +71,8 @@ void lower_norm(Lowering& lowering, const Node& node) {
   p.adds = residual != nullptr;
   p.biased = bias != nullptr;
   p.gives_q = q != nullptr, p.gives_y = y != nullptr, p.gives_sum = sum != nullptr;
+  p.keeps_range = y && !q && lowering.range(y);
+  if (p.keeps_range) lowering.keep_range(y);
   if (q) p.q_scale = q->quant()->scale.at(0), p.q_zero_point = q->quant()->zero_point.at(0);
   const auto floats_of = [](const Value* v) { return v ? v->constant().as<float>() : nullptr; };
   if (q && node.input(1)->is_constant() && (!bias || bias->is_constant()))
@@ -85,10 +87,13 @@ void lower_norm(Lowering& lowering, const Node& node) {
   const auto bind = [&](const Value* v) { return v ? Bound{true, lowering.location(v)} : Bound{}; };
   lowering.add_step(node, kernel->name(),
                     [kernel, x = bind(x), residual = bind(residual), scale = bind(node.input(1)), bias = bind(bias),
-                     y = bind(y), q = bind(q), sum = bind(sum)](const RunContext& context, int part, int parts) {
+                     y = bind(y), q = bind(q), sum = bind(sum),
+                     range = p.keeps_range ? Bound{true, *lowering.range(y)} : Bound{}](const RunContext& context, int part, int parts) {
                       const auto floats = [&](const Bound& b) { return reinterpret_cast<float*>(b.in(context)); };
+                      float* mine = range.present ? floats(range) + 2 * part : nullptr;
+                      if (mine) mine[0] = mine[1] = 0;
                       kernel->run({x.in(context), residual.in(context), floats(scale), floats(bias), floats(y),
-                                   reinterpret_cast<uint8_t*>(q.in(context)), floats(sum), context.workspace(part)},
+                                   reinterpret_cast<uint8_t*>(q.in(context)), floats(sum), context.workspace(part), mine},
                                   part, parts);
                     });
 }

@@ -225,8 +225,10 @@ void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundCon
   const Location residual = has_residual ? lowering.location(node.input(kResidual)) : Location{};
   const Location x_scale = dynamic ? lowering.location(node.input(kXScale)) : Location{};
   const Location x_zero_point = dynamic ? lowering.location(node.input(kXZeroPoint)) : Location{};
+  const bool ranged = lowering.keeps_range(node.output());
+  const Location range = ranged ? *lowering.range(node.output()) : Location{};
   if (dynamic && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) add_run_time_halo(lowering, node);
-  lowering.add_step(node, kernel, [convs = std::move(convs), x, y, residual, x_scale, x_zero_point, has_residual, dynamic](
+  lowering.add_step(node, kernel, [convs = std::move(convs), x, y, residual, x_scale, x_zero_point, range, has_residual, dynamic, ranged](
                                       const RunContext& context, int part, int parts) {
     kernels::ConvArgs args;
     args.x = x.in(context);
@@ -234,6 +236,10 @@ void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundCon
     if (dynamic) {
       args.x_scale = *reinterpret_cast<const float*>(x_scale.in(context));
       args.x_zero_point = *reinterpret_cast<const uint8_t*>(x_zero_point.in(context));
+    }
+    if (ranged) {
+      args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
+      args.range[0] = args.range[1] = 0;
     }
     for (const BoundConv& bound : convs) {
       args.y = y.in(context) + bound.y_offset;
@@ -260,11 +266,13 @@ void lower_product(Lowering& lowering, const Node& node) {
   problem.y = product_layout(lowering, node.output(), shape.oc);
   if (const Value* r = node.input(kResidual)) problem.residual = product_layout(lowering, r, shape.oc);
   problem.epilogue = make_epilogue(node, shape.oc);
+  problem.epilogue.keeps_range = problem.epilogue.out == DType::f32 && lowering.range(node.output());
 
   std::string reason;
   auto weights = pack_product(lowering, node, shape);
   std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
   if (!conv) return lower_eval(lowering, node);
+  if (problem.epilogue.keeps_range) lowering.keep_range(node.output());
   const std::string name = conv->name() + ", " + kernels::describe(*weights);
   add_product_step(lowering, node, {{std::move(conv)}}, name);
 }

@@ -66,27 +66,26 @@ void lower_dynamic(Lowering& lowering, const Node& node) {
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
   std::shared_ptr<const kernels::DynamicQuantize> kernel = kernels::make_dynamic_quantize(lowering.isa(), p);
-  // The partial minima and maxima are shared by all threads: they lie in the first workspace.
-  lowering.need_workspace(static_cast<size_t>(lowering.threads()) * 2 * sizeof(float));
   const Location from = lowering.location(x), to = lowering.location(y), scale_at = lowering.location(scale),
-                 zero_point_at = lowering.location(zero_point);
+                 zero_point_at = lowering.location(zero_point), range = *lowering.range(x);
   const auto floats = [](std::byte* p_bytes) { return reinterpret_cast<float*>(p_bytes); };
   const std::vector<int64_t> y_starts = w.operands[0].starts, x_starts = w.operands[1].starts;
-  lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
-    float* scratch = floats(context.workspace(0));
-    float *min = scratch + 2 * part, *max = min + 1;
-    float least = 0, most = 0;
-    for (const int64_t start : x_starts) {
-      kernel->min_max(floats(from.in(context) + start), scratch, part, parts);
-      least = std::min(least, *min);
-      most = std::max(most, *max);
-    }
-    *min = least;
-    *max = most;
-  });
+  if (!lowering.keeps_range(x))
+    lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
+      float* pairs = floats(range.in(context));
+      float *min = pairs + 2 * part, *max = min + 1;
+      float least = 0, most = 0;
+      for (const int64_t start : x_starts) {
+        kernel->min_max(floats(from.in(context) + start), pairs, part, parts);
+        least = std::min(least, *min);
+        most = std::max(most, *max);
+      }
+      *min = least;
+      *max = most;
+    });
   lowering.add_step(node, "quantize dynamic", [=](const RunContext& context, int part, int parts) {
     for (size_t i = 0; i < x_starts.size(); ++i)
-      kernel->apply(floats(from.in(context) + x_starts[i]), floats(context.workspace(0)),
+      kernel->apply(floats(from.in(context) + x_starts[i]), floats(range.in(context)),
                     reinterpret_cast<uint8_t*>(to.in(context) + y_starts[i]), floats(scale_at.in(context)),
                     reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
   });

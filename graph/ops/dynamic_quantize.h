@@ -17,8 +17,8 @@ inline DynamicallyQuantized quantize_dynamically(const Tensor& x) {
   const float* v = x.as<float>();
   float lo = 0, hi = 0;
   for (int64_t i = 0; i < x.size(); ++i) {
-    lo = lo < v[i] ? lo : v[i];
-    hi = hi > v[i] ? hi : v[i];
+    lo = v[i] < lo ? v[i] : lo;
+    hi = v[i] > hi ? v[i] : hi;
   }
   const float width = (hi - lo) / 255.0f;
   DynamicallyQuantized q{Tensor(DType::u8, x.shape()), width > 0.0f ? width : 1.0f, 0};

@@ -59,17 +59,16 @@ struct Div {
     }
   }
 };
-// vmaxps a, a, b and vminps a, a, b: b when either is NaN.
 struct Max {
   template <class T>
   static T apply(T a, T b) {
-    return a > b ? a : b;
+    return numerics::larger(a, b);
   }
 };
 struct Min {
   template <class T>
   static T apply(T a, T b) {
-    return a < b ? a : b;
+    return numerics::smaller(a, b);
   }
 };
 // The sign follows the divisor, as in Python.

@@ -11,7 +11,10 @@
 // over
 //           keys of p * v: the operators that exporters write, bit for bit, when the scale is a factor of the scores. A
 //           query that may attend to nothing gives zeros.
-// u8:       octet/attention_numerics.h; y is float32, or u8 where the value has parameters.
+// u8:       octet/attention_numerics.h; y is float32, or u8 where the value has parameters. Operands without parameters in
+// their
+//           types have them in further inputs, known at run time: q_scale, q_zero_point, k_scale, v_scale, v_zero_point
+//           (keys need no zero point); y is float32 then.
 //
 // causal hides key j from query i when j > i + keys - queries.
 #include "graph/ops/fused_attention.h"
@@ -25,7 +28,8 @@
 namespace octet::graph::ops {
 namespace {
 
-enum Input : size_t { kQ, kK, kV, kMask };
+enum Input : size_t { kQ, kK, kV, kMask, kQScale, kQZeroPoint, kKScale, kVScale, kVZeroPoint };
+constexpr size_t kParameters[] = {kQScale, kQZeroPoint, kKScale, kVScale, kVZeroPoint};
 
 struct Layout {
   const char* heads;  // attribute {first, step}
@@ -77,6 +81,23 @@ void check_mask(const InferContext& ctx, const Dims& wanted) {
   }
 }
 
+// The parameters of quantized operands, all in their types or all in inputs; whether they are the latter.
+bool check_parameters(const InferContext& ctx) {
+  const bool at_run = ctx.has(kQScale);
+  for (const size_t i : {kQ, kK, kV}) {
+    const QuantParams* quant = ctx.node().input(i)->quant();
+    if (!at_run && (!quant || !quant->per_tensor()))
+      fail(ctx, "input " + std::to_string(i) + " is not quantized per tensor");
+  }
+  for (const size_t i : kParameters) {
+    if (ctx.has(i) != at_run) fail(ctx, "it has some of the operands' scales and zero points; expected all or none");
+    if (!at_run) continue;
+    expect_dtype(ctx, i, {i == kQZeroPoint || i == kVZeroPoint ? DType::u8 : DType::f32});
+    expect_rank(ctx, i, dims_of(ctx, i), 0, 1);
+  }
+  return at_run;
+}
+
 void infer(InferContext& ctx) {
   const auto [batch, queries] = check_operand(ctx, kQ);
   const auto [k_batch, k_keys] = check_operand(ctx, kK);
@@ -89,11 +110,7 @@ void infer(InferContext& ctx) {
   expect_same_dtype(ctx, kQ, kK);
   expect_same_dtype(ctx, kQ, kV);
   const bool integer = dtype_of(ctx, kQ) == DType::u8;
-  for (const size_t i : {kQ, kK, kV}) {
-    const QuantParams* quant = ctx.node().input(i)->quant();
-    if (integer && (!quant || !quant->per_tensor()))
-      fail(ctx, "input " + std::to_string(i) + " is not quantized per tensor");
-  }
+  const bool at_run = integer && check_parameters(ctx);
   const float scale = ctx.node().attr("scale", 1.0f);
   if (!(scale > 0) || !std::isfinite(scale)) fail(ctx, "scale is " + std::to_string(scale) + "; expected a positive number");
   const Dim b = same_dim(ctx, same_dim(ctx, batch, k_batch, "the batches of q and k"), v_batch, "the batches of k and v");
@@ -101,7 +118,7 @@ void infer(InferContext& ctx) {
   if (ctx.has(kMask)) check_mask(ctx, {b, Dim(heads), queries, keys});
   const int64_t size = ctx.node().attr("value_size", int64_t{1});
   const DType present = ctx.node().output()->dtype();
-  if (present == DType::u8 && (!integer || !ctx.node().output()->quant()))
+  if (present == DType::u8 && (!integer || at_run || !ctx.node().output()->quant()))
     fail(ctx, "its output is uint8; expected quantized operands and parameters");
   const DType dtype = present == DType::u8 ? DType::u8 : DType::f32;
   const bool packed = ctx.node().attr("packed", int64_t{0}) != 0;
@@ -150,6 +167,15 @@ void attend_float(const AttentionGeometry& g, const Query& at, float scale, cons
 class IntegerAttention {
  public:
   IntegerAttention(EvalContext& ctx, const AttentionGeometry& g) : g_(g), out_(ctx.out_quant()) {
+    if (ctx.has(kQScale)) {
+      const auto scale = [&](size_t i) { return ctx.in(i).as<float>()[0]; };
+      zq_ = ctx.in(kQZeroPoint).as<uint8_t>()[0];
+      zv_ = ctx.in(kVZeroPoint).as<uint8_t>()[0];
+      factors_ =
+          numerics::attention_factors_at_run(scale(kQScale), scale(kKScale), scale(kVScale), ctx.node().attr("scale", 1.0f));
+      out_ = nullptr;
+      return;
+    }
     zq_ = ctx.in_quant(kQ)->zero_point[0];
     zv_ = ctx.in_quant(kV)->zero_point[0];
     factors_ =
@@ -227,7 +253,15 @@ HeadStrides strides(const Node& node, size_t i, const Shape& shape) {
 std::vector<OpDef> define() {
   constexpr AttrKind f = AttrKind::f, i = AttrKind::i, ints = AttrKind::ints;
   return {{.name = "octet.Attention",
-           .inputs = {{"q"}, {"k"}, {"v"}, {"mask", true}},
+           .inputs = {{"q"},
+                      {"k"},
+                      {"v"},
+                      {"mask", true},
+                      {"q_scale", true},
+                      {"q_zero_point", true},
+                      {"k_scale", true},
+                      {"v_scale", true},
+                      {"v_zero_point", true}},
            .attrs = {{"causal", i},
                      {"heads", i, true},
                      {"k_heads", ints},

@@ -1,5 +1,5 @@
-// MatMul, Gemm, Det. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies by alpha (unless it is 1)
-// and adds beta * C. Integers wrap.
+// MatMul, com.microsoft.FusedMatMul, Gemm, Det. Float: one FMA chain over k an output, starting at +0; Gemm then multiplies
+// by alpha (unless it is 1) and adds beta * C. Integers wrap.
 #include "graph/ops/matmul.h"
 
 #include <cmath>
@@ -49,6 +49,50 @@ void eval_matmul(EvalContext& ctx) {
       matmul_rows(m, n, k, a.as<T>() + at_a, b.as<T>() + at_b, y.mutable_as<T>() + at_y, multiply_add<T>);
     });
   });
+  ctx.out() = y;
+}
+
+// --- FusedMatMul: alpha * A' B', where ' exchanges the last two axes if told to; vectors stay what they are.
+template <class Dimensions>
+Dimensions exchanged(Dimensions dims, bool transposed) {
+  if (transposed && dims.size() > 1) std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
+  return dims;
+}
+
+void infer_fused_matmul(InferContext& ctx) {
+  expect_same_dtype(ctx, 0, 1);
+  for (const char* key : {"transBatchA", "transBatchB"})
+    if (ctx.node().attr(key, int64_t{0}) != 0) fail(ctx, std::string(key) + " is 1; expected 0, batches in front");
+  MaybeDims a = dims_of(ctx, 0), b = dims_of(ctx, 1);
+  if (a) a = exchanged(*a, ctx.node().attr("transA", int64_t{0}) != 0);
+  if (b) b = exchanged(*b, ctx.node().attr("transB", int64_t{0}) != 0);
+  set_dims(ctx, 0, dtype_of(ctx, 0), matmul_dims(ctx, a, b));
+}
+
+Tensor exchanged_matrices(const Tensor& t, bool transposed) {
+  if (!transposed || t.shape().size() < 2) return t;
+  const Shape& s = t.shape();
+  const int64_t rows = s[s.size() - 2], columns = s.back(), area = rows * columns;
+  Tensor y(t.dtype(), exchanged(s, true));
+  for (int64_t at = 0; at < t.size(); at += area) {
+    const std::vector<float> matrix = transposed_matrix(t.as<float>() + at, rows, columns);
+    std::copy(matrix.begin(), matrix.end(), y.mutable_as<float>() + at);
+  }
+  return y;
+}
+
+void eval_fused_matmul(EvalContext& ctx) {
+  if (ctx.in(1).dtype() != DType::f32) fail_dtype(ctx, ctx.in(1).dtype());
+  const Tensor a = exchanged_matrices(ctx.in(0), ctx.node().attr("transA", int64_t{0}) != 0);
+  const Tensor b = exchanged_matrices(ctx.in(1), ctx.node().attr("transB", int64_t{0}) != 0);
+  const float alpha = ctx.node().attr("alpha", 1.0f);
+  const auto dims = [](const Tensor& t) { return MaybeDims(Dims(t.shape().begin(), t.shape().end())); };
+  Tensor y(DType::f32, to_shape(*matmul_dims(ctx, dims(a), dims(b))));
+  for_each_matrix(a.shape(), b.shape(), [&](int64_t at_a, int64_t at_b, int64_t at_y, int64_t m, int64_t n, int64_t k) {
+    matmul_rows(m, n, k, a.as<float>() + at_a, b.as<float>() + at_b, y.mutable_as<float>() + at_y, multiply_add<float>);
+  });
+  if (alpha != 1.0f)
+    for (int64_t i = 0; i < y.size(); ++i) y.mutable_as<float>()[i] *= alpha;
   ctx.out() = y;
 }
 
@@ -166,6 +210,16 @@ std::vector<OpDef> define() {
            .eval = widen_small_floats<eval_matmul>,
            .quant = QuantRole::product,
            .types = kProductTypes},
+          {.name = "com.microsoft.FusedMatMul",
+           .inputs = {{"A"}, {"B"}},
+           .attrs = {{"alpha", AttrKind::f},
+                     {"transA", AttrKind::i},
+                     {"transB", AttrKind::i},
+                     {"transBatchA", AttrKind::i},
+                     {"transBatchB", AttrKind::i}},
+           .infer = infer_fused_matmul,
+           .eval = widen_small_floats<eval_fused_matmul>,
+           .types = TypeSet{DType::f32}},
           {.name = "Gemm",
            .inputs = {{"A"}, {"B"}, {"C", true}},
            .attrs = {{"alpha", AttrKind::f}, {"beta", AttrKind::f}, {"transA", AttrKind::i}, {"transB", AttrKind::i}},

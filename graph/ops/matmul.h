@@ -10,9 +10,7 @@ namespace octet::graph::ops {
 
 // numpy.matmul: a vector on the left is a row, on the right a column, and the axis it gained is dropped again.
 template <class Ctx>
-MaybeDims matmul_dims(const Ctx& ctx, size_t ai, size_t bi) {
-  MaybeDims a = dims_of(ctx, ai);
-  MaybeDims b = dims_of(ctx, bi);
+MaybeDims matmul_dims(const Ctx& ctx, MaybeDims a, MaybeDims b) {
   if (!a || !b) return std::nullopt;
   if (a->empty() || b->empty())
     fail(ctx, "operands have shapes " + describe(*a) + " and " + describe(*b) + "; expected rank 1 or more");
@@ -25,6 +23,11 @@ MaybeDims matmul_dims(const Ctx& ctx, size_t ai, size_t bi) {
   if (!row) out.push_back((*a)[a->size() - 2]);
   if (!column) out.push_back(b->back());
   return out;
+}
+
+template <class Ctx>
+MaybeDims matmul_dims(const Ctx& ctx, size_t ai, size_t bi) {
+  return matmul_dims(ctx, dims_of(ctx, ai), dims_of(ctx, bi));
 }
 
 // sums[m][n] = chain of step(a[m][k], b[k][n], sum) over k; b is dense [K][N].

@@ -80,7 +80,7 @@ void eval_max_pool(EvalContext& ctx) {
         acc = v;
       });
       if (best < 0) fail(ctx, "a window lies wholly on the padding");
-      y.mutable_as<T>()[index] = static_cast<T>(acc);
+      y.mutable_as<T>()[index] = static_cast<T>(numerics::flush_denormal(acc));
       if (column_major) {
         const int64_t xd = best / (in.size[1] * in.size[2]), xh = best / in.size[2] % in.size[1], xw = best % in.size[2];
         best = (xw * in.size[1] + xh) * in.size[0] + xd;
@@ -205,8 +205,8 @@ void eval_global_max(EvalContext& ctx) {
     using T = typename decltype(tag)::type;
     using C = Compute<T>;
     ctx.out() = over_planes<T>(ctx.in(0), [](const T* v, int64_t n) {
-      auto acc = static_cast<C>(v[0]);
-      for (int64_t i = 1; i < n; ++i) acc = acc > static_cast<C>(v[i]) ? acc : static_cast<C>(v[i]);
+      auto acc = numerics::flush_denormal(static_cast<C>(v[0]));
+      for (int64_t i = 1; i < n; ++i) acc = numerics::larger(acc, static_cast<C>(v[i]));
       return acc;
     });
   });

@@ -120,7 +120,7 @@ C maximum(int64_t n, At at) {
   C acc = at(0);
   for (int64_t i = 1; i < n; ++i) {
     const C v = at(i);
-    acc = acc > v ? acc : v;
+    acc = numerics::larger(acc, v);
   }
   return acc;
 }
@@ -194,7 +194,7 @@ void eval_min(EvalContext& ctx) {
     C acc = at(0);
     for (int64_t i = 1; i < n; ++i) {
       const C v = at(i);
-      acc = acc < v ? acc : v;
+      acc = numerics::smaller(acc, v);
     }
     return acc;
   });

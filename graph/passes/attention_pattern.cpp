@@ -39,8 +39,9 @@ class Matcher {
     if (!is_last_axis(*softmax)) return no("its softmax runs along another axis than the last");
     if (!inner(softmax->output())) return std::nullopt;
     p_.inside.push_back(softmax);
-    const Node* scores = scores_of(softmax->input(0));
+    Node* scores = scores_of(softmax->input(0));
     if (!scores) return std::nullopt;
+    p_.first = scores;
     if (!views(scores->input(0), HeadsOrder::rows, scores->input(1), HeadsOrder::columns, p_.last->input(1),
                HeadsOrder::rows, 0, 0))
       return std::nullopt;
@@ -93,7 +94,7 @@ class Matcher {
   }
 
   // The product behind x; collects scale and masks on the way. A mask nearer to the softmax than the scale is not scaled.
-  const Node* scores_of(Value* x) {
+  Node* scores_of(Value* x) {
     if (!inner(x)) return nullptr;
     Node* node = x->producer();
     if (!node) {
@@ -130,13 +131,13 @@ class Matcher {
     return false;
   }
 
-  const Node* sum(const Node& add) {
+  Node* sum(const Node& add) {
     const size_t side = leads_to_product(add.input(0)) ? 0 : 1;
     if (!mask({add.input(1 - side), std::nullopt, false})) return nullptr;
     return scores_of(add.input(side));
   }
 
-  const Node* where(const Node& node) {
+  Node* where(const Node& node) {
     for (const size_t side : {size_t{1}, size_t{2}}) {
       const std::optional<float> hidden = scalar_constant(node.input(side));
       if (!hidden) continue;
@@ -152,7 +153,7 @@ class Matcher {
   }
 
   // Reshape(Add(Reshape(scores), mask)): the samples are windows of images, and the mask tells them apart.
-  const Node* windows(const Node& back) {
+  Node* windows(const Node& back) {
     const Node* add = producer(back.input(0), "Add");
     for (const size_t side : {size_t{0}, size_t{1}}) {
       const Node* apart = add && inner(add->output()) ? producer(add->input(side), "Reshape") : nullptr;
@@ -175,7 +176,7 @@ class Matcher {
     return nullptr;
   }
 
-  const Node* scaled(const Node& node) {
+  Node* scaled(const Node& node) {
     const size_t side = node.op_name() == "Div" || leads_to_product(node.input(0)) ? 0 : 1;
     const std::optional<float> factor = scalar_constant(node.input(1 - side));
     if (!factor) {
@@ -184,7 +185,7 @@ class Matcher {
     }
     p_.scale *= node.op_name() == "Div" ? 1.0f / *factor : *factor;
     const size_t before = p_.masks.size();
-    const Node* product = scores_of(node.input(side));
+    Node* product = scores_of(node.input(side));
     if (product && p_.masks.size() != before) {
       no("its mask is scaled along with the scores");
       return nullptr;

@@ -23,7 +23,7 @@ struct AttentionMask {
 };
 
 struct AttentionPattern {
-  Node* last = nullptr;
+  Node *first = nullptr, *last = nullptr;  // the products; first is null for ONNX's Attention
   HeadsView q, k, v;
   int64_t heads = 0, kv_heads = 0;
   float scale = 1;

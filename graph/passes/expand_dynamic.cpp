@@ -74,17 +74,11 @@ std::string expand(Graph& graph, Node* node) {
 }  // namespace
 
 int expand_dynamic(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
     if (node->op_name() != "com.microsoft.DynamicQuantizeMatMul" && node->op_name() != "com.microsoft.MatMulIntegerToFloat")
-      continue;
-    std::string declined = expand(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+      return std::nullopt;
+    return expand(graph, node);
+  });
 }
 
 }  // namespace octet::graph

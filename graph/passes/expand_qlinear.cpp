@@ -156,18 +156,13 @@ std::string expand(Graph& graph, Node* node, const QLinearForm& form, std::vecto
 }  // namespace
 
 int expand_qlinear(Graph& graph) {
-  int changes = 0;
   std::vector<Node*> dead;
-  for (Node* node : graph.node_list()) {
+  const int changes = rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
     const auto form = std::find_if(std::begin(kQLinearForms), std::end(kQLinearForms),
                                    [&](const QLinearForm& f) { return f.qlinear == node->op_name(); });
-    if (form == std::end(kQLinearForms)) continue;
-    std::string declined = expand(graph, node, *form, dead);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
+    if (form == std::end(kQLinearForms)) return std::nullopt;
+    return expand(graph, node, *form, dead);
+  });
   for (Node* node : dead) erase_dead(graph, node);
   return changes;
 }

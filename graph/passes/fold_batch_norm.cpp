@@ -85,16 +85,10 @@ std::string fold(Graph& graph, Node* node) {
 }  // namespace
 
 int fold_batch_norm(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
-    if (node->op_name() != "BatchNormalization") continue;
-    std::string declined = fold(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
+    if (node->op_name() != "BatchNormalization") return std::nullopt;
+    return fold(graph, node);
+  });
 }
 
 }  // namespace octet::graph

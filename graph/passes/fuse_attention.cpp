@@ -3,6 +3,8 @@
 //   MatMul(Softmax(MatMul(DQ(q), DQ(k)ᵀ) · c + mask), DQ(v)) [→ Q] [→ Transpose → Reshape]
 //     → octet.Attention(q, k, v, mask)                              q, k, v where products left them (heads_view.h)
 //
+// Scales and zero points that are known at run time, by DynamicQuantizeLinear, become operands of the node.
+//
 // The forms are those of attention_pattern.h. Masks become one that is added; Where becomes a choice between 0 and the low
 // number. Scores and probabilities that the model quantizes itself stay as they are: their roundings are the model's.
 // Declined: operands of which only some are quantized, float keys and values that come from a cache (their decoders have
@@ -20,17 +22,18 @@ namespace {
 // An operand that already lies quantized per tensor, with its parameters in its type.
 bool is_quantum(const HeadsView& view) {
   const QuantParams* quant = view.source->quant();
-  return view.quantized && view.source->dtype() == DType::u8 && quant && quant->per_tensor();
+  return view.quantized && !view.scale && view.source->dtype() == DType::u8 && quant && quant->per_tensor();
 }
+
+bool is_quantum_at_run(const HeadsView& view) { return view.scale && view.source->dtype() == DType::u8; }
 
 bool is_real(const HeadsView& view) { return !view.quantized && view.source->dtype() == DType::f32; }
 
 // Why it is not fused; empty when it is.
 std::string unfit(const AttentionPattern& p) {
-  const HeadsView* const operands[] = {&p.q, &p.k, &p.v};
-  if (std::all_of(std::begin(operands), std::end(operands), [](const HeadsView* v) { return is_quantum(*v); })) return {};
-  if (!std::all_of(std::begin(operands), std::end(operands), [](const HeadsView* v) { return is_real(*v); }))
-    return "not all of queries, keys and values are quantized";
+  const auto all = [&](bool (*is)(const HeadsView&)) { return is(p.q) && is(p.k) && is(p.v); };
+  if (all(is_quantum) || all(is_quantum_at_run)) return {};
+  if (!all(is_real)) return "not all of queries, keys and values are quantized in the same way";
   if (comes_from_outside(p.k.source) || comes_from_outside(p.v.source))
     return "its keys and values come from outside, as a cache does";
   return {};
@@ -56,6 +59,11 @@ Value* joined_mask(Graph& graph, const AttentionPattern& p) {
 
 void set_heads(Node* node, const char* attribute, const HeadsView& view) {
   if (view.by_width) node->set_attr(attribute, std::vector<int64_t>{view.first, view.step});
+}
+
+void set_parameters(Graph& graph, Node* node, const std::vector<Value*>& parameters) {
+  constexpr size_t kFirst = 4;
+  for (size_t i = 0; i < parameters.size(); ++i) graph.set_input(node, kFirst + i, parameters[i]);
 }
 
 // Whether whatever is made of `value` ends in `end`, as the sizes of a Reshape do; within `budget` steps.
@@ -110,9 +118,10 @@ void fuse(Graph& graph, const AttentionPattern& p) {
   set_heads(node, "q_heads", p.q);
   set_heads(node, "k_heads", p.k);
   set_heads(node, "v_heads", p.v);
+  if (p.q.scale) set_parameters(graph, node, {p.q.scale, p.q.zero_point, p.k.scale, p.v.scale, p.v.zero_point});
   Value* y = p.last->output();
   Type type{DType::f32, std::nullopt, nullptr};
-  if (Node* next = p.q.quantized ? sole_consumer(graph, y) : nullptr; next && as_u8_quantize(next)) {
+  if (Node* next = is_quantum(p.q) ? sole_consumer(graph, y) : nullptr; next && as_u8_quantize(next)) {
     y = next->output();
     type = Type{DType::u8, std::nullopt,
                 y->type().quant ? y->type().quant : std::make_shared<const QuantParams>(as_u8_quantize(next)->params)};

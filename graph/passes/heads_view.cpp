@@ -205,7 +205,7 @@ Value* followed(const Node& node) {
   constexpr std::string_view kViews[] = {"Reshape", "Transpose", "Slice",  "Split",   "Gather",
                                          "Squeeze", "Unsqueeze", "Expand", "Identity"};
   if (std::find(std::begin(kViews), std::end(kViews), node.op_name()) != std::end(kViews)) return node.input(0);
-  if (as_u8_dequantize(node.output())) return node.input(0);
+  if (as_u8_dequantize(node.output()) || as_dequantize_at_run(node.output())) return node.input(0);
   for (const size_t side : {size_t{0}, size_t{1}})
     if (scalar_factor(node, node.input(side))) return node.input(side);
   return nullptr;
@@ -238,30 +238,29 @@ bool whole(const ViewDim& d, int axis, const std::vector<Dim>& source) {
   return d.axis == axis && d.stride == 1 && d.repeat == 1 && same_size(d.size, size);
 }
 
-// v as [batch, heads, sequence, size] of a source with these dimensions.
-std::optional<HeadsView> as_heads(const View& v, const std::vector<Dim>& source) {
+// v as [batch, heads, sequence, size] of a source with these dimensions: where they lie goes into h.
+bool as_heads(const View& v, const std::vector<Dim>& source, HeadsView& h) {
   const ViewDim &batch = v.dims[0], &sequence = v.dims[2], &size = v.dims[3];
   ViewDim heads = v.dims[1];
-  if (!heads.size.known() || !size.size.known() || heads.size.value < 1 || size.size.value < 1) return std::nullopt;
+  if (!heads.size.known() || !size.size.known() || heads.size.value < 1 || size.size.value < 1) return false;
   if (heads.axis < 0) heads.repeat = heads.size.value;  // one, for all
-  HeadsView h;
   h.size = size.size.value;
   h.repeat = heads.repeat;
   h.heads = heads.size.value / heads.repeat;
-  if (v.offset[0] != 0 || !whole(batch, 0, source) || h.heads * h.repeat != heads.size.value) return std::nullopt;
+  if (v.offset[0] != 0 || !whole(batch, 0, source) || h.heads * h.repeat != heads.size.value) return false;
   if (source.size() == 3) {
     const bool contiguous = (size.axis == 2 && size.stride == 1 && size.repeat == 1) || h.size == 1;
-    if (v.offset[1] != 0 || !whole(sequence, 1, source) || !contiguous) return std::nullopt;
-    if (heads.axis != 2 && heads.axis >= 0) return std::nullopt;
+    if (v.offset[1] != 0 || !whole(sequence, 1, source) || !contiguous) return false;
+    if (heads.axis != 2 && heads.axis >= 0) return false;
     h.by_width = true;
     h.first = v.offset[2];
     h.step = heads.axis == 2 ? heads.stride : 0;
-    return h;
+    return true;
   }
-  if (source.size() != 4 || v.offset != std::vector<int64_t>(4, 0)) return std::nullopt;
+  if (source.size() != 4 || v.offset != std::vector<int64_t>(4, 0)) return false;
   heads.repeat = 1;
   heads.size = Dim(h.heads);
-  return whole(heads, 1, source) && whole(sequence, 2, source) && whole(size, 3, source) ? std::optional(h) : std::nullopt;
+  return whole(heads, 1, source) && whole(sequence, 2, source) && whole(size, 3, source);
 }
 
 std::optional<View> in_head_order(View v, HeadsOrder order, int64_t heads) {
@@ -277,6 +276,17 @@ std::optional<View> in_head_order(View v, HeadsOrder order, int64_t heads) {
 
 }  // namespace
 
+std::optional<DequantizeAtRun> as_dequantize_at_run(const Value* value) {
+  if (!value || !value->producer() || value->producer()->op().quant != QuantRole::dequantize) return std::nullopt;
+  Node* node = value->producer();
+  Value *source = node->input(0), *scale = node->input(1), *zero = node->input(2);
+  if (value->dtype() != DType::f32 || source->dtype() != DType::u8 || !scale || !zero) return std::nullopt;
+  if (scale->is_constant() || zero->is_constant() || scale->dtype() != DType::f32) return std::nullopt;
+  for (const Value* v : {scale, zero})
+    if (!v->type().static_shape() || element_count(v->type().shape()) != 1) return std::nullopt;
+  return DequantizeAtRun{node, source, scale, zero};
+}
+
 std::optional<HeadsView> view_heads(Value* operand, HeadsOrder order, int64_t heads, std::string& why) {
   std::vector<Value*> values{operand};
   while (const Node* node = values.back()->producer()) {
@@ -288,26 +298,26 @@ std::optional<HeadsView> view_heads(Value* operand, HeadsOrder order, int64_t he
     if (!values[i]->type().ranked()) continue;
     const std::vector<Dim>& dims = *values[i]->type().dims;
     std::optional<View> v = identity(dims);
-    float factor = 1;
-    std::vector<const Node*> factors;
-    bool quantized = false;
+    HeadsView view;
     for (size_t j = i; j-- > 0 && v;) {
-      const Node& node = *values[j]->producer();
-      quantized = quantized || as_u8_dequantize(values[j]);
+      Node& node = *values[j]->producer();
+      view.way.push_back(&node);
+      if (const auto at_run = as_dequantize_at_run(values[j])) {
+        view.quantized = true;
+        view.scale = at_run->scale, view.zero_point = at_run->zero_point;
+      } else if (as_u8_dequantize(values[j])) {
+        view.quantized = true;
+      }
       if (const std::optional<float> f = scalar_factor(node, values[j + 1])) {
-        factor *= *f;
-        factors.push_back(&node);
+        view.factor *= *f;
+        view.factors.push_back(&node);
       }
       v = applied(node, *v, values[j]);
     }
     if (v) v = in_head_order(*v, order, heads);
-    std::optional<HeadsView> found = v ? as_heads(*v, dims) : std::nullopt;
-    if (!found) continue;
-    found->source = values[i];
-    found->factor = factor;
-    found->factors = std::move(factors);
-    found->quantized = quantized;
-    return found;
+    if (!v || !as_heads(*v, dims, view)) continue;
+    view.source = values[i];
+    return view;
   }
   why = "the heads of '" + operand->name() + "' lie in no known way; expected [batch, heads, sequence, size]";
   return std::nullopt;

@@ -17,6 +17,13 @@
 
 namespace octet::graph {
 
+struct DequantizeAtRun {
+  Node* node;
+  Value *source, *scale, *zero_point;
+};
+// `value` as the float32 output of a DQ, per tensor, of u8 whose scale and zero point are known at run time.
+std::optional<DequantizeAtRun> as_dequantize_at_run(const Value* value);
+
 struct HeadsView {
   Value* source = nullptr;  // [batch, sequence, width], or [batch, heads, sequence, size] as it stands
   bool by_width = false;    // the former
@@ -26,6 +33,8 @@ struct HeadsView {
   float factor = 1;
   std::vector<const Node*> factors;  // the nodes that it is the product of
   bool quantized = false;  // the source is u8, dequantized on the way
+  Value *scale = nullptr, *zero_point = nullptr;  // by these, where they are known at run time
+  std::vector<Node*> way;                         // from the source to the operand
 };
 
 enum class HeadsOrder : uint8_t {

@@ -195,6 +195,19 @@ int rewrite_each(Graph& graph, const std::function<bool(Node*)>& rewrite) {
   return changes;
 }
 
+int rewrite_or_say_why(Graph& graph, const std::function<std::optional<std::string>(Node*)>& rewrite) {
+  int changes = 0;
+  for (Node* node : graph.node_list()) {
+    std::optional<std::string> declined = rewrite(node);
+    if (!declined) continue;
+    if (declined->empty())
+      ++changes;
+    else
+      node->why = std::move(*declined);
+  }
+  return changes;
+}
+
 Value* insert_table(Graph& graph, Value* x, Tensor table, std::shared_ptr<const QuantParams> y_quant, Node* before,
                     std::string name) {
   assert(table.size() == 256);

@@ -63,6 +63,9 @@ void substitute(Graph& graph, Value* from, Value* to);
 // rewrite(node) for the nodes in order, until it returns false for all of them; returns how often it returned true. A rewrite may
 // erase nodes behind the one it was given, so the walk starts over after each.
 int rewrite_each(Graph& graph, const std::function<bool(Node*)>& rewrite);
+// rewrite(node) once for each node: nothing where the node is not its concern, "" after a rewrite, else the sentence that says why
+// it declines, which becomes the node's `why`. Returns the number of rewrites. A rewrite may erase its node and nodes before it.
+int rewrite_or_say_why(Graph& graph, const std::function<std::optional<std::string>(Node*)>& rewrite);
 // Erases the node, and then producers that nothing uses any more.
 void erase_dead(Graph& graph, Node* node);
 

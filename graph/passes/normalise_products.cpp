@@ -156,20 +156,12 @@ std::string normalise_matmul(Graph& graph, Node* node) {
 }  // namespace
 
 int normalise_products(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
-    std::string (*rewrite)(Graph&, Node*) = nullptr;
-    if (node->op_name() == "Conv") rewrite = normalise_conv;
-    if (node->op_name() == "Gemm") rewrite = normalise_gemm;
-    if (node->op_name() == "MatMul") rewrite = normalise_matmul;
-    if (!rewrite) continue;
-    std::string declined = rewrite(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
+    if (node->op_name() == "Conv") return normalise_conv(graph, node);
+    if (node->op_name() == "Gemm") return normalise_gemm(graph, node);
+    if (node->op_name() == "MatMul") return normalise_matmul(graph, node);
+    return std::nullopt;
+  });
 }
 
 }  // namespace octet::graph

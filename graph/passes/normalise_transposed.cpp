@@ -132,16 +132,10 @@ std::string normalise(Graph& graph, Node* node) {
 }  // namespace
 
 int normalise_transposed(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
-    if (node->op_name() != "ConvTranspose") continue;
-    std::string declined = normalise(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
+    if (node->op_name() != "ConvTranspose") return std::nullopt;
+    return normalise(graph, node);
+  });
 }
 
 }  // namespace octet::graph

@@ -78,6 +78,7 @@ constexpr Pass kPasses[] = {
     {"fold_scale_bias", fold_scale_bias},
     {"fuse_epilogue", fuse_epilogue},
     {"fuse_norms", fuse_norms},
+    {"fuse_transposed_operand", fuse_transposed_operand},
     {"flatten_depth", flatten_depth},
     {"merge_duplicates", merge_duplicates},
     {"dead_code", dead_code},

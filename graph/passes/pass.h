@@ -45,4 +45,20 @@ std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options = {});
 // operators and Concat along the channels are not: they follow their operands.
 void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_channels_last);
 
+// Weights [outputs][channels][kernel...] that read a tensor whose channels may be permuted; output_order[i] is the output
+// that will lie at place i, empty: in order.
+struct ChannelUse {
+  const Tensor* weights;
+  std::span<const int64_t> output_order;
+};
+// order[i] is the channel to lie at place i; `within_panels`: a channel stays among the `columns` it was with.
+using ChooseChannelOrder =
+    std::function<std::vector<int64_t>(std::span<const ChannelUse> uses, int64_t channels, int columns, bool within_panels)>;
+
+// Permutes the channels between quantized products as `choose` says, for kernels whose cost depends on which channels are
+// neighbours and which outputs share a panel of `columns`. order_channels.cpp says which tensors have a free order. Results
+// and interface stay as they are. Returns the number of products changed. Apart from the list above, as it depends on the
+// machine.
+int order_channels(Graph& graph, int columns, const ChooseChannelOrder& choose);
+
 }  // namespace octet::graph

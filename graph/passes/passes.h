@@ -40,6 +40,7 @@ int fuse_shuffle(Graph& graph);
 int fuse_residual(Graph& graph);
 int merge_tables(Graph& graph);
 int fuse_norms(Graph& graph);
+int fuse_transposed_operand(Graph& graph);
 int explain(Graph& graph);
 
 }  // namespace octet::graph

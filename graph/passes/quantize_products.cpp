@@ -39,6 +39,14 @@ Tensor dequantized(const Weights& w) {
   return Tensor::of<float>(DType::f32, w.values.shape(), reals);
 }
 
+template <class T>
+int64_t sum_of_distances(const Tensor& t, size_t begin, size_t count, int32_t zero) {
+  const T* values = t.as<T>() + begin;
+  int64_t sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += std::abs(values[i] - zero);
+  return sum;
+}
+
 // Largest |sum| of any output channel for any input.
 int64_t largest_sum(const Weights& w, const QuantParams& x, const std::vector<int64_t>& bias) {
   const auto channels = static_cast<size_t>(w.values.shape()[0]);
@@ -46,10 +54,10 @@ int64_t largest_sum(const Weights& w, const QuantParams& x, const std::vector<in
   const int64_t reach = std::max(x.zero_point[0], 255 - x.zero_point[0]);
   int64_t worst = 0;
   for (size_t c = 0; c < channels; ++c) {
-    const int64_t zero = w.params->zero_point[w.params->zero_point.size() == 1 ? 0 : c];
-    int64_t sum = bias.empty() ? 0 : std::abs(bias[c]);
-    for (size_t i = 0; i < inner; ++i) sum += reach * std::abs(w.values.at_s64(static_cast<int64_t>(c * inner + i)) - zero);
-    worst = std::max(worst, sum);
+    const int32_t zero = w.params->zero_point[w.params->zero_point.size() == 1 ? 0 : c];
+    const int64_t distances = w.values.dtype() == DType::s8 ? sum_of_distances<int8_t>(w.values, c * inner, inner, zero)
+                                                            : sum_of_distances<uint8_t>(w.values, c * inner, inner, zero);
+    worst = std::max(worst, (bias.empty() ? 0 : std::abs(bias[c])) + reach * distances);
   }
   return worst;
 }
@@ -90,16 +98,10 @@ std::string quantize(Graph& graph, Node* node) {
 }  // namespace
 
 int quantize_products(Graph& graph) {
-  int changes = 0;
-  for (Node* node : graph.node_list()) {
-    if (!is_product(node) || node->input(kX)->dtype() != DType::f32) continue;
-    std::string declined = quantize(graph, node);
-    if (declined.empty())
-      ++changes;
-    else
-      node->why = std::move(declined);
-  }
-  return changes;
+  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
+    if (!is_product(node) || node->input(kX)->dtype() != DType::f32) return std::nullopt;
+    return quantize(graph, node);
+  });
 }
 
 }  // namespace octet::graph

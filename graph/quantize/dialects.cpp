@@ -6,6 +6,7 @@
 #include <map>
 
 #include "graph/op_def.h"
+#include "graph/passes/attention_pattern.h"
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 #include "graph/passes/qlinear_forms.h"
@@ -228,6 +229,45 @@ RunTime quantize_at_run_time(Graph& graph, Value* x, Node* before, std::map<cons
   return done[x] = {node->output(0), node->output(1), node->output(2)};
 }
 
+// Whether what is computed on the way from v's source to the operand serves this attention alone.
+bool serves_only(const Graph& graph, const AttentionPattern& p, const HeadsView& v) {
+  std::vector<const Node*> own{p.first, p.last};
+  for (const HeadsView* view : {&p.q, &p.k, &p.v}) own.insert(own.end(), view->way.begin(), view->way.end());
+  const auto is_own = [&](const Use& u) { return std::find(own.begin(), own.end(), u.node) != own.end(); };
+  return std::all_of(v.way.begin(), v.way.end(), [&](const Node* node) {
+    return std::all_of(node->outputs().begin(), node->outputs().end(), [&](const Value* y) {
+      return !graph.is_output(y) && std::all_of(y->uses().begin(), y->uses().end(), is_own);
+    });
+  });
+}
+
+// Queries, keys and values behind DequantizeLinears of what DynamicQuantizeLinear made of them, where products left them.
+// Softmax and its products stay as they are: octet.Attention rounds probabilities by the largest of each query, which no
+// ONNX operator says.
+std::string make_attention_dynamic(Graph& graph, const AttentionPattern& p, std::map<const Value*, RunTime>& done) {
+  for (const HeadsView* v : {&p.q, &p.k, &p.v}) {
+    if (v->quantized || v->source->dtype() != DType::f32) return "its operands are no floats";
+    if (v != &p.q && comes_from_outside(v->source)) return "its keys and values come from outside, as a cache does";
+    if (!serves_only(graph, p, *v)) return "parts of it are wanted elsewhere too";
+  }
+  std::map<const Value*, Value*> real;
+  const auto dequantized = [&](Value* source, Node* before) {
+    if (const auto it = real.find(source); it != real.end()) return it->second;
+    const RunTime x = quantize_at_run_time(graph, source, before, done);
+    return real[source] = insert_node(graph, "DequantizeLinear", {x.integers, x.scale, x.zero_point},
+                                      source->name() + "_dequantize", before);
+  };
+  const auto quantize = [&](const HeadsView& v, Node* user) {
+    Node* next = v.way.empty() ? user : v.way.front();
+    for (size_t i = 0; i < next->inputs().size(); ++i)
+      if (next->input(i) == v.source) graph.set_input(next, i, dequantized(v.source, next));
+  };
+  quantize(p.q, p.first ? p.first : p.last);
+  quantize(p.k, p.first ? p.first : p.last);
+  quantize(p.v, p.last);
+  return {};
+}
+
 // A constant of `values`, along axis 1 of a convolution's result or the last of a matrix product's.
 Value* along_channels(Graph& graph, const std::vector<float>& values, bool conv, size_t rank, const std::string& name) {
   Shape shape{static_cast<int64_t>(values.size())};
@@ -306,6 +346,11 @@ std::unique_ptr<Graph> quantize_dynamic(const Graph& graph) {
   std::string refusal;
   for (Node* node : copy->node_list()) {
     std::string why;
+    if (const auto attention = match_attention(*copy, node, why)) {
+      node->why = make_attention_dynamic(*copy, *attention, done);
+      continue;
+    }
+    why.clear();
     if (is_quantizable_product(*node, why))
       make_dynamic(*copy, node, done);
     else if (!why.empty() && refusal.empty())
@@ -313,6 +358,7 @@ std::unique_ptr<Graph> quantize_dynamic(const Graph& graph) {
                 "): cannot be quantized, like every product of the graph: " + why;
   }
   if (done.empty() && !refusal.empty()) throw Error(ErrorCode::unsupported, refusal);
+  copy->sort();
   copy->drop_unused_constants();
   infer_types(*copy);
   return copy;

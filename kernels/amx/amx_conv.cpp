@@ -12,6 +12,7 @@
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
 #include "kernels/amx/tune.h"
+#include "kernels/jit/range_emitter.h"
 #include "kernels/packed_weights.h"
 #include "kernels/run_params.h"
 
@@ -80,7 +81,7 @@ class AmxConv final : public Conv {
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override {
-    return kScratchBytes + (params_.bytes() + 63) / 64 * 64 + static_cast<size_t>(copy_bytes());
+    return fixed_bytes() + static_cast<size_t>(copy_bytes());
   }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
@@ -89,6 +90,9 @@ class AmxConv final : public Conv {
  private:
   static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
 
+  // Sums and trash, the range, the parameters of a run; copies of x follow.
+  size_t params_at() const { return kScratchBytes + range_bytes(problem_.epilogue); }
+  size_t fixed_bytes() const { return params_at() + (params_.bytes() + 63) / 64 * 64; }
   bool copied() const { return tiling_.source == RowSource::copied; }
   bool phases() const { return tiling_.source == RowSource::phases; }
   bool resident() const { return weights_are_resident(static_cast<int64_t>(form_.steps.size()), blocking_); }
@@ -277,7 +281,7 @@ void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noex
 
 void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   auto* workspace = static_cast<std::byte*>(args.workspace);
-  std::byte* copies = workspace + kScratchBytes + (params_.bytes() + 63) / 64 * 64;
+  std::byte* copies = workspace + fixed_bytes();
   BlockArgs call{};
   call.idle = &idle_;
   call.x = copy_bytes() > 0 ? copies : args.x;
@@ -285,8 +289,8 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   call.y = args.y;
   call.residual = args.residual;
   call.rows = rows_.data();
-  call.params = params_.of(args, *weights_, workspace + kScratchBytes);
-  call.constants = &constants_;
+  call.params = params_.of(args, *weights_, workspace + params_at());
+  call.constants = begin_range(problem_.epilogue, constants_, workspace + kScratchBytes);
   call.sums = workspace;
   call.trash = workspace + kSumBytes;
 
@@ -314,9 +318,13 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
                 by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
   }
   // Each call begins and ends with half a block that overlaps nothing, so one thread takes the list as a whole.
-  if (parts == 1) return all(0, static_cast<int64_t>(blocks_.size()));
-  if (rows < parts) return share(0, static_cast<int64_t>(blocks_.size()), 1, all);
-  for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
+  if (parts == 1)
+    all(0, static_cast<int64_t>(blocks_.size()));
+  else if (rows < parts)
+    share(0, static_cast<int64_t>(blocks_.size()), 1, all);
+  else
+    for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
+  end_range(problem_.epilogue, call.constants, args.range);
 }
 
 // All that the speed of a blocking depends on.
@@ -328,6 +336,7 @@ std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingPro
     key.add(v);
   for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
   key.add(form.needs_touching_pixels).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
+  key.add(p.epilogue.keeps_range);
   return key.text();
 }
 

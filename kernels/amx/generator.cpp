@@ -15,6 +15,7 @@
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
 //          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
 // vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
+//          28-31 the range's bounds instead of temporaries and pack order, where it is kept
 //          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the
 //          tail, k3 wide residuals
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
@@ -30,6 +31,7 @@
 
 #include "kernels/amx/schedule.h"
 #include "kernels/jit/assembler.h"
+#include "kernels/jit/range_emitter.h"
 
 namespace octet::kernels::amx {
 namespace {
@@ -118,7 +120,11 @@ class Generator : public Assembler {
 
     registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1, .pack_order = 28};
     for (int i = 8; i < 13; ++i) registers_.temps.push_back(i);
-    if (has_residual() && spec_.n == 4) {
+    if (spec_.epilogue.keeps_range) {
+      registers_.temps.insert(registers_.temps.end(), {13, 14, 15});
+      registers_.pack_order = -1;
+      range_ = {r11, {}, {28, 29}, {30, 31}};
+    } else if (has_residual() && spec_.n == 4) {
       registers_.residual = {13, 14, 15, 29, 30, 31};
       registers_.residual_opmask = 3;
     } else {
@@ -161,6 +167,7 @@ class Generator : public Assembler {
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
     }
     load_epilogue_constants(*this, spec_.epilogue, registers_);
+    if (spec_.epilogue.keeps_range) load_range(*this, range_);
     if (schedule_.two_buffers) {
       lea(sums_read_, ptr[r12 + kBuffer]);
       set_up(2);  // units of no block run before the first set-up in the loop
@@ -173,6 +180,7 @@ class Generator : public Assembler {
     tilezero(first.c);
   }
   void end() {
+    if (spec_.epilogue.keeps_range) store_range(*this, range_);
     add(rsp, kFrame);
     const auto registers = saved();
     for (size_t i = registers.size(); i-- > 0;) pop(registers[i]);
@@ -361,13 +369,29 @@ class Generator : public Assembler {
                          .sum = RowAddress{sums, (tile_row * spec_.n + j) * kTileBytes + row * 64}});
     }
     cell_bank_ ^= 4;
-    emit_epilogue(*this, spec_.epilogue, registers_, cells);
+    EpilogueForm form = spec_.epilogue;
+    form.keeps_range = false;  // row by row instead
+    emit_epilogue(*this, form, registers_, cells);
+    if (spec_.epilogue.keeps_range) widen_range(cells);
+  }
+
+  // Rows that are stored nowhere hold anything.
+  void widen_range(std::span<const EpilogueCell> cells) {
+    const auto n = static_cast<size_t>(spec_.n);
+    for (size_t first = 0; first < cells.size(); first += n) {
+      Xbyak::Label nowhere;
+      cmp(cells[first].y.base, ptr[rsp + kTrash]);
+      je(nowhere, T_NEAR);
+      emit_range(*this, range_, cells.subspan(first, n));
+      L(nowhere);
+    }
   }
 
   const BlockSpec spec_;
   Schedule schedule_;
   std::vector<std::vector<Product>> products_;  // of each variant
   EpilogueRegisters registers_;
+  RangeRegisters range_;
   std::vector<Reg64> free_;
   Reg64 sums_read_ = r12;
   int rows_of_unit_ = 1;

@@ -89,8 +89,10 @@ struct OutputArgs {
   int32_t offset;  // times the sum of probabilities, added: 128 - zv where v was packed without 128
   float low, high;
   int32_t zero_point;
+  float* range;  // widened, where it is kept
 };
-std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, bool quantized);
+enum class Output : uint8_t { real, real_in_range, quantized };
+std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, Output output);
 
 // Probabilities and outputs of one block of 16 rows, and scores and shifts of the next one; see pipeline.cpp.
 struct PipelineArgs {

@@ -5,13 +5,22 @@
 
 namespace octet::kernels::attention {
 
+namespace {
+
+Output output_of(const AttentionProblem& problem) {
+  if (problem.y_dtype == DType::u8) return Output::quantized;
+  return problem.keeps_range ? Output::real_in_range : Output::real;
+}
+
+}  // namespace
+
 Operands::Operands(const Isa& isa, const AttentionProblem& problem)
     : p_(problem),
       form_(make_form(isa, problem)),
       at_(make_workspace(form_, problem)),
       pack_keys_(pack_keys_code(isa, form_, problem.size)),
       pack_values_(pack_values_code(isa, form_)),
-      output_(output_code(isa, form_, problem.value_size, problem.y_dtype == DType::u8)) {}
+      output_(output_code(isa, form_, problem.value_size, output_of(problem))) {}
 
 Unit Operands::unit(int64_t n) const noexcept {
   Unit u;
@@ -30,7 +39,7 @@ void Operands::pack_keys(const AttentionArgs& args, const uint8_t* k) const noex
       rows[i] = static_cast<int32_t>(std::min<int64_t>(i, p_.keys - 1 - first) * p_.k.row);
     call(pack_keys_,
          PackKeysArgs{k + first * p_.k.row, args.workspace + at_.keys + panel * form_.key_panel_bytes(),
-                      reinterpret_cast<int32_t*>(args.workspace + at_.key_starts) + first, rows, -p_.q_zero_point});
+                      reinterpret_cast<int32_t*>(args.workspace + at_.key_starts) + first, rows, -args.q_zero_point});
   }
 }
 
@@ -39,7 +48,7 @@ void Operands::pack_values(const AttentionArgs& args, const uint8_t* v, std::byt
   pack.row = p_.v.row;
   pack.quad_step = form_.value_vectors_before(0, 1) * form_.vector_bytes;
   pack.panel_step = form_.value_panel_step();
-  pack.zero_points = p_.v_zero_point * 0x10001;
+  pack.zero_points = args.v_zero_point * 0x10001;
   const int64_t quads_of_vector = form_.lanes / 4;
   for (int64_t first = 0; first < p_.keys; first += form_.lanes) {
     const int64_t before = form_.value_vectors_before(first % form_.chunk / form_.lanes, 0) * form_.vector_bytes;
@@ -77,7 +86,7 @@ std::pair<const std::byte*, int64_t> Operands::queries(const AttentionArgs& args
       std::memcpy(copy + i * row, from, static_cast<size_t>(p_.size));
     } else {
       auto* to = reinterpret_cast<int16_t*>(copy + i * row);
-      for (int64_t d = 0; d < p_.size; ++d) to[d] = static_cast<int16_t>(from[d] - p_.q_zero_point);
+      for (int64_t d = 0; d < p_.size; ++d) to[d] = static_cast<int16_t>(from[d] - args.q_zero_point);
       for (int64_t d = p_.size; d < form_.depth; ++d) to[d] = 0;
     }
   }
@@ -107,10 +116,11 @@ void Operands::store(const AttentionArgs& args, int64_t b, int64_t h, int64_t fi
   out.o = reinterpret_cast<const int32_t*>(args.workspace + at_.outputs), out.o_row = form_.output_row();
   out.y = static_cast<std::byte*>(args.y) + b * p_.y.batch + h * p_.y.head + first * p_.y.row, out.y_row = p_.y.row;
   out.rows = rows;
-  out.value = p_.factors.value;
-  out.offset = form_.group == 4 ? 128 - p_.v_zero_point : 0;
+  out.value = args.factors.value;
+  out.offset = form_.group == 4 ? 128 - args.v_zero_point : 0;
   out.low = static_cast<float>(0 - p_.y_zero_point), out.high = static_cast<float>(255 - p_.y_zero_point);
   out.zero_point = p_.y_zero_point;
+  out.range = args.range;
   call(output_, out);
 }
 

@@ -23,6 +23,7 @@ struct Unit {
   int64_t row = 0, rows = 0;       // the first one, and how many
 };
 
+// Arguments are those of a run with its parameters (with_parameters).
 class Operands {
  public:
   Operands(const Isa& isa, const AttentionProblem& problem);

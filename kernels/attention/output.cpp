@@ -1,12 +1,12 @@
 // Sums to results, row by row: an offset by the sum of the probabilities, one float factor, and u8 as QuantizeLinear rounds.
 //
-//   v0..v3 data | v4 scratch | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero point | v13 value
-//   factor v14 offset a probability | v15 tail mask rsi sums of products  rdx y  r8 rows  r9 sums of probabilities  rcx
-//   elements of the tail  rax r10 scratch
+//   v0..v3 data | v4 scratch | v5, v6 range | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero
+//   point | v13 value factor v14 offset a probability | v15 tail mask rsi sums of products  rdx y  r8 rows  r9 sums of
+//   probabilities  rcx elements of the tail  rax r10 scratch
 #include <cstddef>
 
 #include "kernels/attention/generators.h"
-#include "kernels/jit/vector_emitter.h"
+#include "kernels/jit/run_loop.h"
 
 namespace octet::kernels::attention {
 namespace {
@@ -35,7 +35,10 @@ void emit_result(VectorEmitter& e, int i, int64_t at, bool quantized) {
   e.vpaddd(d, d, e.v(kZeroPoint));
 }
 
-void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool quantized) {
+constexpr RangeVectors kRange{5, 6};
+
+void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, Output output) {
+  const bool quantized = output == Output::quantized, in_range = output == Output::real_in_range;
   const auto field = [&](size_t at) { return e.qword[e.rdi + at]; };
   e.mov(e.rsi, field(offsetof(OutputArgs, o)));
   e.mov(e.rdx, field(offsetof(OutputArgs, y)));
@@ -51,6 +54,7 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool qu
     e.mov(e.ecx, static_cast<uint32_t>(tail));
     e.begin_tail(e.rcx, kMask, e.rax);
   }
+  if (in_range) begin_range(e, kRange);
   Xbyak::Label next;
   e.L(next);
   emit_row_constants(e);
@@ -62,6 +66,7 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool qu
   }
   for (; at < whole; ++at) {
     emit_result(e, 0, at, quantized);
+    if (in_range) widen_range(e, kRange, 1, false);
     if (quantized)
       e.store_u8(to(), 0, kScratch);
     else
@@ -69,6 +74,7 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool qu
   }
   if (tail > 0) {
     emit_result(e, 0, at, quantized);
+    if (in_range) widen_range(e, kRange, 1, true);
     if (quantized)
       e.store_u8_tail(to(), 0, kScratch, e.rcx, e.rax, e.r10);
     else
@@ -79,15 +85,19 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, bool qu
   e.add(e.r9, 4);
   e.dec(e.r8);
   e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  if (in_range) {
+    e.mov(e.rax, field(offsetof(OutputArgs, range)));
+    end_range(e, kRange, e.rax, kScratch);
+  }
   e.vzeroupper();
   e.ret();
 }
 
 }  // namespace
 
-std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, bool quantized) {
-  return vector_code(isa, CodeKey("attention output").add(value_size).add(quantized),
-                     [&](VectorEmitter& e) { emit_output(e, form, value_size, quantized); });
+std::shared_ptr<const Code> output_code(const Isa& isa, const Form& form, int64_t value_size, Output output) {
+  return vector_code(isa, CodeKey("attention output").add(value_size).add(output),
+                     [&](VectorEmitter& e) { emit_output(e, form, value_size, output); });
 }
 
 }  // namespace octet::kernels::attention

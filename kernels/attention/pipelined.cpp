@@ -33,7 +33,8 @@ class PipelinedAttention final : public Attention {
     }
   }
 
-  void run(const AttentionArgs& args, int part, int parts) const noexcept override {
+  void run(const AttentionArgs& given, int part, int parts) const noexcept override {
+    const AttentionArgs args = with_parameters(given, p_);
     const WorkRange mine = split_work(operands_.units(), part, parts);
     if (mine.size() == 0) return;
     configure_tiles();
@@ -80,7 +81,7 @@ class PipelinedAttention final : public Attention {
   PipelineArgs fixed(const AttentionArgs& args) const noexcept {
     PipelineArgs step{};
     step.chunks = form_.keys / form_.chunk;
-    step.score = p_.factors.score, step.exponent = p_.factors.exponent;
+    step.score = args.factors.score, step.exponent = args.factors.exponent;
     step.lanes = args.workspace + at_.lanes;
     step.p = args.workspace + at_.probabilities;
     step.keep = p_.keys % form_.chunk == 0 ? nullptr : keep_.data();
@@ -104,7 +105,8 @@ class PipelinedAttention final : public Attention {
     const auto [q, q_row] = operands_.queries(args, next.b, next.h, next.row, next.rows);
     step.q = reinterpret_cast<const uint8_t*>(q), step.q_row = q_row;
     if (operands_.masked()) {
-      const Operands::MaskRows mask = operands_.mask_rows(args, next.b, next.h, next.row, next.rows, form_.rows, next.head != before.head);
+      const Operands::MaskRows mask =
+          operands_.mask_rows(args, next.b, next.h, next.row, next.rows, form_.rows, next.head != before.head);
       step.mask = mask.rows, step.mask_row = mask.bytes;
     }
     step.next_scores = scores(args, block.side);

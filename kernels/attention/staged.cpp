@@ -32,7 +32,8 @@ class StagedAttention final : public Attention {
     }
   }
 
-  void run(const AttentionArgs& args, int part, int parts) const noexcept override {
+  void run(const AttentionArgs& given, int part, int parts) const noexcept override {
+    const AttentionArgs args = with_parameters(given, p_);
     const WorkRange mine = split_work(operands_.units(), part, parts);
     if (mine.size() == 0) return;
     if (form_.tile) configure_tiles();
@@ -68,7 +69,7 @@ class StagedAttention final : public Attention {
     soft.scores = scores, soft.score_row = form_.score_row();
     soft.p = args.workspace + at_.probabilities, soft.p_row = form_.probability_row();
     soft.sums = reinterpret_cast<int32_t*>(args.workspace + at_.sums), soft.rows = rows;
-    soft.score = p_.factors.score, soft.exponent = p_.factors.exponent;
+    soft.score = args.factors.score, soft.exponent = args.factors.exponent;
     soft.chunk_bytes = chunks * form_.chunk * 4;
     if (operands_.masked()) {
       const Operands::MaskRows mask = operands_.mask_rows(args, b, h, first, rows, rows, fresh_head);

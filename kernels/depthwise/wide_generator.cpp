@@ -16,7 +16,8 @@
 // a row is moved left to end with the row; what it computes again is the same.
 //
 // zmm   0 .. 4*rows*cols-1 accumulators [row][col][q], at most 24 | 24-27 pixels, then data | 28, 29 temporaries | 30, 31
-// free rax x of the column block   rbx y   rbp residual   r8 weights   r9, r10 weights, parameters of the 64 channels   rcx
+// the range, where one is kept
+// rax x of the column block   rbx y   rbp residual   r8 weights   r9, r10 weights, parameters of the 64 channels   rcx
 // channel rdx, r11, r12 x, y, residual at the channel   r13 channel blocks left   r14 column blocks left   r15 epilogue
 // constants rdi temporary   [rsp] StripArgs
 #include <algorithm>
@@ -26,6 +27,7 @@
 
 #include "kernels/depthwise/generator.h"
 #include "kernels/jit/assembler.h"
+#include "kernels/jit/range_emitter.h"
 
 namespace octet::kernels::depthwise {
 namespace {
@@ -38,7 +40,7 @@ using Xbyak::Ymm;
 using Xbyak::Zmm;
 
 constexpr int kVectors = 4;  // a pixel
-constexpr int kFirstData = 24;
+constexpr int kFirstData = 24, kFirstRange = 30;
 
 class WideGenerator : public Assembler {
  public:
@@ -71,6 +73,7 @@ class WideGenerator : public Assembler {
     sub(rsp, 24);
     mov(ptr[rsp], rdi);
     mov(r15, arg(offsetof(StripArgs, constants)));
+    if (spec_.epilogue.keeps_range) load_range(*this, range());
     Label tail, done;
     cmp(qword[rdi + offsetof(StripArgs, blocks)], 0);
     je(tail, T_NEAR);
@@ -87,6 +90,7 @@ class WideGenerator : public Assembler {
         columns([&](int cols) { block(cols, spec_.tail_channels, 1); });
     }
     L(done);
+    if (spec_.epilogue.keeps_range) store_range(*this, range());
     add(rsp, 24);
     for (size_t i = std::size(saved); i-- > 0;) pop(saved[i]);
     vzeroupper();
@@ -241,9 +245,12 @@ class WideGenerator : public Assembler {
 
   EpilogueRegisters epilogue_registers() {
     EpilogueRegisters registers{.params = r10, .constants = r15, .scratch = edi, .temps = {}, .opmask = 1};
-    for (int i = kFirstData; i < isa().vector_count; ++i) registers.temps.push_back(i);
+    for (int i = kFirstData; i < (spec_.epilogue.keeps_range ? kFirstRange : isa().vector_count); ++i)
+      registers.temps.push_back(i);
+    if (spec_.epilogue.keeps_range) registers.least = range().least, registers.most = range().most;
     return registers;
   }
+  RangeRegisters range() const { return {r15, {}, {kFirstRange}, {kFirstRange + 1}}; }
 
   Address param(size_t field, int q) {
     return at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) + static_cast<int64_t>(field));

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <map>
 
+#include "kernels/jit/range_emitter.h"
+
 namespace octet::kernels {
 namespace {
 
@@ -32,6 +34,7 @@ class Emitter {
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
+      if (form_.keeps_range) emit_range(as_, {regs_.constants, {temp(0), temp(1)}, regs_.least, regs_.most}, four);
       if (form_.out == DType::u8)
         store_bytes(four);
       else

@@ -66,6 +66,7 @@ struct EpilogueForm {
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
   bool interleaved = false;
+  bool keeps_range = false;  // constants are RangedConstants (range_emitter.h)
 
   bool operator==(const EpilogueForm&) const = default;
 };
@@ -135,6 +136,8 @@ struct EpilogueRegisters {
   int residual_opmask = -1;
   // Registers for the constants that every cell or pack of this form needs, cell_constants() in order; others are memory operands.
   std::vector<int> spare = {};
+  // Registers that hold the range (range_emitter.h), or empty: it lies behind the constants.
+  std::vector<int> least = {}, most = {};
   int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
 

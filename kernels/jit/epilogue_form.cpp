@@ -28,6 +28,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
   form.residual_zero_point = (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice) &&
                              e.residual_zero_point != 0;
   form.act = e.act;
+  form.keeps_range = e.keeps_range;
   if (e.out == DType::u8) {
     form.clamp_first = clamp_first;
     form.zero_point = e.zero_point != 0;
@@ -39,7 +40,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
+  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {

@@ -93,6 +93,28 @@ void store_f32(VectorEmitter& e, int vectors, bool tail) {
   }
 }
 
+void begin_range(VectorEmitter& e, const RangeVectors& range) {
+  e.zero(range.least);
+  e.zero(range.most);
+}
+
+void widen_range(VectorEmitter& e, const RangeVectors& range, int vectors, bool tail) {
+  for (int k = 0; k < vectors; ++k) {
+    if (tail) e.clear_beyond_tail(e.v(k));
+    e.vminps(e.v(range.least), e.v(k), e.v(range.least));
+    e.vmaxps(e.v(range.most), e.v(k), e.v(range.most));
+  }
+}
+
+void end_range(VectorEmitter& e, const RangeVectors& range, const Reg64& to, int scratch) {
+  e.reduce(range.least, scratch, [&](const auto& d, const auto& a, const auto& b) { e.vminps(d, a, b); });
+  e.reduce(range.most, scratch, [&](const auto& d, const auto& a, const auto& b) { e.vmaxps(d, a, b); });
+  e.vminss(e.x(range.least), e.x(range.least), e.ptr[to]);
+  e.vmaxss(e.x(range.most), e.x(range.most), e.ptr[to + 4]);
+  e.vmovss(e.ptr[to], e.x(range.least));
+  e.vmovss(e.ptr[to + 4], e.x(range.most));
+}
+
 void store_u8(VectorEmitter& e, int vectors, bool tail, int scratch) {
   assert(vectors == 1 || vectors == 4);
   const RegExp at = run_element(e, run::kY, 1, 0);

@@ -58,9 +58,20 @@ void load_f32(VectorEmitter& e, int d, const Xbyak::Reg64& base, int k, bool tai
 void load_u8(VectorEmitter& e, int d, const Xbyak::Reg64& base, int k, bool tail);
 // Vectors 0..n-1; overwrites them.
 void store_f32(VectorEmitter& e, int vectors, bool tail);
+// The least and the greatest of what a kernel stores, for the quantization that follows (KernelArgs::range): in vector
+// registers of their own while the kernel runs, 0 at first. A NaN leaves them as they are.
+struct RangeVectors {
+  int least, most;
+};
+void begin_range(VectorEmitter& e, const RangeVectors& range);
+// Vectors 0..n-1, a tail's lanes behind its end become 0.
+void widen_range(VectorEmitter& e, const RangeVectors& range, int vectors, bool tail);
+// To the two floats at `to`, which they widen; overwrites the vectors and `scratch`.
+void end_range(VectorEmitter& e, const RangeVectors& range, const Xbyak::Reg64& to, int scratch);
 // Vectors 0..n-1 of lanes holding 0..255, n = 1 or 4; overwrites them and `scratch`.
 void store_u8(VectorEmitter& e, int vectors, bool tail, int scratch);
-// Vectors 0..3 of int32 plus the zero point, which `zero_words` holds in 16-bit lanes, saturated to u8; overwrites as store_u8.
+// Vectors 0..3 of int32 plus the zero point, which `zero_words` holds in 16-bit lanes, saturated to u8; overwrites as
+// store_u8.
 void store_u8_saturated(VectorEmitter& e, const Xbyak::RegExp& at, const Xbyak::Xmm& zero_words, int scratch);
 
 // Whether a quotient by `scale` can be had from products (quantize.cpp): neither they nor 1 / scale underflow.

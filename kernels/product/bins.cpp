@@ -9,7 +9,7 @@
 namespace octet::kernels {
 namespace {
 
-constexpr size_t kOpenBins = 48;
+constexpr size_t kOpenBins = 96;
 constexpr int kMaxMembers = 8;
 
 // The int16 lanes of Columns columns, two a column.

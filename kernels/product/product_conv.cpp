@@ -7,6 +7,7 @@
 #include <cassert>
 #include <map>
 
+#include "kernels/jit/range_emitter.h"
 #include "kernels/product/blocking.h"
 #include "kernels/product/kernel.h"
 #include "kernels/product/weights.h"
@@ -106,7 +107,7 @@ class ProductConv final : public Conv {
   std::string bind();
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
-  size_t workspace_bytes() const override { return params_bytes() + words_bytes(); }
+  size_t workspace_bytes() const override { return range_bytes(problem_.epilogue) + params_bytes() + words_bytes(); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
@@ -180,6 +181,9 @@ class FetchCursor {
   size_t inside_ = 0, left_ = 0, mine_ = 0;
 };
 
+// The jumps of a panel of bins (bins.h) are all its own, and are predicted from the second or third block on.
+constexpr int64_t kLeastBinChunk = 8;
+
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
 
 std::string ProductConv::plan_offsets() {
@@ -233,6 +237,7 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
   const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
   plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
+  if (kind_ == ProductKind::bins) plan.chunk = std::max(plan.chunk, kLeastBinChunk);
   return {};
 }
 
@@ -288,7 +293,7 @@ void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
 }
 
 const uint8_t* ProductConv::widened(const void* x, void* workspace) const {
-  auto* words = static_cast<uint8_t*>(workspace) + params_bytes();
+  auto* words = static_cast<uint8_t*>(workspace) + range_bytes(problem_.epilogue) + params_bytes();
   const ConvShape& s = problem_.shape;
   for (int64_t n = 0; n < s.n; ++n)
     for (int64_t row = 0; row < s.oh; ++row)
@@ -299,13 +304,14 @@ const uint8_t* ProductConv::widened(const void* x, void* workspace) const {
 }
 
 void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
-  const uint8_t* params = reinterpret_cast<const uint8_t*>(params_.of(args, *packed_, args.workspace));
+  const uint8_t* params = reinterpret_cast<const uint8_t*>(
+      params_.of(args, *packed_, static_cast<uint8_t*>(args.workspace) + range_bytes(problem_.epilogue)));
   const ConvShape& s = problem_.shape;
   const int64_t x_group = s.ic / s.groups * x_bytes(), y_element = static_cast<int64_t>(size_of(problem_.epilogue.out)),
                 r_element = element_bytes(problem_.epilogue.residual);
   const void* x = kind_ == ProductKind::words ? widened(args.x, args.workspace) : args.x;
   ProductArgs call{};
-  call.constants = constants_.as<EpilogueConstants>();
+  call.constants = begin_range(problem_.epilogue, *constants_.as<EpilogueConstants>(), args.workspace);
   FetchCursor cursor(fetched_, fetched_bytes_, part, parts);
   int64_t rounds = 0;
   const double rounds_share = static_cast<double>(parts) / static_cast<double>(std::max<int64_t>(rounds_, 1));
@@ -343,6 +349,7 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
       }
     }
   }
+  end_range(problem_.epilogue, call.constants, args.range);
 }
 
 }  // namespace

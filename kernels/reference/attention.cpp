@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/reference/reference.h"
+
 namespace octet::kernels {
 namespace {
 
@@ -35,7 +37,8 @@ void attend_float(const AttentionProblem& p, const AttentionArgs& args, int64_t 
 
 }  // namespace
 
-void attention_reference(const AttentionProblem& p, const AttentionArgs& args) {
+void attention_reference(const AttentionProblem& p, const AttentionArgs& given) {
+  const AttentionArgs args = with_parameters(given, p);
   std::vector<int32_t> scores(static_cast<size_t>(p.keys));
   std::vector<uint8_t> weights(scores.size());
   std::vector<float> mask(scores.size());
@@ -56,19 +59,23 @@ void attention_reference(const AttentionProblem& p, const AttentionArgs& args) {
         for (int64_t j = 0; j < p.keys; ++j) {
           const uint8_t* k = row_of(args.k, p.k, b, group, j);
           int32_t sum = 0;
-          for (int64_t d = 0; d < p.size; ++d) sum += (q[d] - p.q_zero_point) * (k[d] - 128);
+          for (int64_t d = 0; d < p.size; ++d) sum += (q[d] - args.q_zero_point) * (k[d] - 128);
           scores[static_cast<size_t>(j)] = sum;
         }
         const bool plain = !p.masked && !p.causal;
         const int32_t total = numerics::attention_probabilities(scores.data(), plain ? nullptr : mask.data(), p.keys,
-                                                                p.factors, weights.data());
-        const float factor = numerics::attention_output_factor(p.factors, total);
+                                                                args.factors, weights.data());
+        const float factor = numerics::attention_output_factor(args.factors, total);
         std::byte* y = static_cast<std::byte*>(args.y) + b * p.y.batch + h * p.y.head + i * p.y.row;
         for (int64_t d = 0; d < p.value_size; ++d) {
           int32_t sum = 0;
           for (int64_t j = 0; j < p.keys; ++j)
-            sum += weights[static_cast<size_t>(j)] * (row_of(args.v, p.v, b, group, j)[d] - p.v_zero_point);
+            sum += weights[static_cast<size_t>(j)] * (row_of(args.v, p.v, b, group, j)[d] - args.v_zero_point);
           const float real = static_cast<float>(sum) * factor;
+          if (p.keeps_range) {
+            args.range[0] = running_min(real, args.range[0]);
+            args.range[1] = running_max(real, args.range[1]);
+          }
           if (p.y_dtype == DType::f32)
             reinterpret_cast<float*>(y)[d] = real;
           else

@@ -4,6 +4,7 @@
 
 #include "kernels/conv.h"
 #include "kernels/packed_weights.h"
+#include "kernels/reference/reference.h"
 
 namespace octet::kernels {
 namespace {
@@ -78,6 +79,10 @@ void conv_reference(const ConvProblem& problem, const ConvWeights& weights, cons
           else
             apply_reference(epilogue, integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r,
                             y + n * y_size);
+          if (!epilogue.keeps_range || !args.range) continue;
+          const float stored = *reinterpret_cast<const float*>(y + n * y_size);
+          args.range[0] = running_min(stored, args.range[0]);
+          args.range[1] = running_max(stored, args.range[1]);
         }
       }
 }

@@ -13,8 +13,8 @@ float binary_f32(BinaryKind kind, float a, float b) {
     case BinaryKind::sub: return a - b;
     case BinaryKind::mul: return a * b;
     case BinaryKind::div: return a / b;
-    case BinaryKind::max: return a > b ? a : b;  // NaN in either: b
-    case BinaryKind::min: return a < b ? a : b;
+    case BinaryKind::max: return numerics::larger(a, b);
+    case BinaryKind::min: return numerics::smaller(a, b);
   }
   return 0;
 }
@@ -76,7 +76,7 @@ void binary_reference(const BinaryProblem& problem, const KernelArgs& args) {
       if (problem.dtype == DType::f32) {
         const float a = static_cast<const float*>(args.a)[ai], b = static_cast<const float*>(args.b)[bi];
         const float v = problem.swapped ? binary_f32(problem.kind, b, a) : binary_f32(problem.kind, a, b);
-        static_cast<float*>(args.y)[yi] = problem.relu && 0.0f > v ? 0.0f : v;
+        static_cast<float*>(args.y)[yi] = problem.relu ? numerics::at_least(0.0f, v) : v;
       } else {
         const QuantizedOperand a{static_cast<const uint8_t*>(args.a)[ai] - problem.a_zero_point, problem.a_scale};
         const QuantizedOperand b{static_cast<const uint8_t*>(args.b)[bi] - problem.b_zero_point, problem.b_scale};
@@ -86,8 +86,13 @@ void binary_reference(const BinaryProblem& problem, const KernelArgs& args) {
 }
 
 void unary_reference(const UnaryProblem& problem, const KernelArgs& args) {
-  for (int64_t i = 0; i < problem.count; ++i)
-    static_cast<float*>(args.y)[i] = unary(problem, static_cast<const float*>(args.a)[i]);
+  auto* range = static_cast<float*>(const_cast<void*>(args.b));
+  for (int64_t i = 0; i < problem.count; ++i) {
+    const float y = static_cast<float*>(args.y)[i] = unary(problem, static_cast<const float*>(args.a)[i]);
+    if (!problem.keeps_range) continue;
+    range[0] = running_min(y, range[0]);
+    range[1] = running_max(y, range[1]);
+  }
 }
 
 void table_reference(const TableProblem& problem, const KernelArgs& args) {

@@ -11,7 +11,7 @@ void matmul_reference(const MatmulProblem& p, const KernelArgs& args) {
     for (int64_t i = 0; i < p.m; ++i)
       for (int64_t j = 0; j < p.n; ++j) {
         float sum = 0;
-        for (int64_t l = 0; l < p.k; ++l) sum = std::fma(a[i * p.k + l], b[l * p.n + j], sum);
+        for (int64_t l = 0; l < p.k; ++l) sum = std::fma(a[i * p.k + l], b[p.b_transposed ? j * p.k + l : l * p.n + j], sum);
         *y++ = sum;
       }
   }

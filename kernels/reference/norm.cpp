@@ -1,5 +1,6 @@
 #include "kernels/norm.h"
 
+#include "kernels/reference/reference.h"
 #include "octet/numerics_norm.h"
 
 namespace octet::kernels {
@@ -25,6 +26,9 @@ void norm_reference(const NormProblem& problem, const NormArgs& args) {
       if (problem.gives_q)
         args.q[r * n + i] = static_cast<uint8_t>(numerics::quantize(y, problem.q_scale, problem.q_zero_point, 0, 255));
       if (problem.gives_y) args.y[r * n + i] = y;
+      if (!problem.keeps_range) continue;
+      args.range[0] = running_min(y, args.range[0]);
+      args.range[1] = running_max(y, args.range[1]);
     }
   }
 }

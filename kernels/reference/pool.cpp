@@ -28,7 +28,7 @@ float pool_f32(const PoolProblem& p, const uint8_t* x, int64_t oy, int64_t ox) {
   const auto at = [&](int64_t offset) { return *reinterpret_cast<const float*>(x + offset); };
   if (p.kind == PoolKind::max) {
     float m = -std::numeric_limits<float>::infinity();
-    walk_window(p, oy, ox, [&](int64_t offset) { m = m > at(offset) ? m : at(offset); });  // NaN on either side: the new one
+    walk_window(p, oy, ox, [&](int64_t offset) { m = numerics::larger(m, at(offset)); });
     return m;
   }
   float sum = 0;

@@ -26,7 +26,7 @@ __m128i take_digit(__m128i& v) {
 
 }  // namespace
 
-DigitBlock to_digits(const float* x, int64_t count, int64_t padded, int8_t* digits) {
+DigitBlock to_digits(const float* x, int64_t count, int64_t padded, int8_t* digits, DigitLayout layout) {
   DigitBlock block;
   std::memset(digits, 0, static_cast<size_t>(padded) * 3);
   const uint32_t exponent =
@@ -37,16 +37,31 @@ DigitBlock to_digits(const float* x, int64_t count, int64_t padded, int8_t* digi
   block.unit = std::bit_cast<float>((exponent - 21) << 23);
   const __m128 inverse = _mm_set1_ps(std::bit_cast<float>((275 - exponent) << 23));
   __m128i sums[3] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
-  for (int64_t i = 0; i < count; i += 4, digits += 12) {
-    float four[4] = {0, 0, 0, 0};
-    std::memcpy(four, x + i, static_cast<size_t>(std::min<int64_t>(4, count - i)) * 4);
-    __m128i v = _mm_cvtps_epi32(_mm_mul_ps(_mm_loadu_ps(four), inverse));
-    for (int p = 0; p < 3; ++p) {
-      const __m128i digit = take_digit(v);
-      sums[p] = _mm_add_epi32(sums[p], digit);
-      const int bytes = _mm_cvtsi128_si32(_mm_packs_epi16(_mm_packs_epi32(digit, digit), _mm_setzero_si128()));
-      std::memcpy(digits + 4 * p, &bytes, 4);
+  // Sixteen k at a time, `part` of them there: the last ones are zeros, and those of no four are not stored.
+  const auto take = [&](const float* from, int64_t i, int64_t part) {
+    __m128i v[4];
+    for (int g = 0; g < 4; ++g) v[g] = _mm_cvtps_epi32(_mm_mul_ps(_mm_loadu_ps(from + 4 * g), inverse));
+    int8_t* to = digits + i / 64 * layout.tile + i % 64 / 4 * layout.step;
+    for (int p = 0; p < 3; ++p, to += layout.plane) {
+      __m128i d[4];
+      for (int g = 0; g < 4; ++g) sums[p] = _mm_add_epi32(sums[p], d[g] = take_digit(v[g]));
+      __m128i bytes = _mm_packs_epi16(_mm_packs_epi32(d[0], d[1]), _mm_packs_epi32(d[2], d[3]));
+      if (layout.step == 4 && part == 16) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+        continue;
+      }
+      for (int64_t g = 0; 4 * g < part; ++g, bytes = _mm_srli_si128(bytes, 4)) {
+        const int four = _mm_cvtsi128_si32(bytes);
+        std::memcpy(to + g * layout.step, &four, 4);
+      }
     }
+  };
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) take(x + i, i, 16);
+  if (i < count) {
+    float rest[16] = {};
+    std::memcpy(rest, x + i, static_cast<size_t>(count - i) * 4);
+    take(rest, i, count - i);
   }
   for (int p = 0; p < 3; ++p) {
     int32_t lanes[4];

@@ -14,12 +14,13 @@ bool has_vnni(const Isa& isa) { return isa.dot != DotKind::maddubs; }
 class Generator {
  public:
   Generator(VectorEmitter& e, const WeightOnlyForm& form) : e_(e), form_(form), vnni_(has_vnni(e.isa())) {
-    // As many chains as two vpdpbusd a cycle of latency 5 need: steps take sets of sums in turn.
+    // As many chains as two vpdpbusd a cycle of latency 5 need: steps take sets of sums in turn. Blocks of one round are
+    // short and independent, and the core runs several of them at once.
     constexpr int kChains = 12;
     const auto fits = [&](int sets) {
       return sets * kDigits * form.rows <= kChains && (sets * kDigits + 1) * form.rows + 3 <= e.isa().vector_count;
     };
-    while (vnni_ && fits(2 * sets_)) sets_ *= 2;
+    while (vnni_ && !form.one_round && fits(2 * sets_)) sets_ *= 2;
     assert((vnni_ ? element() : ones()) < e.isa().vector_count);
   }
 
@@ -29,12 +30,14 @@ class Generator {
     if (!vnni_) e_.vmovups(e_.v(ones()), e_.constant_bits(0x00010001u));
     Xbyak::Label block, round;
     e_.L(block);
-    for (int i = 0; i < sets_ * kDigits * form_.rows; ++i) e_.zero(i);
-    e_.mov(e_.rax, field(offsetof(WeightOnlyCall, rounds)));
+    begin_sums();
+    if (!form_.one_round) e_.mov(e_.rax, field(offsetof(WeightOnlyCall, rounds)));
     e_.L(round);
     emit_round();
-    e_.dec(e_.rax);
-    e_.jnz(round, Xbyak::CodeGenerator::T_NEAR);
+    if (!form_.one_round) {
+      e_.dec(e_.rax);
+      e_.jnz(round, Xbyak::CodeGenerator::T_NEAR);
+    }
     emit_join();
     e_.dec(e_.r9);
     e_.jnz(block, Xbyak::CodeGenerator::T_NEAR);
@@ -72,6 +75,18 @@ class Generator {
     e_.mov(e_.rcx, field(offsetof(WeightOnlyCall, owed)));
     e_.mov(e_.r11, field(offsetof(WeightOnlyCall, owed_row)));
     e_.mov(e_.r9, field(offsetof(WeightOnlyCall, blocks)));
+  }
+
+  // The first set starts at what x owes the common zero point, the others at 0.
+  void begin_sums() {
+    const int own = form_.zeros ? 0 : kDigits * form_.rows;
+    for (int i = own; i < sets_ * kDigits * form_.rows; ++i) e_.zero(i);
+    if (form_.zeros) return;
+    e_.mov(e_.rax, e_.rcx);
+    for (int row = 0; row < form_.rows; ++row) {
+      if (row > 0) e_.add(e_.rax, e_.r11);
+      for (int digit = 0; digit < kDigits; ++digit) e_.vpbroadcastd(e_.v(sum(row, digit)), e_.ptr[e_.rax + disp(4 * digit)]);
+    }
   }
 
   // The four weights of every dword times four k of each row; `fresh`: the int16 sums start here.
@@ -116,7 +131,7 @@ class Generator {
   }
 
   void load_dwords(int group) {
-    constexpr int kAhead = 2048;  // bytes of weights fetched before their use
+    constexpr int kAhead = 4096;  // bytes of weights fetched before their use
     const int width = e_.vector_bytes();
     e_.load(e_.v(dwords()), e_.r8 + disp(group * width));
     if (group % (64 / width) == 0) e_.prefetcht0(e_.ptr[e_.r8 + disp(group * width + kAhead)]);
@@ -164,9 +179,11 @@ class Generator {
       if (row > 0) e_.add(e_.rax, e_.r11);
       for (int digit = 0; digit < kDigits; ++digit) {
         const Xbyak::Xmm s = e_.v(sum(row, digit));
-        e_.vpbroadcastd(e_.v(element()), e_.ptr[e_.rax + disp(4 * digit)]);
-        if (form_.zeros) e_.vpmulld(e_.v(element()), e_.v(element()), e_.v(zero));
-        e_.vpsubd(s, s, e_.v(element()));
+        if (form_.zeros) {
+          e_.vpbroadcastd(e_.v(element()), e_.ptr[e_.rax + disp(4 * digit)]);
+          e_.vpmulld(e_.v(element()), e_.v(element()), e_.v(zero));
+          e_.vpaddd(s, s, e_.v(element()));
+        }
         e_.vcvtdq2ps(s, s);
       }
       e_.vfmadd231ps(e_.v(sum(row, 0)), e_.v(sum(row, 1)), e_.constant(256.0f));
@@ -208,7 +225,14 @@ int weight_only_rows(const Isa& isa) { return isa.zmm() ? (has_vnni(isa) ? 5 : 3
 
 std::shared_ptr<const Code> weight_only_code(const Isa& isa, const WeightOnlyForm& form) {
   CodeKey key("weight only");
-  key.add(has_vnni(isa)).add(form.rows).add(form.bits).add(form.groups).add(form.zeros).add(form.bias).add(form.tail);
+  key.add(has_vnni(isa))
+      .add(form.rows)
+      .add(form.bits)
+      .add(form.groups)
+      .add(form.one_round)
+      .add(form.zeros)
+      .add(form.bias)
+      .add(form.tail);
   return vector_code(isa, key, [&](VectorEmitter& e) { Generator(e, form).emit(); });
 }
 

@@ -19,6 +19,7 @@ struct Form {
   int64_t batch, tokens, heads, size;
   Shape mask;  // empty: none
   DType x = DType::u8, y = DType::u8;
+  bool dynamic = false;  // x is f32, quantized at run time
 };
 
 // The queries, keys and values side by side in x, as one product leaves them.
@@ -26,7 +27,12 @@ std::unique_ptr<graph::Graph> network(const Form& f) {
   Builder b;
   const int64_t width = f.heads * f.size;
   Value* x = b.input("x", {f.batch, f.tokens, 3 * width}, f.x);
-  x = f.x == DType::u8 ? b.dq(x, 0.02f, 120) : b.op("Neg", {x});
+  if (f.dynamic) {
+    const graph::Node* q = b.node("DynamicQuantizeLinear", {x}, {}, 3);
+    x = b.op("DequantizeLinear", {q->output(0), q->output(1), q->output(2)});
+  } else {
+    x = f.x == DType::u8 ? b.dq(x, 0.02f, 120) : b.op("Neg", {x});
+  }
   x = b.op("Reshape", {x, b.ints({f.batch, f.tokens, 3, f.heads, f.size})});
   x = b.op("Transpose", {x}, {{"perm", Ints{2, 0, 3, 1, 4}}});
   const auto part = [&](int64_t i) {
@@ -62,10 +68,11 @@ std::vector<std::byte> run(const Form& f, const std::string& isa, int threads, s
 TEST(AttentionStep, IsOneKernelWithTheReferencesBits) {
   constexpr DType u8 = DType::u8, f32 = DType::f32;
   const Form forms[] = {
-      {1, 128, 2, 64, {1, 1, 1, 128}},   {2, 50, 3, 64, {}},
-      {1, 33, 1, 20, {33, 33}, u8, f32}, {4, 49, 2, 32, {4, 2, 49, 49}},
-      {2, 1, 2, 16, {}, u8, f32},        {1, 20, 1, 128, {20, 1}},
-      {1, 70, 2, 64, {}, f32, f32},      {2, 20, 3, 17, {20, 20}, f32, f32},
+      {1, 128, 2, 64, {1, 1, 1, 128}},    {2, 50, 3, 64, {}},
+      {1, 33, 1, 20, {33, 33}, u8, f32},  {4, 49, 2, 32, {4, 2, 49, 49}},
+      {2, 1, 2, 16, {}, u8, f32},         {1, 20, 1, 128, {20, 1}},
+      {1, 70, 2, 64, {}, f32, f32},       {2, 20, 3, 17, {20, 20}, f32, f32},
+      {1, 70, 2, 64, {}, f32, f32, true}, {2, 20, 3, 17, {20, 20}, f32, f32, true},
   };
   for (const Form& f : forms) {
     std::vector<StepInfo> steps;
@@ -79,7 +86,8 @@ TEST(AttentionStep, IsOneKernelWithTheReferencesBits) {
       const auto attention =
           std::find_if(steps.begin(), steps.end(), [](const StepInfo& s) { return s.op == "octet.Attention"; });
       ASSERT_NE(attention, steps.end());
-      EXPECT_EQ(attention->kernel.rfind(f.x == u8 ? "attention int8" : "attention f32", 0), 0u) << attention->kernel;
+      EXPECT_EQ(attention->kernel.rfind(f.x == u8 || f.dynamic ? "attention int8" : "attention f32", 0), 0u)
+          << attention->kernel;
       EXPECT_GT(attention->gmac, 0);
     }
   }

@@ -7,51 +7,21 @@
 
 #include "engine/model.h"
 #include "kernels/isa.h"
-#include "tests/graph/builder.h"
+#include "tests/engine/small_decoder.h"
 
 namespace octet {
 namespace {
 
-using graph::Dim;
 using graph::Tensor;
-using graph::Type;
-using graph::Value;
 using graph::test::Builder;
 using graph::test::random_floats;
+using test::DecoderForm;
+using test::kD;
+using test::kHeads;
+using test::kVocabulary;
 
-constexpr int64_t kHeads = 2, kD = 4, kVocabulary = 32;
-
-Value* open_input(Builder& b, const std::string& name, DType dtype, std::vector<Dim> dims) {
-  return b.graph.add_input(name, Type{dtype, std::move(dims), nullptr});
-}
-
-// One layer of attention over embedded tokens, the mask as exporters apply it.
-enum class Form { plain, quantized, odd };
-Model decoder(const std::string& isa, Form form = Form::plain) {
-  Builder b;
-  const Dim batch("batch"), past("past"), fresh("sequence"), all("total");
-  Value* ids = open_input(b, "input_ids", DType::s64, {batch, fresh});
-  Value* mask = open_input(b, "attention_mask", DType::s64, {batch, all});
-  Value* past_key = open_input(b, "past_key_values.0.key", DType::f32, {batch, kHeads, past, kD});
-  Value* past_value = open_input(b, "past_key_values.0.value", DType::f32, {batch, kHeads, past, kD});
-  const auto heads = [&](uint32_t seed) {
-    Value* table = b.graph.add_constant(random_floats({kVocabulary, kHeads * kD}, seed));
-    Value* x = b.op("Reshape", {b.op("Gather", {table, ids}), b.ints({0, 0, kHeads, kD})});
-    return b.op("Transpose", {x}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  };
-  Value* new_key = heads(2);
-  const auto join = [&](Value* a, Value* c) { return b.op("Concat", {a, c}, {{"axis", int64_t{2}}}); };
-  const auto quantized = [&](Value* v) { return form == Form::quantized ? b.qdq(v, 0.01f, 120) : v; };
-  Value* key = form == Form::odd ? join(new_key, past_key) : quantized(join(quantized(past_key), quantized(new_key)));
-  Value* value = quantized(join(quantized(past_value), quantized(heads(3))));
-  Value* scores = b.op("MatMul", {heads(1), b.op("Transpose", {key}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}})});
-  Value* hidden =
-      b.op("Sub", {b.scalar(1), b.op("Cast", {b.op("Unsqueeze", {mask, b.ints({1, 2})})}, {{"to", int64_t{1}}})});
-  scores = b.op("Add", {scores, b.op("Mul", {hidden, b.scalar(-3e38f)})});
-  b.graph.add_output(b.op("MatMul", {b.op("Softmax", {scores}, {{"axis", int64_t{-1}}}), value}), "logits");
-  b.graph.add_output(key, "present.0.key");
-  b.graph.add_output(value, "present.0.value");
-  return model_from_graph(b.graph.clone(), {isa, {}});
+Model decoder(const std::string& isa, DecoderForm form = DecoderForm::plain) {
+  return model_from_graph(test::small_decoder(form), {isa, {}});
 }
 
 Tensor ids(int64_t first, int64_t count) {
@@ -97,7 +67,7 @@ std::string message_of(const std::function<void()>& f) {
 
 const std::vector<int64_t> kSteps = {60, 1, 1, 1, 1, 1, 1, 3, 20, 1, 1};  // over the capacities 64 and 80
 
-void expect_what_a_cache_outside_gives(Form form) {
+void expect_what_a_cache_outside_gives(DecoderForm form) {
   std::vector<Tensor> first;
   for (const std::string& isa : isas()) {
     const Model model = decoder(isa, form);
@@ -123,11 +93,11 @@ void expect_what_a_cache_outside_gives(Form form) {
   }
 }
 
-TEST(KeptCache, GivesWhatTheCacheHandedInAndOutGives) { expect_what_a_cache_outside_gives(Form::plain); }
+TEST(KeptCache, GivesWhatTheCacheHandedInAndOutGives) { expect_what_a_cache_outside_gives(DecoderForm::plain); }
 
 TEST(KeptCache, OfAQuantizedModelHoldsTheQuanta) {
-  expect_what_a_cache_outside_gives(Form::quantized);
-  const Model model = decoder("avx2", Form::quantized);
+  expect_what_a_cache_outside_gives(DecoderForm::quantized);
+  const Model model = decoder("avx2", DecoderForm::quantized);
   Session session(model, {.threads = 1, .keep_cache = true});
   run_kept(session, 3);
   int kept = 0;
@@ -196,7 +166,7 @@ TEST(KeptCache, MistakesAreNamed) {
 
   Session plain(model, {.threads = 1});
   EXPECT_NE(message_of([&] { plain.set_cache_length(0); }).find("keeps no cache"), std::string::npos);
-  const Model odd = decoder("", Form::odd);
+  const Model odd = decoder("", DecoderForm::odd);
   Session odd_session(odd, {.threads = 1, .keep_cache = true});
   odd_session.set_input("input_ids", ids(0, 1).view());
   odd_session.set_input("attention_mask", ones(1).view());

@@ -6,7 +6,9 @@
 #include <thread>
 #include <vector>
 
+#include "frontends/onnx/onnx.h"
 #include "octet/octet.h"
+#include "tests/engine/small_decoder.h"
 
 namespace {
 
@@ -106,6 +108,67 @@ TEST_F(OctetC, ASessionKeepsItsModelAlive) {
   in.data = zeros.data();
   EXPECT_EQ(octet_set_input(session_, "image", &in), OCTET_OK) << octet_last_error();
   EXPECT_EQ(octet_run(session_), OCTET_OK) << octet_last_error();
+}
+
+// A decoder of a model of its own, three tokens and then one, against the same tokens at once.
+class DecoderInC : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string path = ::testing::TempDir() + "octet_c_decoder.onnx";
+    octet::onnx::export_model(*octet::test::small_decoder(), path);
+    ASSERT_EQ(octet_model_load(path.c_str(), nullptr, &model_), OCTET_OK) << octet_last_error();
+    const octet_session_options options{1, 0, 1};
+    ASSERT_EQ(octet_session_create_with(model_, &options, &session_), OCTET_OK) << octet_last_error();
+  }
+  void TearDown() override {
+    octet_session_free(session_);
+    octet_model_free(model_);
+  }
+
+  int64_t length() const {
+    int64_t n = -1;
+    EXPECT_EQ(octet_cache_length(session_, &n), OCTET_OK) << octet_last_error();
+    return n;
+  }
+  std::vector<float> logits_after(std::vector<int64_t> tokens) {
+    const int64_t shape[] = {1, static_cast<int64_t>(tokens.size())}, mask_shape[] = {1, length() + shape[1]};
+    std::vector<int64_t> ones(static_cast<size_t>(mask_shape[1]), 1);
+    const octet_tensor ids{tokens.data(), OCTET_INT64, 2, shape}, mask{ones.data(), OCTET_INT64, 2, mask_shape};
+    EXPECT_EQ(octet_set_input(session_, "input_ids", &ids), OCTET_OK) << octet_last_error();
+    EXPECT_EQ(octet_set_input(session_, "attention_mask", &mask), OCTET_OK) << octet_last_error();
+    EXPECT_EQ(octet_run(session_), OCTET_OK) << octet_last_error();
+    octet_tensor y{};
+    EXPECT_EQ(octet_get_output(session_, "logits", &y), OCTET_OK) << octet_last_error();
+    const auto* data = static_cast<const float*>(y.data);
+    return {data, data + octet::element_count(octet::Shape(y.shape, y.shape + y.rank))};
+  }
+
+  octet_model* model_ = nullptr;
+  octet_session* session_ = nullptr;
+};
+
+TEST_F(DecoderInC, TheCacheStaysInTheSession) {
+  EXPECT_EQ(length(), 0);
+  logits_after({3, 1, 4});
+  EXPECT_EQ(length(), 3);
+  const std::vector<float> next = logits_after({1});
+  EXPECT_EQ(length(), 4);
+
+  ASSERT_EQ(octet_set_cache_length(session_, 3), OCTET_OK) << octet_last_error();
+  EXPECT_EQ(logits_after({1}), next) << "the last token again";
+  EXPECT_NE(logits_after({1}), next) << "a token more";
+  EXPECT_EQ(octet_set_cache_length(session_, 9), OCTET_INVALID_ARGUMENT) << "there are five";
+}
+
+TEST_F(OctetC, ASessionWithoutACacheSaysSo) {
+  int64_t n = -1;
+  EXPECT_EQ(octet_cache_length(session_, &n), OCTET_OK);
+  EXPECT_EQ(n, 0);
+  EXPECT_EQ(octet_set_cache_length(session_, 0), OCTET_INVALID_ARGUMENT);
+  const octet_session_options keeping{1, 0, 1};
+  octet_session* none = nullptr;
+  EXPECT_EQ(octet_session_create_with(model_, &keeping, &none), OCTET_UNSUPPORTED) << "it is no decoder";
+  EXPECT_EQ(none, nullptr);
 }
 
 }  // namespace

@@ -66,6 +66,26 @@ TEST(LowerUnary, FunctionsOfTransformers) {
         random_floats({3, 77}, 4, -5, 5), f.first);
 }
 
+// Each finds the range of what it stores for the quantization that follows, over all threads.
+TEST(LowerDynamicQuantize, TheRangeComesFromWhoeverStores) {
+  const std::function<Value*(Builder&, Value*)> producers[] = {
+      [](Builder& b, Value* x) { return norm(b, x, "LayerNormalization", 45); },
+      [](Builder& b, Value* x) { return norm(b, x, "RMSNormalization", 45); },
+      [](Builder& b, Value* x) { return b.op("Gelu", {x}); },
+      [](Builder& b, Value* x) { return b.op("Sigmoid", {x}); },
+      [](Builder& b, Value* x) { return b.op("MatMul", {x, constant(b, {45, 45}, 5)}); },
+      [](Builder& b, Value* x) { return b.op("Softmax", {x}); },  // reads its result once more
+  };
+  for (const auto& produce : producers)
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          const graph::Node* q = b.node("DynamicQuantizeLinear", {produce(b, b.input("x", {2, 33, 45}))}, {}, 3);
+          const auto real = [&](Value* v) { return b.op("Cast", {v}, {{"to", int64_t{1}}}); };
+          b.output(b.op("Mul", {b.op("Sub", {real(q->output(0)), real(q->output(2))}), q->output(1)}));
+        },
+        random_floats({2, 33, 45}, 3), "a range");
+}
+
 // Window attention's masks and position biases, and masks of every other shape.
 TEST(LowerBinary, BroadcastsOfEveryShape) {
   for (const Shape& mask : {Shape{6, 1, 7, 7}, Shape{1, 3, 7, 7}, Shape{6, 1, 1, 7}, Shape{6, 3, 7, 1}, Shape{3, 1, 1},

@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <random>
+#include <utility>
 
 #include "kernels/aligned_buffer.h"
 #include "tests/kernels/ops_testing.h"
@@ -14,6 +15,8 @@ struct Case {
   AttentionProblem problem;
   std::vector<uint8_t> q, k, v;
   std::vector<float> mask;
+  numerics::AttentionFactors factors_at_run;
+  int32_t q_zero_at_run = 0, v_zero_at_run = 0;
 
   // Heads side by side in rows that are a little longer than they hold.
   Case(int64_t batch, int64_t heads, int64_t kv_heads, int64_t queries, int64_t keys, int64_t size, int64_t value_size,
@@ -60,7 +63,17 @@ struct Case {
     return *this;
   }
 
-  AttentionArgs args(void* y) const { return {q.data(), k.data(), v.data(), mask.data(), y, nullptr}; }
+  // The parameters go from the problem to the arguments.
+  Case& with_parameters_at_run() {
+    factors_at_run = std::exchange(problem.factors, {});
+    q_zero_at_run = std::exchange(problem.q_zero_point, 77), v_zero_at_run = std::exchange(problem.v_zero_point, 78);
+    problem.parameters_at_run = true;
+    return *this;
+  }
+
+  AttentionArgs args(void* y) const {
+    return {q.data(), k.data(), v.data(), mask.data(), y, nullptr, factors_at_run, q_zero_at_run, v_zero_at_run};
+  }
   std::vector<uint8_t> expected() const {
     std::vector<uint8_t> y(static_cast<size_t>(problem.batch * problem.y.batch), 0xa5);
     attention_reference(problem, args(y.data()));
@@ -153,6 +166,52 @@ TEST_P(AttentionTest, FloatResults) {
     c.with_floats();
     EXPECT_TRUE(same(c.computed(target()), c.expected())) << "size " << size;
   }
+}
+
+TEST_P(AttentionTest, ParametersMayComeAtRunTime) {
+  for (const int64_t size : {21, 64, 100})
+    for (const bool masked : {false, true}) {
+      Case c(1, 2, 2, 20, 50, size, size, 8);
+      c.with_floats();
+      if (masked) c.with_mask({1, 1, 1, 50}, 6);
+      const std::vector<uint8_t> want = c.expected();
+      c.with_parameters_at_run();
+      EXPECT_TRUE(same(c.expected(), want)) << "size " << size;
+      EXPECT_TRUE(same(c.computed(target()), want)) << "size " << size;
+    }
+}
+
+TEST_P(AttentionTest, KeepsTheRangeOfItsResults) {
+  for (const int64_t size : {21, 64, 100}) {
+    Case c(1, 2, 2, 20, 50, size, size, 8);
+    c.with_floats();
+    c.problem.keeps_range = true;
+    std::vector<uint8_t> y(static_cast<size_t>(c.problem.y.batch));
+    std::vector<float> want(2), range(2);
+    AttentionArgs args = c.args(y.data());
+    args.range = want.data();
+    attention_reference(c.problem, args);
+    const std::unique_ptr<Attention> kernel = make_attention(target(), c.problem);
+    AlignedBuffer workspace(kernel->workspace_bytes());
+    args.workspace = workspace.as<std::byte>();
+    args.range = range.data();
+    for (int part = 0; part < 3; ++part) kernel->run(args, part, 3);
+    EXPECT_TRUE(same(range, want)) << "size " << size;
+    EXPECT_LT(range[0], range[1]);
+  }
+}
+
+TEST_P(AttentionTest, ScalesThatComeAtRunTimeMayBeAny) {
+  Case c(1, 1, 1, 20, 100, 256, 256, 3);
+  std::fill(c.k.begin() + 256 * 30, c.k.end(), static_cast<uint8_t>(255));
+  c.with_floats().with_parameters_at_run();
+  for (const float scale : {1e-30f, 1e-4f, 1.0f, 1e4f, 3e38f, std::numeric_limits<float>::infinity()})
+    for (const bool masked : {false, true}) {
+      if (masked) c.with_mask({1, 1, 20, 100}, 5);
+      c.problem.masked = masked;
+      c.factors_at_run = numerics::attention_factors_at_run(scale, scale, scale, 0.125f);
+      EXPECT_TRUE(same(c.computed(target()), c.expected())) << scale << (masked ? ", masked" : "");
+    }
 }
 
 TEST_P(AttentionTest, ExtremeOperandsStayExact) {

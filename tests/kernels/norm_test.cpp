@@ -21,7 +21,7 @@ class Case {
         bias_(random_floats(static_cast<size_t>(p.length), 0.5f, seed + 5), wall) {}
 
   struct Results {
-    std::vector<float> y, sum;
+    std::vector<float> y, sum, range{0, 0};
     std::vector<uint8_t> q;
     bool margins = true;
     bool operator==(const Results&) const = default;
@@ -39,8 +39,9 @@ class Case {
     if (p_.gives_y) args.y = y.data();
     if (p_.gives_q) args.q = q.data();
     if (p_.gives_sum) args.sum = sum.data();
-    run(args);
     Results r;
+    args.range = r.range.data();
+    run(args);
     if (p_.gives_y) r.y = y.values();
     if (p_.gives_sum) r.sum = sum.values();
     if (p_.gives_q) r.q = q.values();
@@ -75,6 +76,7 @@ class Case {
   if (auto y = same(a.y, b.y); !y) return y << " of y";
   if (auto q = same(a.q, b.q); !q) return q << " of q";
   if (auto sum = same(a.sum, b.sum); !sum) return sum << " of the sum";
+  if (auto range = same(a.range, b.range); !range) return range << " of the range";
   return ::testing::AssertionSuccess();
 }
 
@@ -174,6 +176,19 @@ TEST_P(NormTest, AwkwardRowsEqualReference) {
         EXPECT_TRUE(same(y, expected)) << "with " << awkward;
         EXPECT_TRUE(same(q, expected_q)) << "with " << awkward;
       }
+}
+
+TEST_P(NormTest, KeepsTheRangeOfItsResults) {
+  for (const int64_t length : {1, 7, 16, 37, 384})
+    for (const bool centred : {true, false}) {
+      NormProblem p = problem(11, length);
+      p.centred = centred;
+      p.keeps_range = true;
+      const Case c(p, Wall::after, static_cast<unsigned>(length));
+      EXPECT_TRUE(alike(c.of(target()), c.expected())) << length;
+      EXPECT_TRUE(alike(c.of(target(), 3), c.expected())) << length << ", three parts";
+      EXPECT_LT(c.expected().range[0], c.expected().range[1]);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, NormTest, every_isa(), isa_name);

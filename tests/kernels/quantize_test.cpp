@@ -128,6 +128,15 @@ TEST_P(QuantizeTest, DynamicEqualsReferenceInAnyNumberOfParts) {
     }
 }
 
+TEST_P(QuantizeTest, DynamicOfMoreThanAChunk) {
+  for (const int64_t rows : {1, 5}) {
+    const DynamicQuantizeProblem problem{rows, 20011, 20011 + (rows > 1 ? 3 : 0), 20011};
+    const Guarded<float> x(random_floats(static_cast<size_t>((rows - 1) * problem.x_outer + 20011), 4.0f, 3), Wall::after);
+    const Dynamic expected = run_dynamic(isa(IsaId::reference), problem, x, 1);
+    for (int parts = 1; parts <= 3; ++parts) EXPECT_TRUE(same(run_dynamic(target(), problem, x, parts).y, expected.y));
+  }
+}
+
 TEST_P(QuantizeTest, DynamicTakesScaleAndZeroPointFromTheRange) {
   const Guarded<float> x(std::vector<float>{0, 2, -3, -2.5f, 1.34f, 0.5f},
                          Wall::after);  // the example of the ONNX operator page

@@ -44,6 +44,21 @@ TEST_P(UnaryTest, EveryKindAndLengthEqualsReference) {
     }
 }
 
+TEST_P(UnaryTest, KeepsTheRangeOfItsResults) {
+  for (UnaryKind kind : kKinds)
+    for (int64_t count : test_lengths()) {
+      UnaryProblem problem = problem_of(kind, count);
+      problem.keeps_range = true;
+      std::vector<float> x = mixed_floats(static_cast<size_t>(count), 20.0f, static_cast<unsigned>(count));
+      for (size_t i = 0; i < x.size(); i += 5) x[i] = std::numeric_limits<float>::quiet_NaN();
+      std::vector<float> want(x.size()), y(x.size()), want_range(2), range(2);
+      unary_reference(problem, {x.data(), want_range.data(), want.data()});
+      make_unary(target(), problem)->run({x.data(), range.data(), y.data()}, 0, 1);
+      ASSERT_TRUE(same(y, want)) << "kind " << static_cast<int>(kind);
+      ASSERT_TRUE(same(range, want_range)) << "kind " << static_cast<int>(kind) << ", " << count;
+    }
+}
+
 TEST_P(UnaryTest, EveryKindTakesEveryAwkwardValue) {
   for (UnaryKind kind : kKinds) {
     const UnaryProblem problem = problem_of(kind, static_cast<int64_t>(awkward_floats().size()));

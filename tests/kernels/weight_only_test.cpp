@@ -38,10 +38,12 @@ struct Stored {
 TEST_P(WeightOnlyTest, EqualsTheReferenceAndStaysInside) {
   if (target().id == IsaId::reference) GTEST_SKIP() << "it has no kernel: the operator's scalar form runs";
   const Example examples[] = {
-      {1, 16, 32, 32, 4, false, false},    {1, 1, 16, 16, 4, true, true},      {2, 17, 80, 32, 4, true, false},
-      {3, 40, 256, 256, 4, false, true},   {5, 23, 96, 32, 8, true, true},     {6, 8, 100, 64, 8, false, false},
-      {7, 33, 13, 16, 4, true, true},      {1, 31, 770, 1024, 8, false, true}, {4, 64, 128, 128, 8, true, false},
-      {11, 9, 2000, 2048, 4, true, false}, {1, 48, 513, 16, 4, true, false},
+      {1, 16, 32, 32, 4, false, false},    {1, 1, 16, 16, 4, true, true},        {2, 17, 80, 32, 4, true, false},
+      {3, 40, 256, 256, 4, false, true},   {5, 23, 96, 32, 8, true, true},       {6, 8, 100, 64, 8, false, false},
+      {7, 33, 13, 16, 4, true, true},      {1, 31, 770, 1024, 8, false, true},   {4, 64, 128, 128, 8, true, false},
+      {11, 9, 2000, 2048, 4, true, false}, {1, 48, 513, 16, 4, true, false},     {16, 40, 192, 32, 4, false, true},
+      {33, 17, 200, 16, 4, true, false},   {20, 32, 256, 128, 4, true, true},    {48, 16, 288, 96, 8, false, false},
+      {9, 35, 77, 128, 8, false, true},    {300, 16, 6144, 32, 4, false, false},
   };
   for (const Example& e : examples) {
     const Stored stored(e);

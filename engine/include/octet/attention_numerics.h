@@ -54,6 +54,15 @@ inline AttentionFactors attention_factors(float q_scale, float k_scale, float v_
 // to 256.
 inline constexpr float kMostExponentFactor = 4.0f;
 
+// Scales that come at run time may be any. From here on a step of one in a sum already takes a probability to 0, so that more
+// makes no difference; t stays below 2^5.
+inline constexpr float kSteepestExponentFactor = 16.0f;
+inline AttentionFactors attention_factors_at_run(float q_scale, float k_scale, float v_scale, float scale) {
+  AttentionFactors f = attention_factors(q_scale, k_scale, v_scale, scale, 1.0f);
+  f.exponent = f.exponent < kSteepestExponentFactor ? f.exponent : kSteepestExponentFactor;
+  return f;
+}
+
 // p[0..keys) from the exact scores a, and their sum. `mask` may be null.
 inline int32_t attention_probabilities(const int32_t* a, const float* mask, int64_t keys, const AttentionFactors& factors,
                                        uint8_t* p) {

@@ -16,16 +16,35 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 namespace octet::numerics {
 
 inline int32_t saturate(int32_t v, int32_t lo, int32_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 
-// Bounds, as vmaxps and vminps with the bound first give them when denormals are flushed: NaN and the sign of zero stay, a
-// denormal becomes a zero of its sign. Written out, since a compiler may or may not make such an instruction of a comparison.
-inline float flush_denormal(float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; }
-inline float at_least(float bound, float v) { return bound > v ? bound : flush_denormal(v); }
-inline float at_most(float bound, float v) { return bound < v ? bound : flush_denormal(v); }
+// The larger and the smaller of two, as vmaxps a, a, b and vminps a, a, b give them when denormals are flushed: b when either
+// is NaN or both are zero, a denormal becomes a zero of its sign. Written out, since a compiler may or may not make such an
+// instruction of a comparison. For integers, the plain maximum and minimum.
+template <class T>
+T flush_denormal(T v) {
+  if constexpr (std::is_floating_point_v<T>)
+    return std::fabs(v) < std::numeric_limits<T>::min() ? std::copysign(T{0}, v) : v;
+  else
+    return v;
+}
+template <class T>
+T larger(T a, T b) {
+  return flush_denormal(a > b ? a : b);
+}
+template <class T>
+T smaller(T a, T b) {
+  return flush_denormal(a < b ? a : b);
+}
+
+// Bounds: NaN and the sign of zero stay.
+inline float at_least(float bound, float v) { return larger(bound, v); }
+inline float at_most(float bound, float v) { return smaller(bound, v); }
 
 // float -> int32, half to even; out of range and NaN give INT32_MIN, as cvtps2dq does.
 inline int32_t round_to_int(float v) {

@@ -96,7 +96,21 @@ octet_status octet_model_output(const octet_model* model, size_t index, octet_va
 
 /* threads 0: physical cores allowed by affinity and cgroup. */
 octet_status octet_session_create(const octet_model* model, int threads, octet_session** session);
+typedef struct octet_session_options {
+  int threads;    /* as above */
+  int profile;    /* not 0: take the time of every step */
+  int keep_cache; /* not 0: keys and values of a decoder stay in the session, updated in place. Inputs past_key_values.N.* and
+                     outputs present.N.* are its affair then; input_ids holds the new tokens only, attention_mask [batch,
+                     octet_cache_length + new tokens]. */
+} octet_session_options;
+/* options NULL: zeros. */
+octet_status octet_session_create_with(const octet_model* model, const octet_session_options* options,
+                                       octet_session** session);
 void octet_session_free(octet_session* session);
+/* With keep_cache: how many tokens are in the cache; 0 without. */
+octet_status octet_cache_length(const octet_session* session, int64_t* length);
+/* Forgets those behind `length`; fails when there are fewer. */
+octet_status octet_set_cache_length(octet_session* session, int64_t length);
 /* Copies. */
 octet_status octet_set_input(octet_session* session, const char* name, const octet_tensor* value);
 octet_status octet_run(octet_session* session);

@@ -13,7 +13,8 @@ Attrs attrs(float scale = 0.5f, int64_t kv_heads = kHeads) {
 }
 
 TEST(FusedAttention, FloatsAreTheOperatorsSpelledOut) {
-  const Tensor q = random_floats(kQ, 1), k = random_floats(kK, 2), v = random_floats(kK, 3), mask = random_floats({kQueries, kKeys}, 4);
+  const Tensor q = random_floats(kQ, 1), k = random_floats(kK, 2), v = random_floats(kK, 3),
+               mask = random_floats({kQueries, kKeys}, 4);
   Tensor s = eval("MatMul", {q, eval("Transpose", {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}})});
   s = eval("Add", {eval("Mul", {s, floats({}, {0.5f})}), mask});
   const Tensor expected = eval("MatMul", {eval("Softmax", {s}, {{"axis", number(-1)}}), v});
@@ -39,6 +40,19 @@ TEST(FusedAttention, QuantaComeNearTheFloats) {
   }
 }
 
+TEST(FusedAttention, ParametersMayComeAtRunTime) {
+  const Tensor q = random_bytes(DType::u8, kQ, 1), k = random_bytes(DType::u8, kK, 2), v = random_bytes(DType::u8, kK, 3);
+  const Tensor mask = random_floats({kQueries, kKeys}, 4);
+  const Tensor want =
+      eval("octet.Attention", {quantized(q, 0.02f, 120), quantized(k, 0.03f, 7), quantized(v, 0.01f, 99), mask}, attrs());
+  const Tensor got =
+      eval("octet.Attention",
+           {q, k, v, mask, floats({}, {0.02f}), bytes({}, {120}), floats({}, {0.03f}), floats({}, {0.01f}), bytes({}, {99})},
+           attrs());
+  EXPECT_EQ(got.to_f32(), want.to_f32());
+  EXPECT_NE(refusal("octet.Attention", {q, k, v, mask, floats({}, {0.02f}), bytes({}, {120})}, attrs()), "");
+}
+
 TEST(FusedAttention, HeadsMayLieSideBySideInRows) {
   constexpr int64_t kWidth = 3 * kHeads * kSize + 1;
   const Tensor rows = random_floats({kBatch, kKeys, kWidth}, 5);
@@ -53,7 +67,8 @@ TEST(FusedAttention, HeadsMayLieSideBySideInRows) {
     return t;
   };
   Attrs side_by_side = attrs();
-  const std::pair<const char*, int64_t> parts[] = {{"q_heads", 0}, {"k_heads", kHeads * kSize}, {"v_heads", 2 * kHeads * kSize}};
+  const std::pair<const char*, int64_t> parts[] = {
+      {"q_heads", 0}, {"k_heads", kHeads * kSize}, {"v_heads", 2 * kHeads * kSize}};
   for (const auto& [name, first] : parts) side_by_side.emplace_back(name, std::vector<int64_t>{first, kSize});
   EXPECT_EQ(eval("octet.Attention", {rows, rows, rows}, side_by_side).to_f32(),
             eval("octet.Attention", {heads(0), heads(6), heads(12)}, attrs()).to_f32());
@@ -61,10 +76,13 @@ TEST(FusedAttention, HeadsMayLieSideBySideInRows) {
 
 TEST(FusedAttention, QueriesWithoutKeysGiveZero) {
   const Tensor q = random_floats(kQ, 1), k = random_floats(kK, 2), hidden = floats({1, 1}, {-INFINITY});
-  EXPECT_EQ(eval("octet.Attention", {q, k, k, hidden}, attrs()).to_f32(), Floats(static_cast<size_t>(element_count(kQ)), 0.0f));
+  EXPECT_EQ(eval("octet.Attention", {q, k, k, hidden}, attrs()).to_f32(),
+            Floats(static_cast<size_t>(element_count(kQ)), 0.0f));
   // A finite number that swallows all scores leaves the mean, as in the float operators.
-  const Tensor ones = floats(kK, Floats(static_cast<size_t>(element_count(kK)), 1.0f)), low = floats({1, 1}, {-3.4028235e38f});
-  expect_near(eval("octet.Attention", {q, k, ones, low}, attrs()), Floats(static_cast<size_t>(element_count(kQ)), 1.0f), 1e-5f);
+  const Tensor ones = floats(kK, Floats(static_cast<size_t>(element_count(kK)), 1.0f)),
+               low = floats({1, 1}, {-3.4028235e38f});
+  expect_near(eval("octet.Attention", {q, k, ones, low}, attrs()), Floats(static_cast<size_t>(element_count(kQ)), 1.0f),
+              1e-5f);
 }
 
 TEST(FusedAttention, RefusesWhatDoesNotFit) {

@@ -81,5 +81,15 @@ TEST(Det, OfEachMatrix) {
   EXPECT_NE(refusal("Det", {floats({1, 2}, {1, 2})}), "");
 }
 
+TEST(FusedMatMul, ExchangesTheLastAxesAndMultipliesByAlpha) {
+  const Tensor a = floats({2, 3}, {1, 2, 3, 4, 5, 6}), b = floats({2, 3}, {1, 0, 2, 0, 1, 1});
+  EXPECT_EQ(eval("com.microsoft.FusedMatMul", {a, b}, {{"transB", number(1)}, {"alpha", 0.5f}}).to_f32(),
+            (Floats{3.5f, 2.5f, 8, 5.5f}));
+  EXPECT_EQ(eval("com.microsoft.FusedMatMul", {a, b}, {{"transA", number(1)}}).to_f32(),
+            (Floats{1, 4, 6, 2, 5, 9, 3, 6, 12}));
+  EXPECT_EQ(eval("com.microsoft.FusedMatMul", {a, floats({3}, {1, 1, 1})}, {{"transB", number(1)}}).to_f32(),
+            (Floats{6, 15}));
+}
+
 }  // namespace
 }  // namespace octet::graph::test

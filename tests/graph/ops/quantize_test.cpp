@@ -59,6 +59,11 @@ TEST(QuantizeLinear, Inference) {
             "test.onnx: node 'n' (DequantizeLinear): inputs 0 and 2 have element types uint8 and int8; expected one type");
 }
 
+TEST(DynamicQuantizeLinear, ANaNIsNoPartOfTheRange) {
+  const auto out = eval_all("DynamicQuantizeLinear", {floats({4}, {-1, 4, NAN, 0})}, {}, 3);
+  EXPECT_EQ(out[1].to_f32(), Floats{5.0f / 255});
+}
+
 TEST(DynamicQuantizeLinear, TakesItsRangeFromTheData) {
   const auto out = eval_all("DynamicQuantizeLinear", {floats({3}, {-1, 0, 3})}, {}, 3);
   const float scale = 4.0f / 255;

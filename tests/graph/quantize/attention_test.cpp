@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "graph/passes/pass.h"
+#include "graph/quantize/dialects.h"
 #include "graph/quantize/quantize.h"
 #include "tests/graph/builder.h"
 
@@ -64,10 +65,43 @@ TEST(QuantizeAttention, OperandsAndResultAreBytesInEitherStyle) {
 }
 
 TEST(QuantizeAttention, ACacheStaysInFloat) {
-  const std::unique_ptr<Graph> g = Net(behind_a_cache).quantized(QuantStyle::fused);
+  const Net net(behind_a_cache);
+  for (const bool dynamic : {false, true}) {
+    const std::unique_ptr<Graph> g = dynamic ? quantize_dynamic(net.b.graph) : net.quantized(QuantStyle::fused);
+    optimize(*g);
+    EXPECT_EQ(find_node(*g, "octet.Attention"), nullptr);
+    EXPECT_NE(find_node(*g, "Softmax"), nullptr);
+  }
+}
+
+TEST(QuantizeAttention, TheDynamicDialectQuantizesItsOperandsAtRunTime) {
+  const Net net(as_they_are);
+  const std::unique_ptr<Graph> g = quantize_dynamic(net.b.graph);
+  verify(*g);
+  const std::vector<Tensor> in{random_floats({1, kTokens, kWidth}, 3, -1, 1)};
+  const Tensor wanted = run_reference(net.b.graph, in)[0];
+  EXPECT_LE(largest_difference(run_reference(*g, in)[0], wanted), 0.1);
   optimize(*g);
-  EXPECT_EQ(find_node(*g, "octet.Attention"), nullptr);
-  EXPECT_NE(find_node(*g, "Softmax"), nullptr);
+  const Node* node = find_node(*g, "octet.Attention");
+  ASSERT_NE(node, nullptr) << print(*g);
+  EXPECT_EQ(node->output()->dtype(), DType::f32);
+  EXPECT_EQ(node->attr("scale", 0.0f), 0.5f);
+  for (size_t i = 0; i < 3; ++i) {
+    const Node* quantize = node->input(i)->producer();
+    ASSERT_EQ(quantize->op_name(), "DynamicQuantizeLinear") << "operand " << i;
+    EXPECT_EQ(quantize->input(0)->producer()->op_name(), "octet.Gemm") << "operand " << i;
+  }
+  EXPECT_EQ(node->input(4), node->input(0)->producer()->output(1));
+  EXPECT_EQ(find_node(*g, "DequantizeLinear"), nullptr);
+  EXPECT_LE(largest_difference(run_reference(*g, in)[0], wanted), 0.1);
+}
+
+TEST(QuantizeAttention, OperandsThatAreWantedElsewhereStayInFloat) {
+  Net net(as_they_are);
+  for (const auto& n : net.b.graph.nodes())
+    if (n->op_name() == "Softmax") net.b.output(n->input(0)->producer()->input(1));  // the keys, transposed
+  const std::unique_ptr<Graph> g = quantize_dynamic(net.b.graph);
+  EXPECT_EQ(find_node(*g, "DequantizeLinear"), nullptr) << print(*g);
 }
 
 }  // namespace
