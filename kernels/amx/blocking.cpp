@@ -162,7 +162,8 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   // In products of a k step, of which a tile has kh * kw * ic / 64: copying one of a tile takes about as long as three.
   const int64_t outputs = s.n * s.oh * s.ow, tiles = (outputs + kTileRows - 1) / kTileRows;
   const auto phases = static_cast<double>(make_phase_planes(s).phases.size());
-  if (k == PackedK::positions) consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
+  if (k == PackedK::positions)
+    consider(phase_tiling(problem), 3 * static_cast<double>(tiles) * phases / static_cast<double>(s.kh * s.kw));
   if (static_cast<double>(tiles * (panels + 3)) < best_cost) return copied_tiling(problem);
   return std::move(*best);
 }
@@ -174,19 +175,29 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   const auto steps = static_cast<double>(problem.k_steps);
   const double panel_bytes = steps * static_cast<double>(kTileBytes);
   const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
-  const double block_rows = ceil_div(problem.tiles, b.m), blocks = block_rows * ceil_div(problem.panels, b.n);
+  const double block_rows = ceil_div(problem.tiles, b.m);
 
-  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless a
-  // block's rows do.
+  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless
+  // a block's rows do.
   const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
   const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
-  const int weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : b.n;
-  const double far_tiles = (chunk_bytes + x_bytes <= kL1Bytes ? 0 : weight_tiles) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
-  const double step = 16.0 * b.m * b.n + 4.0 * (b.m + weight_tiles) + 6.0 * far_tiles;
-
-  // What the epilogue of a full block takes, less what hides between the products.
-  const double epilogue = (problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0) * b.m * b.n / 4 * (b.m > 1 ? 1.3 : 1.0);
-  double cycles = blocks * (step * steps + std::max(20.0, epilogue - 10.0 * b.m * b.n * (steps - 1)));
+  const auto block_cycles = [&](int n) {
+    const int weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : n;
+    const double far_tiles =
+        (chunk_bytes + x_bytes <= kL1Bytes ? 0 : weight_tiles) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
+    const double step = 16.0 * b.m * n + 4.0 * (b.m + weight_tiles) + 6.0 * far_tiles;
+    // What the epilogue takes, less what hides between the products. Half of a pass of the packs goes for one cell as for
+    // four.
+    const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
+    const double epilogue = (problem.residual     ? 250.0
+                             : problem.offset_sum ? 105.0
+                                                  : 155.0) *
+                            passes * (0.4 + 0.15 * cells) * (b.m > 1 ? 1.3 : 1.0);
+    return step * steps + std::max(20.0, epilogue - 10.0 * b.m * n * (steps - 1));
+  };
+  const int64_t whole = problem.panels / b.n;
+  const auto rest = static_cast<int>(problem.panels % b.n);
+  double cycles = block_rows * (static_cast<double>(whole) * block_cycles(b.n) + (rest > 0 ? block_cycles(rest) : 0));
 
   const double weights = static_cast<double>(problem.panels) * panel_bytes;
   if (weights > kL2Bytes) cycles += (chunk_bytes > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
@@ -199,7 +210,8 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
     int m, n;
   };
   std::vector<std::pair<double, Blocking>> costed;
-  for (const Shape shape : {Shape{1, 4}, Shape{2, 2}, Shape{4, 1}}) {
+  for (const Shape shape : {Shape{1, 4}, Shape{2, 2}, Shape{4, 1}, Shape{1, 3}}) {
+    if (shape.n == 3 && problem.panels % 3 != 0) continue;
     Blocking b;
     b.n = static_cast<int>(std::min<int64_t>(shape.n, problem.panels));
     b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));

@@ -18,6 +18,7 @@
 //
 // A block multiplies `m` tiles by `n` panels (16 output channels each), m * n <= 4 accumulators:
 //   1x4   one 64-byte epilogue row a pixel; right for few k steps (64 bytes of K each), where the epilogue costs more
+//   1x3   the same where panels come in threes (24 to 144 channels): no block of a panel or two is left
 //   2x2   the fewest tile loads a product; right for many k steps
 //   4x1   every weight tile is loaded once for 64 rows: right where few rows meet weights that come from far
 // Panels are taken in chunks: for each chunk, for each row of blocks, for each block of the chunk. A chunk as wide as a

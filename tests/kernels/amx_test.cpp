@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <thread>
 
@@ -114,8 +115,13 @@ TEST(AmxTiling, ManyImagesGoRowByRowAndFewRowsAreCopied) {
 // --- blocking ----------------------------------------------------------------------------------------------------------
 
 amx::BlockingProblem cut(int64_t tiles, int64_t panels, int64_t k_steps, bool copied = false) {
-  return {.tiles = tiles, .panels = panels, .k_steps = k_steps, .x_tile_bytes = 1024 * k_steps / (k_steps % 9 == 0 ? 3 : 1),
-          .copied = copied, .residual = false, .offset_sum = false};
+  return {.tiles = tiles,
+          .panels = panels,
+          .k_steps = k_steps,
+          .x_tile_bytes = 1024 * k_steps / (k_steps % 9 == 0 ? 3 : 1),
+          .copied = copied,
+          .residual = false,
+          .offset_sum = false};
 }
 Blocking first_choice(const amx::BlockingProblem& problem) { return amx::candidate_blockings(problem).front(); }
 std::pair<int, int> shape_of(const Blocking& b) { return {b.m, b.n}; }
@@ -126,6 +132,18 @@ TEST(AmxBlocking, TheModelFollowsTheNumberOfKSteps) {
   EXPECT_EQ(shape_of(first_choice(cut(1, 63, 32, true))), std::pair(1, 4)) << "one row of a matrix";
   EXPECT_EQ(shape_of(first_choice(cut(50, 1, 9))), std::pair(4, 1)) << "16 output channels";
   EXPECT_EQ(first_choice(cut(50, 64, 9, true)).chunk, 64) << "rows are copied once for all panels";
+}
+
+TEST(AmxBlocking, PanelsInThreesMayBeTakenByThrees) {
+  const auto offers_threes = [](int64_t panels) {
+    const std::vector<Blocking> candidates = amx::candidate_blockings(cut(196, panels, 1));
+    return std::any_of(candidates.begin(), candidates.end(),
+                       [](const Blocking& b) { return shape_of(b) == std::pair(1, 3); });
+  };
+  EXPECT_TRUE(offers_threes(9)) << "24 -> 144 channels: by fours a block of one panel is left";
+  EXPECT_FALSE(offers_threes(16));
+  const Blocking threes{1, 3, 3, amx::Stream::x}, twos{1, 2, 2, amx::Stream::x};
+  EXPECT_LT(amx::estimated_cycles(cut(196, 9, 1), threes), amx::estimated_cycles(cut(196, 9, 1), twos));
 }
 
 TEST(AmxBlocking, MoreWorkCostsMore) {
@@ -167,7 +185,8 @@ TEST(AmxSchedule, UnitsComeAfterTheStoresAndBeforeTheNextBlocksStores) {
         const auto time = [&](const amx::Schedule::Unit& u) { return u.stage * s.slots + u.slot; };
         EXPECT_GE(time(s.units.front()), s.slots + tiles - 1) << "tiles are stored up to slot t-2 of the next block";
         EXPECT_GE(time(s.units.front()), s.setup_stage * s.slots + s.setup_slot);
-        EXPECT_LT(time(s.units.back()), s.setup_stage * s.slots + s.setup_slot + s.slots) << "one block's parameters at a time";
+        EXPECT_LT(time(s.units.back()), s.setup_stage * s.slots + s.setup_slot + s.slots)
+            << "one block's parameters at a time";
         for (size_t i = 1; i < s.units.size(); ++i) EXPECT_LE(time(s.units[i - 1]), time(s.units[i]));
         // The next block's first tile is stored in its last slot, before the units there.
         const int next_store = 2 * s.slots - 1;
@@ -257,6 +276,16 @@ TEST_F(Amx, EveryEpilogue) {
   for (Stage stage : kStages)
     for (int64_t size : {6, 3}) {
       Case c = conv_case(64, 83, size, 3, static_cast<uint64_t>(stage));
+      c.stage = stage;
+      c.x_zero_point = 99;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
+TEST_F(Amx, EveryEpilogueOfPanelsInThrees) {
+  for (Stage stage : kStages)
+    for (int64_t ic : {24, 72, 136}) {
+      Case c = conv_case(ic, 139, 6, 1, static_cast<uint64_t>(stage));
       c.stage = stage;
       c.x_zero_point = 99;
       ASSERT_EQ(run(c), "");
