@@ -6,6 +6,9 @@
 //
 //                x ─ DynamicQuantizeLinear ─ ConvInteger ─ Cast ─ Mul(·, sx·sw) ─ Add(bias) ─ …
 //
+//              queries, keys and values of an attention become x ─ DynamicQuantizeLinear ─ DequantizeLinear ─ …, where their
+//              products left them; its own products stay as they are written, as in QDQ
+//
 // The first two hold the same integers and scales, so that octet's passes make one graph of them and the results are the
 // same bytes. The third chooses the scales of activations anew for every input and therefore gives other results.
 #pragma once
