@@ -5,8 +5,9 @@
     bench/compare_onnxruntime.py build/release/tools/octet zoo:resnet50 [more models] [--threads 1] [--isa avx2] [--rounds 5]
 
 A zoo model is exported first, in FP32 and as INT8 in the portable style, which ONNX Runtime fuses completely; octet runs the
-same two files, and its own fused style besides. Each round times octet, then ONNX Runtime; medians over the rounds are printed,
-with the ratio of the medians. Latencies are medians in milliseconds, batch 1.
+same two files, and its own fused style besides. Each round times octet, then ONNX Runtime: medians of runs in milliseconds, batch 1.
+Printed are the medians over the rounds and their ratio, and the same of the best round of each, which is the steadier one on a shared
+host, where a neighbour slows whole rounds.
 """
 import argparse
 import json
@@ -62,7 +63,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     args = parser.parse_args()
-    print(f"{'model':<16}{'form':<10}{'octet ms':>10}{'ORT ms':>10}{'ORT/octet':>11}   ORT {onnxruntime.__version__}, {args.threads} thread(s)")
+    print(f"{'model':<16}{'form':<10}{'octet ms':>10}{'ORT ms':>10}{'ORT/octet':>11}{'best':>10}{'ORT best':>10}{'ORT/octet':>11}   ORT {onnxruntime.__version__}, {args.threads} thread(s)")
     with tempfile.TemporaryDirectory() as folder:
         for model in args.models:
             name = model.removeprefix("zoo:") if model.startswith("zoo:") else pathlib.Path(model).parent.name
@@ -79,7 +80,8 @@ def main():
                     octet.append(octet_ms(args.program, ours, args.threads, args.isa, args.seconds, precision))
                     other.append(peer.ms(args.seconds))
                 a, b = statistics.median(octet), statistics.median(other)
-                print(f"{name:<16}{form:<10}{a:>10.2f}{b:>10.2f}{b / a:>11.2f}", flush=True)
+                best, peer_best = min(octet), min(other)
+                print(f"{name:<16}{form:<10}{a:>10.2f}{b:>10.2f}{b / a:>11.2f}{best:>10.2f}{peer_best:>10.2f}{peer_best / best:>11.2f}", flush=True)
 
 
 if __name__ == "__main__":
