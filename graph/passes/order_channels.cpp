@@ -108,7 +108,7 @@ class Orders {
     for (const Value* v : node->inputs()) {
       if (!v) continue;
       if (v->is_constant()) {
-        if (v->constant().size() != 1 && !table && !pool) return false;
+        if (pool || (v->constant().size() != 1 && !table)) return false;
       } else if (pool ? known_dim(v, 1) <= 0 || known_dim(v, 1) != known_dim(y, 1) : !same_shape(v, y)) {
         return false;
       }
@@ -146,7 +146,7 @@ class Orders {
       if (depthwise(node)) unite(node->input(kX), node->output());
       if (const Value* residual = node->input(kResidual)) {
         unite(node->output(), residual);
-        if (!same_shape(node->output(), residual)) fix(residual);
+        if (residual->is_constant() || !same_shape(node->output(), residual)) fix(residual);
       }
       for (size_t i = kXScale; i < node->inputs().size(); ++i) fix(node->input(i));
       return;

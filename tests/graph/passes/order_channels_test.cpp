@@ -94,6 +94,15 @@ TEST(OrderChannels, WhoeverLooksAtChannelsKeepsTheirOrder) {
   }
 }
 
+TEST(OrderChannels, AConstantResidualKeepsItsOrder) {
+  Builder b;
+  b.output(conv(b, conv(b, image(b), 8, 8, 1, 1), 4, 8, 1, 2));
+  optimize(b.graph);
+  Value* residual = quantized_constant(b.graph, random_bytes(DType::u8, {1, 8, 5, 6}, 7), QuantParams{{0.03f}, {100}, -1}, "constant");
+  b.graph.set_input(find_node(b.graph, "octet.Conv"), kResidual, residual);
+  EXPECT_EQ(changed(b), 0);
+}
+
 TEST(OrderChannels, AClassDoesNotTearUpThePanelsOfAnother) {
   Builder b;
   Value* a = conv(b, image(b), 8, 8, 1, 1);
