@@ -96,12 +96,14 @@ class Orders {
   }
   static bool dense(const Node* node) { return quantized_product(node) && node->attr("group", int64_t{1}) == 1; }
 
+  static bool is_pool(const OpDef& op) {
+    return op.layout == LayoutRole::channels_last && (op.quant == QuantRole::transparent || op.quant == QuantRole::average);
+  }
   static bool channel_by_channel(const Node* node) {
     if (node->outputs().size() != 1) return false;
     const Value* y = node->output();
     const OpDef& op = node->op();
-    const bool pool =
-        op.layout == LayoutRole::channels_last && (op.quant == QuantRole::transparent || op.quant == QuantRole::average);
+    const bool pool = is_pool(op);
     if (!pool && (op.layout != LayoutRole::any || op.quant == QuantRole::transparent))
       return false;  // those that move elements
     const bool table = node->op_name() == "octet.Table";
@@ -173,7 +175,11 @@ class Orders {
 
   void collect() {
     for (const auto& node : graph_.nodes()) {
-      if (!dense(node.get()) && !depthwise(node.get())) continue;
+      if (!dense(node.get()) && !depthwise(node.get())) {
+        if (is_pool(node->op()) && channel_by_channel(node.get()))
+          for (const Value* v : {node->input(0), node->output()}) place(v, 1, known_dim(v, 1));
+        continue;
+      }
       const Shape& w = node->input(kW)->constant().shape();
       const bool gemm = node->op_name() == "octet.Gemm";
       const auto axis_of = [&](const Value* v) { return !gemm ? 1 : v->type().ranked() ? v->type().rank() - 1 : -1; };

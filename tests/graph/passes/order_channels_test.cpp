@@ -98,9 +98,24 @@ TEST(OrderChannels, AConstantResidualKeepsItsOrder) {
   Builder b;
   b.output(conv(b, conv(b, image(b), 8, 8, 1, 1), 4, 8, 1, 2));
   optimize(b.graph);
-  Value* residual = quantized_constant(b.graph, random_bytes(DType::u8, {1, 8, 5, 6}, 7), QuantParams{{0.03f}, {100}, -1}, "constant");
+  Value* residual =
+      quantized_constant(b.graph, random_bytes(DType::u8, {1, 8, 5, 6}, 7), QuantParams{{0.03f}, {100}, -1}, "constant");
   b.graph.set_input(find_node(b.graph, "octet.Conv"), kResidual, residual);
   EXPECT_EQ(changed(b), 0);
+}
+
+TEST(OrderChannels, APoolDoesNotRunAlongTheChannels) {
+  Builder b;
+  Value* x = b.dq(b.input("x", {1, 3, 5, 8}, DType::u8), 0.02f, 128);
+  const auto product = [&](Value* v, int64_t k, int64_t n, uint32_t seed) {
+    return b.qdq(b.op("MatMul", {v, b.dq(b.graph.add_constant(random_bytes(DType::s8, {k, n}, seed)), 0.003f, 0)}), 0.05f,
+                 120);
+  };
+  Value* y = b.qdq(b.op("MaxPool", {product(x, 8, 12, 1)},
+                        {{"kernel_shape", Ints{1, 3}}, {"strides", Ints{1, 1}}, {"pads", Ints{0, 1, 0, 1}}}),
+                   0.05f, 120);
+  b.output(product(y, 12, 4, 2));
+  EXPECT_EQ(changed(b), 0) << "the columns of these matrices are the pool's width";
 }
 
 TEST(OrderChannels, AClassDoesNotTearUpThePanelsOfAnother) {
