@@ -115,7 +115,8 @@ void order_block(const Parts& parts, std::vector<int64_t> left, std::vector<int6
       parts.add(left[0], left[i], trial.data());
       return cost_of(trial.data(), trial.data(), places);
     });
-    Pair& pair = pairs.emplace_back(left[0], left[at], std::vector<uint8_t>(places));
+    pairs.push_back({left[0], left[at], std::vector<uint8_t>(places)});
+    Pair& pair = pairs.back();
     parts.add(pair.a, pair.b, pair.worst.data());
     left.erase(left.begin() + static_cast<std::ptrdiff_t>(at));
     left.erase(left.begin());
