@@ -31,18 +31,13 @@ class FloatAttention final : public Attention {
   }
 
   void run(const AttentionArgs& args, int part, int parts) const noexcept override {
-    const WorkRange mine = split_work(operands_.units(), part, parts);
-    int64_t packed = -1, last = -1;
-    for (int64_t n = mine.begin; n < mine.end; ++n) {
-      const Unit u = operands_.unit(n);
-      if (packed != u.packed) {
-        packed = u.packed;
-        operands_.pack_keys(args, head_of(args.k, p_.k, u.b, u.kv));
-        pack_values(args, head_of(args.v, p_.v, u.b, u.kv));
-      }
-      attend(args, u.b, u.h, u.row, u.rows, last != u.head);
-      last = u.head;
-    }
+    operands_.walk(
+        split_work(operands_.units(), part, parts),
+        [&](const Unit& u) {
+          operands_.pack_keys(args, head_of(args.k, p_.k, u.b, u.kv));
+          pack_values(args, head_of(args.v, p_.v, u.b, u.kv));
+        },
+        [&](const Unit& u, bool fresh_head) { attend(args, u.b, u.h, u.row, u.rows, fresh_head); });
   }
 
   size_t workspace_bytes() const override { return at_.bytes; }

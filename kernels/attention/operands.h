@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/attention/generators.h"
+#include "kernels/partition.h"
 
 namespace octet::kernels::attention {
 
@@ -32,6 +33,19 @@ class Operands {
   const Workspace& at() const { return at_; }
   int64_t units() const { return p_.batch * p_.heads * blocks(); }
   Unit unit(int64_t n) const noexcept;
+  // attend(unit, whether its head is another than the one before) for the units of a part in order, behind pack(unit)
+  // wherever keys and values become others.
+  template <class Pack, class Attend>
+  void walk(WorkRange mine, Pack pack, Attend attend) const noexcept {
+    int64_t packed = -1, last = -1;
+    for (int64_t n = mine.begin; n < mine.end; ++n) {
+      const Unit u = unit(n);
+      if (packed != u.packed) pack(u);
+      attend(u, last != u.head);
+      packed = u.packed;
+      last = u.head;
+    }
+  }
   bool masked() const { return p_.masked || p_.causal; }
 
   void pack_keys(const AttentionArgs& args, const uint8_t* k) const noexcept;

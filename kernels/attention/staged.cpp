@@ -37,17 +37,13 @@ class StagedAttention final : public Attention {
     const WorkRange mine = split_work(operands_.units(), part, parts);
     if (mine.size() == 0) return;
     if (form_.tile) configure_tiles();
-    int64_t packed = -1, last = -1;
-    for (int64_t n = mine.begin; n < mine.end; ++n) {
-      const Unit u = operands_.unit(n);
-      if (packed != u.packed) {
-        packed = u.packed;
-        operands_.pack_keys(args, head_of(args.k, p_.k, u.b, u.kv));
-        operands_.pack_values(args, head_of(args.v, p_.v, u.b, u.kv), args.workspace + at_.values);
-      }
-      attend(args, u.b, u.h, u.row, u.rows, last != u.head);
-      last = u.head;
-    }
+    operands_.walk(
+        mine,
+        [&](const Unit& u) {
+          operands_.pack_keys(args, head_of(args.k, p_.k, u.b, u.kv));
+          operands_.pack_values(args, head_of(args.v, p_.v, u.b, u.kv), args.workspace + at_.values);
+        },
+        [&](const Unit& u, bool fresh_head) { attend(args, u.b, u.h, u.row, u.rows, fresh_head); });
   }
 
   size_t workspace_bytes() const override { return at_.bytes; }

@@ -181,7 +181,7 @@ class FetchCursor {
   size_t inside_ = 0, left_ = 0, mine_ = 0;
 };
 
-// The jumps of a panel of bins (bins.h) are all its own, and are predicted from the second or third block on.
+// A panel of bins (bins.h) passes over at least so many blocks: 1x1 256->1024 at 14x14 took 734 us in chunks of 2 blocks, 689 of 8.
 constexpr int64_t kLeastBinChunk = 8;
 
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
