@@ -70,6 +70,7 @@ class AmxConv final : public Conv {
         batch_tiles_(copy_batch(problem, form, blocking.m)) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset()) make_offset_params(params_.bound);
+    if (stacked()) stack_code_ = stack_kernel(isa, stacks_, problem.shape.kh);
     list_blocks();
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
@@ -134,6 +135,7 @@ class AmxConv final : public Conv {
   const PhasePlanes planes_;  // when tiling_ wants them
   const Blocking blocking_;
   const Stacks stacks_;        // when tiling_ wants them
+  std::shared_ptr<const Code> stack_code_;
   const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
   std::vector<int64_t> offsets_;  // of k steps in x
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
@@ -253,7 +255,7 @@ void AmxConv::copy_rows(const ConvArgs& args, const Block& first, const Block& l
   const auto* x = static_cast<const std::byte*>(args.x) + group_of(first) * (problem_.shape.ic / problem_.shape.groups);
   if (stacked()) {
     const int64_t in_row = tiles_of_row(problem_.shape), row = tile / in_row;
-    return copy_stacks(problem_, stacks_, x, row, (tile_end - 1) / in_row + 1, to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
+    return copy_stacks(stack_code_->entry<StackFunction>(), problem_, stacks_, x, row, (tile_end - 1) / in_row + 1, to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
   }
   const std::span<const int64_t> windows(tiling_.copied.data() + tile * kTileRows, static_cast<size_t>((tile_end - tile) * kTileRows));
   copy_windows(x, windows, offsets_, to + tile % batch_tiles_ * form_.panel_bytes());

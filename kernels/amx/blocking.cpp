@@ -130,11 +130,11 @@ int64_t PhasePlanes::at(const ConvShape& s, int64_t ky, int64_t kx) const {
 }
 
 Stacks make_stacks(const ConvShape& s) {
-  constexpr int64_t kMove = 8;  // bytes of the moves that copy pieces
+  constexpr int64_t kPiece = 8, kRows = 12, kElement = 64;  // what the copying kernel's registers hold (stack_generator.cpp)
   Stacks stacks;
   stacks.piece = s.stride_w * s.ic;
-  if (s.groups != 1 || s.dilation_w != 1 || stacks.piece > kMove) return {};
   stacks.element = (s.kh * stacks.piece + 15) / 16 * 16;  // rows of a tile may cross cache lines, but not everywhere
+  if (s.groups != 1 || s.dilation_w != 1 || stacks.piece > kPiece || s.kh > kRows || stacks.element > kElement) return {};
   stacks.elements = s.ow + (s.kw + s.stride_w - 1) / s.stride_w - 1;
   return stacks;
 }

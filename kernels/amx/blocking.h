@@ -65,7 +65,7 @@ struct Stacks {
   int64_t elements = 0;   // of an output row
   int64_t row_bytes() const { return (elements * element + kSlack + 63) / 64 * 64; }
 };
-// Empty (element 0) where pixels are too wide for it.
+// Empty (element 0) where pixels are too wide or kernels too high for it.
 Stacks make_stacks(const ConvShape& shape);
 
 struct Tiling {

@@ -25,7 +25,8 @@ void copy_phases(const ConvProblem& problem, const PhasePlanes& planes, const st
   }
 }
 
-void copy_windows(const std::byte* x, std::span<const int64_t> windows, std::span<const int64_t> offsets, std::byte* to) noexcept {
+void copy_windows(const std::byte* x, std::span<const int64_t> windows, std::span<const int64_t> offsets,
+                  std::byte* to) noexcept {
   const auto steps = static_cast<int64_t>(offsets.size());
   for (size_t row = 0; row < windows.size(); ++row) {
     const std::byte* window = x + windows[row];
@@ -38,29 +39,14 @@ void copy_windows(const std::byte* x, std::span<const int64_t> windows, std::spa
   }
 }
 
-void copy_stacks(const ConvProblem& problem, const Stacks& stacks, const std::byte* x, int64_t begin, int64_t end,
-                 std::byte* to) noexcept {
+void copy_stacks(StackFunction copy_row, const ConvProblem& problem, const Stacks& stacks, const std::byte* x, int64_t begin,
+                 int64_t end, std::byte* to) noexcept {
   const ConvShape& s = problem.shape;
   for (int64_t row = begin; row < end; ++row, to += stacks.row_bytes()) {
-    const std::byte* first = x + row / s.oh * problem.x.image + (row % s.oh * s.stride_h - s.pad_top) * problem.x.row -
-                             s.pad_left * problem.x.pixel;
-    // Kernel rows in order: a move of 8 bytes writes into the place of the next one's piece, which then overwrites it. The last
-    // one's excess lies in the padding or in the next element's first piece, so elements go in order too.
-    const int64_t piece = stacks.piece, kh = s.kh, row_bytes = s.dilation_h * problem.x.row;
-    std::byte* element = to;
-    for (int64_t j = stacks.elements; j > 0; --j) {
-      std::byte* out = element;
-      const std::byte* from = first;
-      for (int64_t ky = kh; ky > 0; --ky) {
-        uint64_t pixels;
-        std::memcpy(&pixels, from, 8);
-        std::memcpy(out, &pixels, 8);
-        out += piece;
-        from += row_bytes;
-      }
-      element += stacks.element;
-      first += piece;
-    }
+    const StackArgs args{x + row / s.oh * problem.x.image + (row % s.oh * s.stride_h - s.pad_top) * problem.x.row -
+                             s.pad_left * problem.x.pixel,
+                         s.dilation_h * problem.x.row, to};
+    copy_row(&args);
   }
 }
 

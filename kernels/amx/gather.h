@@ -10,9 +10,12 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "kernels/amx/blocking.h"
+#include "kernels/isa.h"
+#include "kernels/jit/cache.h"
 
 namespace octet::kernels::amx {
 
@@ -20,9 +23,20 @@ namespace octet::kernels::amx {
 void copy_phases(const ConvProblem& problem, const PhasePlanes& planes, const std::byte* x, int64_t begin, int64_t end,
                  std::byte* to) noexcept;
 // The k steps at `offsets` from each of the windows.
-void copy_windows(const std::byte* x, std::span<const int64_t> windows, std::span<const int64_t> offsets, std::byte* to) noexcept;
-// The stacks of output rows [begin, end), counted over all images; writes up to 8 bytes beyond each row's elements.
-void copy_stacks(const ConvProblem& problem, const Stacks& stacks, const std::byte* x, int64_t begin, int64_t end,
-                 std::byte* to) noexcept;
+void copy_windows(const std::byte* x, std::span<const int64_t> windows, std::span<const int64_t> offsets,
+                  std::byte* to) noexcept;
+
+// One output row's stacks; writes up to 64 bytes from its last element on.
+struct StackArgs {
+  const void* x;  // the first kernel row's first pixel
+  int64_t x_row;  // bytes between kernel rows
+  void* to;
+};
+using StackFunction = void (*)(const StackArgs*);
+std::shared_ptr<const Code> stack_kernel(const Isa& isa, const Stacks& stacks, int64_t kernel_rows);
+
+// The stacks of output rows [begin, end), counted over all images.
+void copy_stacks(StackFunction copy_row, const ConvProblem& problem, const Stacks& stacks, const std::byte* x, int64_t begin,
+                 int64_t end, std::byte* to) noexcept;
 
 }  // namespace octet::kernels::amx

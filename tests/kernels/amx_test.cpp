@@ -8,9 +8,11 @@
 
 #include "conv_check.h"
 #include "kernels/amx/blocking.h"
+#include "kernels/amx/gather.h"
 #include "kernels/amx/schedule.h"
 #include "kernels/amx/tile_config.h"
 #include "kernels/packed_weights.h"
+#include "ops_testing.h"
 
 namespace octet::kernels {
 namespace {
@@ -227,6 +229,28 @@ class Amx : public ::testing::Test {
   void TearDown() override { release_tiles(); }
   static std::string run(const Case& c) { return check(isa(IsaId::amx), c, pack_amx, make_amx_conv); }
 };
+
+// Rows of x lie together and end at a page, so that a byte read beyond the last piece faults.
+TEST_F(Amx, StacksInterleaveKernelRows) {
+  for (int64_t piece = 1; piece <= 8; ++piece)
+    for (int64_t rows = 1; rows <= 12; ++rows)
+      for (int64_t elements : {1, 2, 7, 8, 9, 33, 115}) {
+        const amx::Stacks stacks{piece, (rows * piece + 15) / 16 * 16, elements};
+        if (stacks.element > 64) continue;
+        const int64_t x_row = elements * piece;
+        const Guarded<uint8_t> x(random_bytes(static_cast<size_t>(rows * x_row), static_cast<unsigned>(elements)), Wall::after);
+        const Guarded<uint8_t> y(static_cast<size_t>((elements - 1) * stacks.element + 64), Wall::after);
+        const auto code = amx::stack_kernel(isa(IsaId::amx), stacks, rows);
+        const amx::StackArgs args{x.data(), x_row, y.data()};
+        code->entry<amx::StackFunction>()(&args);
+        for (int64_t j = 0; j < elements; ++j)
+          for (int64_t row = 0; row < rows; ++row)
+            for (int64_t b = 0; b < piece; ++b)
+              ASSERT_EQ(y.data()[j * stacks.element + row * piece + b], x.data()[row * x_row + j * piece + b])
+                  << piece << " bytes, " << rows << " rows, element " << j << " of " << elements;
+        ASSERT_TRUE(y.margins_untouched());
+      }
+}
 
 Case conv_case(int64_t ic, int64_t oc, int64_t size, int64_t kernel, uint64_t seed) {
   Case c;
