@@ -16,7 +16,7 @@ struct Options {
   Common common;
   std::string in, out, data, style, dialect = "qdq";
   bool external_data = false, no_equalise = false;
-  int weight_bits = 0;
+  int weight_bits = 0, cache_bits = 0;
   int64_t block = 32;
 };
 
@@ -28,6 +28,9 @@ int quantize(const Options& options) {
   if (dialect != Dialect::qdq && style == "fused")
     throw Error(ErrorCode::invalid_argument,
                 "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
+  if (options.cache_bits > 0 && dialect == Dialect::dynamic)
+    throw Error(ErrorCode::invalid_argument, "--cache: a cache keeps what it was given and needs scales known before; "
+                                             "expected --dialect qdq or qlinear");
   check_writable(options.out);
   std::optional<Dataset> data;
   if (!options.data.empty()) data = Dataset::load(options.data);
@@ -37,6 +40,7 @@ int quantize(const Options& options) {
   request.equalise = !options.no_equalise;
   request.weight_bits = options.weight_bits;
   request.block = options.block;
+  request.cache = options.cache_bits > 0;
   request.data = data ? &*data : nullptr;
   request.shapes = parse_shapes(options.common.shapes);
   request.isa = options.common.isa();
@@ -84,6 +88,11 @@ Action declare_quantize(CLI::App& command) {
   command
       .add_option("--block", o->block, "of --weights: how many along K share a scale, a power of two from 16; default: 32")
       ->type_name("N");
+  command
+      .add_option("--cache", o->cache_bits,
+                  "keys and values of a decoder's cache in 8 bits, with scales of their own; default: float")
+      ->check(CLI::IsMember({8}))
+      ->type_name("BITS");
   command.add_flag("--no-equalise", o->no_equalise,
                    "dynamic: leave the channels of activations as they are, and the model need not run to be quantized");
   command.add_flag("--external-data", o->external_data, "weights in OUT.onnx.data");

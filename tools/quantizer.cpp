@@ -34,16 +34,20 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   const auto prepared = source.graph->clone();
   prepared->file = source.file;
   graph::prepare_for_quantization(*prepared);
-  if (request.weight_bits > 0) {
-    result.graph = graph::quantize_weights(*prepared, {request.weight_bits, request.block});
+  const auto quantize_weights = [&](const graph::Graph& graph, const std::string& note) {
+    result.graph = graph::quantize_weights(graph, {request.weight_bits, request.block});
     result.graph->file = source.file;
-    result.note =
-        "weights only, " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block);
-    return result;
-  }
+    result.note = "weights of " + std::to_string(request.weight_bits) + " bits in blocks of " +
+                  std::to_string(request.block) + note;
+    return std::move(result);
+  };
+  if (request.weight_bits > 0 && !request.cache) return quantize_weights(*prepared, " only");
   const bool dynamic = request.dialect == Dialect::dynamic;
+  const graph::QuantScope scope = !request.cache            ? graph::QuantScope::products
+                                  : request.weight_bits > 0 ? graph::QuantScope::caches
+                                                            : graph::QuantScope::products_and_caches;
   const std::vector<std::string> values =
-      dynamic ? graph::values_to_equalise(*prepared) : graph::values_to_calibrate(*prepared);
+      dynamic ? graph::values_to_equalise(*prepared) : graph::values_to_calibrate(*prepared, scope);
   const auto quantize_at_run_time = [&](const std::string& note) {
     result.graph = graph::quantize_dynamic(*prepared);
     result.graph->file = source.file;
@@ -83,9 +87,9 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   graph::Ranges ranges;
   for (const auto& [name, range] : calibrate(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}))
     ranges[name] = {range.min, range.max};
-  graph::QuantizeOptions options;
-  options.style = request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused;
-  result.graph = graph::quantize_static(*prepared, ranges, options);
+  result.graph = graph::quantize_static(
+      *prepared, ranges, {request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused, scope});
+  if (request.weight_bits > 0) return quantize_weights(*result.graph, ", a cache of 8 bits, " + result.note);
   if (request.signed_activations) graph::to_signed_activations(*result.graph);
   if (request.dialect == Dialect::qlinear) graph::to_qlinear(*result.graph);
   result.graph->file = source.file;

@@ -27,7 +27,7 @@ Range range_of(const Tensor& t) {
 
 class Planner {
  public:
-  Planner(Graph& graph, QuantStyle style) : graph_(graph), style_(style) {}
+  Planner(Graph& graph, const QuantizeOptions& options) : graph_(graph), style_(options.style), scope_(options.scope) {}
 
   QuantPlan run() {
     size_t position = 0;
@@ -35,7 +35,8 @@ class Planner {
       position_[node.get()] = ++position;
       join(*node);
       std::string why;
-      if (is_quantizable_product(*node, why)) plan_.products.push_back({.node = node.get(), .weight_axis = weight_axis(*node)});
+      if (scope_ != QuantScope::caches && is_quantizable_product(*node, why))
+        plan_.products.push_back({.node = node.get(), .weight_axis = weight_axis(*node)});
       if (!why.empty()) node->why = why;
       find_attention(node.get());
     }
@@ -46,8 +47,9 @@ class Planner {
       if (style_ == QuantStyle::portable) demand(p.end);
     }
     for (const AttentionPattern& a : attentions_)
-      for (const HeadsView* operand : {&a.q, &a.k, &a.v}) demand(operand->source);
-    if (style_ == QuantStyle::portable) spread();
+      for (Value* operand : {scope_ == QuantScope::caches ? (a.first ? a.first : a.last)->input(0) : a.q.source, a.k.source, a.v.source})
+        demand(operand);
+    if (style_ == QuantStyle::portable && scope_ != QuantScope::caches) spread();
     list_groups();
     return std::move(plan_);
   }
@@ -79,9 +81,16 @@ class Planner {
     members_.erase(b);
   }
 
+  // Old keys or values and new ones.
+  static bool joins_cache(const Node& node) {
+    return is_transparent(node) && node.inputs().size() == 2 && comes_from_outside(node.input(0)) &&
+           !comes_from_outside(node.input(1));
+  }
+
   // Whether the node moves float activations from data inputs to data outputs, or lays new ones between them, so that all of
   // them share one grid.
   bool moves(const Node& node) const {
+    if (scope_ == QuantScope::caches && !joins_cache(node)) return false;
     if ((!is_transparent(node) && !interpolates(node)) || !is_real(node.output())) return false;
     bool all_constant = true;
     for (const size_t i : data_inputs(node)) {
@@ -105,11 +114,13 @@ class Planner {
     std::string why;
     const std::optional<AttentionPattern> found = match_attention(graph_, node, why);
     if (!found) return;
-    for (const HeadsView* operand : {&found->k, &found->v})
-      if (comes_from_outside(operand->source)) {
-        node->why = "its keys and values come from outside, as a cache does; quantizing them anew each time gains nothing";
-        return;
-      }
+    const bool cached = comes_from_outside(found->k.source) || comes_from_outside(found->v.source);
+    if (cached && scope_ == QuantScope::products) {
+      node->why = "its keys and values come from outside, as a cache does; quantizing them is a choice of its own";
+      return;
+    }
+    if (!cached && scope_ == QuantScope::caches) return;
+    if (cached) ++plan_.caches;
     attentions_.push_back(*found);
     attention_ends_.insert(node);
     absorbed_.insert(found->inside.begin(), found->inside.end());
@@ -132,6 +143,7 @@ class Planner {
   // The values that must be integers for this one to be computed on integers; none when it is computed in float.
   std::vector<Value*> operands_on_integers(Value* v) {
     Node* node = v->producer();
+    if (scope_ == QuantScope::caches) return {};
     if (!node || v->is_constant() || moves(*node)) return {};
     if (const auto it = by_end_.find(v); it != by_end_.end()) {
       Value* residual = it->second->residual;
@@ -254,6 +266,7 @@ class Planner {
         return place(a) != place(b) ? place(a) < place(b) : a->name() < b->name();
       });
       for (Value* v : group.values) add_source(group, v);
+      if (scope_ != QuantScope::products) leave_out_old_rows(group);
       plan_.groups.push_back(std::move(group));
     }
     std::sort(plan_.groups.begin(), plan_.groups.end(), [&](const QuantGroup& a, const QuantGroup& b) {
@@ -279,8 +292,18 @@ class Planner {
     group.sources.push_back(clamped ? clamp->output()->name() : v->name());
   }
 
+  // What a cache holds was on this grid when it was new.
+  void leave_out_old_rows(QuantGroup& group) const {
+    const auto is_input = [&](const std::string& name) {
+      return std::any_of(graph_.inputs().begin(), graph_.inputs().end(), [&](const Value* v) { return v->name() == name; });
+    };
+    const auto end = std::stable_partition(group.sources.begin(), group.sources.end(), [&](const auto& s) { return !is_input(s); });
+    if (end != group.sources.begin()) group.sources.erase(end, group.sources.end());
+  }
+
   Graph& graph_;
   const QuantStyle style_;
+  const QuantScope scope_;
   QuantPlan plan_;
   std::unordered_map<const Node*, size_t> position_;
   std::unordered_map<Value*, Value*> parent_;
@@ -294,6 +317,6 @@ class Planner {
 
 }  // namespace
 
-QuantPlan make_plan(Graph& graph, QuantStyle style) { return Planner(graph, style).run(); }
+QuantPlan make_plan(Graph& graph, const QuantizeOptions& options) { return Planner(graph, options).run(); }
 
 }  // namespace octet::graph

@@ -31,9 +31,10 @@ struct QuantGroup {
 struct QuantPlan {
   std::vector<QuantizedProduct> products;
   std::vector<QuantGroup> groups;
+  int caches = 0;  // attentions over one
 };
 
 // Sets `why` of products that stay in float.
-QuantPlan make_plan(Graph& graph, QuantStyle style);
+QuantPlan make_plan(Graph& graph, const QuantizeOptions& options);
 
 }  // namespace octet::graph

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "graph/op_def.h"
+#include "graph/passes/attention_pattern.h"
 #include "graph/passes/transparent.h"
 #include "graph/quantize/parameters.h"
 #include "graph/quantize/plan.h"
@@ -31,11 +32,14 @@ Range united(Range a, Range b) { return {std::min(a.min, b.min), std::max(a.max,
 
 class Writer {
  public:
-  Writer(Graph& graph, const Ranges& ranges, QuantStyle style) : graph_(graph), ranges_(ranges), style_(style) {}
+  Writer(Graph& graph, const Ranges& ranges, const QuantizeOptions& options)
+      : graph_(graph), ranges_(ranges), options_(options), style_(options.style) {}
 
   void run() {
-    const QuantPlan plan = make_plan(graph_, style_);
-    if (plan.products.empty()) refuse_if_products();
+    const QuantPlan plan = make_plan(graph_, options_);
+    if (options_.scope != QuantScope::products && plan.caches == 0)
+      throw Error(ErrorCode::unsupported, graph_.file + ": it has no attention over a cache that could be quantized");
+    if (options_.scope != QuantScope::caches && plan.products.empty()) refuse_if_products();
     // Before anything is rewired: what each product reads, and where in the order a value's nodes belong.
     std::unordered_map<const Value*, const QuantGroup*> group_of;
     for (const QuantGroup& g : plan.groups)
@@ -107,11 +111,13 @@ class Writer {
         if (is_transparent(*u.node)) graph_.set_input(u.node, static_cast<size_t>(u.index), quantized(v, params, u.node));
       return;
     }
-    if (uses.empty() && !(is_output && style_ == QuantStyle::portable)) return;
+    const bool cache = options_.scope != QuantScope::products && comes_from_outside(v);
+    const bool gives_quanta = is_output && (style_ == QuantStyle::portable || cache);
+    if (uses.empty() && !gives_quanta) return;
     Node* before = v->producer() ? (behind_.contains(v->producer()) ? behind_.at(v->producer()) : nullptr) : first;
     Value* real = quantized(v, params, before);
     for (const Use& u : uses) graph_.set_input(u.node, static_cast<size_t>(u.index), real);
-    if (!is_output || style_ == QuantStyle::fused) return;
+    if (!gives_quanta) return;
     for (size_t i = 0; i < graph_.outputs().size(); ++i)
       if (graph_.outputs()[i] == v) graph_.set_output(i, real);
   }
@@ -139,6 +145,7 @@ class Writer {
 
   Graph& graph_;
   const Ranges& ranges_;
+  const QuantizeOptions options_;
   const QuantStyle style_;
   std::unordered_map<const Node*, const QuantGroup*> x_group_;
   std::unordered_map<const Node*, Node*> behind_;
@@ -147,18 +154,18 @@ class Writer {
 
 }  // namespace
 
-std::vector<std::string> values_to_calibrate(const Graph& graph) {
+std::vector<std::string> values_to_calibrate(const Graph& graph, QuantScope scope) {
   std::set<std::string> names;
   for (const QuantStyle style : {QuantStyle::fused, QuantStyle::portable}) {
     const std::unique_ptr<Graph> copy = graph.clone();
-    for (const QuantGroup& group : make_plan(*copy, style).groups) names.insert(group.sources.begin(), group.sources.end());
+    for (const QuantGroup& group : make_plan(*copy, {style, scope}).groups) names.insert(group.sources.begin(), group.sources.end());
   }
   return {names.begin(), names.end()};
 }
 
 std::unique_ptr<Graph> quantize_static(const Graph& graph, const Ranges& ranges, const QuantizeOptions& options) {
   std::unique_ptr<Graph> copy = graph.clone();
-  Writer(*copy, ranges, options.style).run();
+  Writer(*copy, ranges, options).run();
   return copy;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/model.h"
+#include "graph/quantize/quantize.h"
 #include "kernels/isa.h"
 #include "tests/engine/small_decoder.h"
 
@@ -108,6 +109,31 @@ TEST(KeptCache, OfAQuantizedModelHoldsTheQuanta) {
       ++kept;
     }
   EXPECT_EQ(kept, 2);
+}
+
+TEST(KeptCache, OfAFloatModelHoldsQuantaOnRequest) {
+  const auto prepared = test::small_decoder();
+  graph::prepare_for_quantization(*prepared);
+  graph::Ranges ranges;
+  for (const std::string& name : graph::values_to_calibrate(*prepared, graph::QuantScope::caches)) ranges[name] = {-1, 1};
+  const auto quantized = graph::quantize_static(*prepared, ranges, {.scope = graph::QuantScope::caches});
+  std::vector<Tensor> first;
+  for (const std::string& isa : isas()) {
+    const Model model = model_from_graph(quantized->clone(), {isa, {}}), real = decoder(isa);
+    Session kept(model, {.threads = 2, .keep_cache = true}), plain(real, {.threads = 1, .keep_cache = true});
+    for (size_t i = 0; i < kSteps.size(); ++i) {
+      const Tensor y = run_kept(kept, kSteps[i]);
+      EXPECT_LT(graph::test::largest_difference(y, run_kept(plain, kSteps[i])), 0.02) << isa << " step " << i;
+      if (isa == isas()[0])
+        first.push_back(y);
+      else
+        EXPECT_EQ(std::memcmp(y.as<float>(), first[i].as<float>(), y.bytes()), 0) << isa << " step " << i;
+    }
+    int bytes = 0;
+    for (const StepInfo& s : kept.steps())
+      bytes += s.op == "TensorScatter" && s.type.starts_with("uint8");
+    EXPECT_EQ(bytes, 2) << isa;
+  }
 }
 
 TEST(KeptCache, StepsWithinACapacityShareOnePlan) {

@@ -233,6 +233,10 @@ TEST_F(CommandLineTest, WeightsOfFourBitsRunFromAFileAndKeepTheAccuracy) {
   ASSERT_EQ(json["runs"].size(), 2u);
   EXPECT_GT(json["runs"][0]["accuracy"]["value"].get<double>(), 0.98);
   EXPECT_EQ(json["runs"][0]["output_hash"], json["runs"][1]["output_hash"]) << "avx2 and reference";
+  const std::string quantize = "quantize " + digits + ".onnx " + path("c8.onnx") + " --cache 8";
+  expect_refusal(quantize, {"digits.onnx", "no attention over a cache"});
+  expect_refusal(quantize + " --dialect dynamic", {"--cache", "expected --dialect qdq or qlinear"});
+  EXPECT_FALSE(std::filesystem::exists(path("c8.onnx")));
 }
 
 TEST_F(CommandLineTest, CpuNamesWhatItTakes) {

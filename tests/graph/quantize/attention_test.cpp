@@ -1,4 +1,4 @@
-// The quantizer and attention: queries, keys and values become u8, unless they come from a cache.
+// The quantizer and attention: queries, keys and values become u8; those that come from a cache on request.
 #include <gtest/gtest.h>
 
 #include "graph/passes/pass.h"
@@ -34,10 +34,10 @@ struct Net {
     b.output(linear(y, "oooo"));
     prepare_for_quantization(b.graph);
   }
-  std::unique_ptr<Graph> quantized(QuantStyle style) const {
+  std::unique_ptr<Graph> quantized(QuantStyle style, QuantScope scope = QuantScope::products) const {
     Ranges ranges;
-    for (const std::string& name : values_to_calibrate(b.graph)) ranges[name] = {-4, 4};
-    return quantize_static(b.graph, ranges, {style});
+    for (const std::string& name : values_to_calibrate(b.graph, scope)) ranges[name] = {-4, 4};
+    return quantize_static(b.graph, ranges, {style, scope});
   }
 };
 
@@ -72,6 +72,44 @@ TEST(QuantizeAttention, ACacheStaysInFloat) {
     EXPECT_EQ(find_node(*g, "octet.Attention"), nullptr);
     EXPECT_NE(find_node(*g, "Softmax"), nullptr);
   }
+}
+
+TEST(QuantizeAttention, ACacheIsQuantizedOnRequest) {
+  const Net net(behind_a_cache);
+  for (const QuantScope scope : {QuantScope::caches, QuantScope::products_and_caches})
+    for (const QuantStyle style : {QuantStyle::fused, QuantStyle::portable}) {
+      const std::unique_ptr<Graph> g = net.quantized(style, scope);
+      const Shape past{1, kHeads, 3, kSize};
+      const std::vector<Tensor> in{random_floats({1, kTokens, kWidth}, 3, -1, 1), random_floats(past, 4), random_floats(past, 5)};
+      const Tensor wanted = run_reference(net.b.graph, in)[0];
+      EXPECT_LE(largest_difference(run_reference(*g, in)[0], wanted), 0.3);
+      optimize(*g);
+      const Node* node = find_node(*g, "octet.Attention");
+      ASSERT_NE(node, nullptr) << print(*g);
+      for (const size_t i : {size_t{1}, size_t{2}}) {
+        const Node* join = node->input(i)->producer();
+        ASSERT_EQ(join->op_name(), "Concat") << print(*g);
+        EXPECT_EQ(join->output()->dtype(), DType::u8);
+        EXPECT_EQ(join->input(0)->producer()->op_name(), "QuantizeLinear") << "of the past";
+      }
+      const Node* product = find_node(*g, "octet.Gemm");
+      ASSERT_NE(product, nullptr);
+      EXPECT_EQ(product->input(1)->dtype(), scope == QuantScope::caches ? DType::f32 : DType::s8);
+      EXPECT_LE(largest_difference(run_reference(*g, in)[0], wanted), 0.3);
+    }
+}
+
+TEST(QuantizeAttention, NewRowsAloneDecideTheScaleOfACache) {
+  const Net net(behind_a_cache);
+  const std::vector<std::string> names = values_to_calibrate(net.b.graph, QuantScope::caches);
+  EXPECT_EQ(names.size(), 3u) << "queries, new keys, new values";
+  for (const std::string& name : names) EXPECT_EQ(name.find("past"), std::string::npos) << name;
+}
+
+TEST(QuantizeAttention, WithoutACacheThereIsNoneToQuantize) {
+  const Net net(as_they_are);
+  EXPECT_THROW(net.quantized(QuantStyle::fused, QuantScope::caches), Error);
+  EXPECT_THROW(net.quantized(QuantStyle::fused, QuantScope::products_and_caches), Error);
 }
 
 TEST(QuantizeAttention, TheDynamicDialectQuantizesItsOperandsAtRunTime) {
