@@ -107,6 +107,18 @@ KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem);
 void quantize_reference(const QuantizeProblem& problem, const KernelArgs& args);
 void dequantize_reference(const QuantizeProblem& problem, const KernelArgs& args);
 
+// QuantizeLinear of colour images, planes of float32 without gaps, to channels-last pixels of three u8: the quantization and
+// the change of layout at once. Rows of 64 pixels at least.
+struct QuantizePixelsProblem {
+  int64_t n = 1, h = 1, w = 64;
+  ImageLayout y;  // pixel: 3
+  float scale = 1;
+  int32_t zero_point = 0;
+};
+inline constexpr int64_t kLeastPixelRow = 64;
+KernelPtr make_quantize_pixels(const Isa& isa, const QuantizePixelsProblem& problem);
+void quantize_pixels_reference(const QuantizePixelsProblem& problem, const KernelArgs& args);
+
 // DynamicQuantizeLinear, two phases with a barrier between: `min_max` writes this part's {min, max} (0 included) to
 // scratch[2 * part]; `apply` combines the `parts` pairs, derives scale and zero point as ONNX says, and quantizes its part.
 class DynamicQuantize {

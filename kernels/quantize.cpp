@@ -1,65 +1,28 @@
 // QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear between f32 and u8, per tensor.
 //
-// Registers, quantize:   v0..v3 data, v4 scratch, v5 quotient, v6 zero points as words, v8 scale, v9 low, v10 high,
-//                        v11 zero point, v12 1 / scale, v13, v14 bounds of the quotient, v15 tail mask.
+// Registers, quantize:   those of quantize_emitter.h, v15 tail mask.
 // Registers, dequantize: v0..v3 data, v8 scale, v11 zero point, v15 tail mask.
 // Registers, min_max:    v0..v3 data, v4..v7 minima, v8..v11 maxima, v15 tail mask.
 // Loop nest: run_loop.h.
-//
-// The quotient x / scale is a true division, correctly rounded, but the divider is an eighth as fast as the multipliers.
-// With r = 1 / scale rounded to nearest, Markstein's sequence gives the same bits (Brisebarre, Muller, Raina, "Accelerating
-// correctly rounded floating-point division when the divisor is known in advance", 2004):
-//
-//   q = x * r;  e = fma(-q, scale, x);  q = fma(e, r, q)
-//
-// as long as nothing underflows or overflows on the way. Scales from 2^-100 to 2^100 see to the first, a clamp of q far
-// outside what 8 bits can hold to the second; other scales divide. Under dynamic quantization the scale comes from the
-// largest x, so |q| stays below 256 and there is nothing to clamp.
-//
-// Four vectors are saturated by the packs: what vcvtps2dq cannot hold, too large downwards or NaN, it makes the least int32,
-// which is where they belong; only too large upwards is clamped before it.
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/jit/run_loop.h"
+#include "kernels/jit/quantize_emitter.h"
 #include "kernels/reference/reference.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int kScale = 8, kLow = 9, kHigh = 10, kZeroPoint = 11, kReciprocal = 12;
-constexpr int kParams = 5;
-
-enum class Quotient : uint8_t { divide, multiply, multiply_in_range };
+using namespace quantize_registers;
 
 void generate_quantize(VectorEmitter& e, Quotient quotient) {
-  constexpr int kQuotient = 5, kZeroWords = 6, kLeast = 13, kMost = 14;
-  for (int i = 0; i < kParams; ++i) emit_param(e, kScale + i, i);
-  e.load_constant(e.v(kLeast), -1e9f);
-  e.load_constant(e.v(kMost), 1e9f);
-  e.vpackssdw(e.v(kZeroWords), e.v(kZeroPoint), e.v(kZeroPoint));
+  emit_quantize_constants(e);
   emit_rows(e, [&] {
     emit_columns(e, 4, [&](int vectors, bool tail) {
       const bool packs = vectors == 4;
       for (int k = 0; k < vectors; ++k) {
-        const auto d = e.v(k), q = e.v(kQuotient);
         load_f32(e, k, run::kA, k, tail);
-        if (quotient == Quotient::divide) {
-          e.vdivps(d, d, e.v(kScale));
-        } else {
-          e.vmulps(q, d, e.v(kReciprocal));
-          if (quotient == Quotient::multiply) {
-            e.vmaxps(q, q, e.v(kLeast));
-            e.vminps(q, q, e.v(kMost));
-          }
-          e.vfnmadd231ps(d, q, e.v(kScale));
-          e.vfmadd213ps(d, e.v(kReciprocal), q);
-        }
-        if (!packs) e.vmaxps(d, d, e.v(kLow));
-        if (!packs || quotient != Quotient::multiply_in_range)
-          e.vminps(d, e.v(kHigh), d);  // a NaN passes: the second source
-        e.vcvtps2dq(d, d);
-        if (!packs) e.vpaddd(d, d, e.v(kZeroPoint));
+        emit_quotient(e, quotient, k, packs);
       }
       if (packs)
         store_u8_saturated(e, run_element(e, run::kY, 1, 0), e.v(kZeroWords), 4);
@@ -129,17 +92,9 @@ std::shared_ptr<const Code> quantize_code(const Isa& isa, Quotient quotient) {
   return vector_code(isa, CodeKey("quantize").add(quotient), [=](VectorEmitter& e) { generate_quantize(e, quotient); });
 }
 
-void set_quantize_params(RunParam* param, float scale, int32_t zero_point) {
-  param[0].f = scale;
-  param[1].f = static_cast<float>(0 - zero_point);
-  param[2].f = static_cast<float>(255 - zero_point);
-  param[3].i = zero_point;
-  param[4].f = 1.0f / scale;
-}
-
 KernelPtr make_run(const Isa& isa, const char* family, const QuantizeProblem& problem, const RunShape& shape,
                    std::shared_ptr<const Code> code) {
-  RunParam p[kParams];
+  RunParam p[kQuantizeParams];
   set_quantize_params(p, problem.scale, problem.zero_point);
   return std::make_unique<RunKernel>(family + std::string(isa.name), shape,
                                      std::initializer_list<RunParam>{p[0], p[1], p[2], p[3], p[4]}, std::move(code));
@@ -255,7 +210,7 @@ KernelPtr make_quantize(const Isa& isa, const QuantizeProblem& problem) {
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<QuantizeProblem>>("quantize reference", problem, shape, quantize_reference);
   return make_run(isa, "quantize ", problem, shape,
-                  quantize_code(isa, may_multiply_by_reciprocal(problem.scale) ? Quotient::multiply : Quotient::divide));
+                  quantize_code(isa, quotient_by(problem.scale)));
 }
 
 KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem) {

@@ -40,6 +40,7 @@ const LowerDef* find_lowering(const Node& node, std::string* why) {
 
 bool takes_channels_last(const Node& node) {
   const graph::OpDef& op = node.op();
+  if (op.quant == graph::QuantRole::quantize) return quantizes_to_pixels(node);
   const bool moves = op.layout == graph::LayoutRole::any && op.quant == graph::QuantRole::transparent;
   return (moves || op.layout == graph::LayoutRole::channels_last) && find_lowering(node) != nullptr;
 }

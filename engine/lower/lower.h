@@ -88,8 +88,11 @@ struct LowerDef {
 std::span<const LowerDef> all_lowerings();
 // Null when the operator has none, or when it does not take this node (then `why`, if given, says so).
 const LowerDef* find_lowering(const graph::Node& node, std::string* why = nullptr);
-// Whether kernels take the node's images channels-last: operators on images, and those that move their elements.
+// Whether kernels take the node's images channels-last: operators on images, and those that move their elements. Of a
+// QuantizeLinear: whether one takes its input plain and gives its output channels-last.
 bool takes_channels_last(const graph::Node& node);
+// QuantizeLinear of colour images whose kernel lays them channels-last on the way.
+bool quantizes_to_pixels(const graph::Node& node);
 // Output 0 is a dense reinterpretation of input 0: no step at all when both are plain.
 bool is_view(const graph::Node& node);
 

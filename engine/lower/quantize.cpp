@@ -29,10 +29,30 @@ bool takes_quantize(const Node& node, std::string* why) {
   return true;
 }
 
+int32_t zero_point_of(const Node& node) {
+  return node.input(2) ? static_cast<int32_t>(node.input(2)->constant().at_s64(0)) : 0;
+}
+
+// Of a plain image to one that lies channels-last.
+void lower_quantize_pixels(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  const Shape s = y->type().shape();
+  kernels::QuantizePixelsProblem p;
+  p.n = s[0], p.h = s[2], p.w = s[3];
+  p.y = lowering.place(y).strides;
+  p.scale = node.input(1)->constant().to_f32().at(0);
+  p.zero_point = zero_point_of(node);
+  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_quantize_pixels(lowering.isa(), p);
+  const Location from = lowering.location(x), to = lowering.location(y);
+  lowering.add_step(node, kernel->name(), [kernel, from, to](const RunContext& context, int part, int parts) {
+    kernel->run({from.in(context), nullptr, to.in(context)}, part, parts);
+  });
+}
+
 void lower_quantize(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output();
   if (x->layout != y->layout) {
-    lower_eval(lowering, node);
+    quantizes_to_pixels(node) ? lower_quantize_pixels(lowering, node) : lower_eval(lowering, node);
     return;
   }
   const std::vector<const Value*> values{y, x};
@@ -41,7 +61,7 @@ void lower_quantize(Lowering& lowering, const Node& node) {
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
   p.scale = node.input(1)->constant().to_f32().at(0);
-  p.zero_point = node.input(2) ? static_cast<int32_t>(node.input(2)->constant().at_s64(0)) : 0;
+  p.zero_point = zero_point_of(node);
   const bool forward = node.op_name() == "QuantizeLinear";
   add_walk_step(lowering, node, forward ? kernels::make_quantize(lowering.isa(), p) : kernels::make_dequantize(lowering.isa(), p), w, values);
 }
@@ -169,6 +189,14 @@ void lower_softmax(Lowering& lowering, const Node& node) {
 std::vector<int> softmax_in_place(const Node&) { return {0}; }
 
 }  // namespace
+
+bool quantizes_to_pixels(const Node& node) {
+  const Value* x = node.input(0);
+  if (node.op_name() != "QuantizeLinear" || !x->type().static_shape()) return false;
+  const Shape s = x->type().shape();
+  std::string why;
+  return s.size() == 4 && s[1] == 3 && s[3] >= kernels::kLeastPixelRow && takes_quantize(node, &why);
+}
 
 std::span<const LowerDef> quantize_lowerings() {
   static const LowerDef kDefs[] = {

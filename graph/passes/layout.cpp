@@ -8,6 +8,8 @@
 // or are scalars, a Concat only along the channels, other moves (Slice, Split, Pad) only where the engine says so. Where a value lies otherwise than its consumer wants, one octet.Reorder per
 // value and direction is shared by all of them, and turning back gives the value before the turn. Interface values are plain.
 //
+// A QuantizeLinear that only one operator on images reads may turn, where the engine says so: plain → QuantizeLinear ═.
+//
 // A Transpose between the model's N, H, W, C and our N, C, H, W moves no byte when the side in our order lies channels-last, and
 // stands so if the engine says it can: plain → Transpose(0,3,1,2) ═ and ═ Transpose(0,2,3,1) → plain.
 //
@@ -41,6 +43,10 @@ struct Layouts {
     if (v->layout == layout) return v;
     Value*& found = turned[{v, layout}];
     if (found) return found;
+    if (layout == Layout::channels_last && quantizes_and_turns(v)) {
+      v->layout = layout;
+      return v;
+    }
     Node* reorder = graph.add_node("octet.Reorder", {v}, 1, v->name() + "/reorder", before);
     Value* y = reorder->output();
     y->set_type(v->type());
@@ -51,6 +57,12 @@ struct Layouts {
     infer_types(graph, *reorder);
     turned[{y, v->layout}] = v;
     return turned[{v, layout}] = y;
+  }
+
+  bool quantizes_and_turns(const Value* v) const {
+    const Node* node = v->producer();
+    return node && node->op().quant == QuantRole::quantize && is_image(node->input(0)) &&
+           node->input(0)->layout == Layout::plain && graph.single_use(v) && gains(*v->uses()[0].node) && wants(*node);
   }
 
   bool gains(const Node& node) const { return node.op().layout == LayoutRole::channels_last && wants(node); }

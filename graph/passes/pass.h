@@ -41,8 +41,9 @@ std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options = {});
 // the list above: it runs last, and only for execution on kernels. Interface values stay plain. layout.cpp says who follows whom.
 //
 // Asked about: operators of LayoutRole::channels_last, and, beyond those, Slice, Split and Pad (may they run channels-last?) and
-// the Transposes (0,3,1,2) and (0,2,3,1) (may their N, C, H, W side lie channels-last? Then they move no byte). Element-wise
-// operators and Concat along the channels are not: they follow their operands.
+// the Transposes (0,3,1,2) and (0,2,3,1) (may their N, C, H, W side lie channels-last? Then they move no byte), and a
+// QuantizeLinear of a plain image (may its output lie channels-last?). Other element-wise operators and Concat along the
+// channels are not: they follow their operands.
 void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_channels_last);
 
 // Weights [outputs][channels][kernel...] that read a tensor whose channels may be permuted; output_order[i] is the output

@@ -13,6 +13,16 @@ void quantize_reference(const QuantizeProblem& problem, const KernelArgs& args) 
   }
 }
 
+void quantize_pixels_reference(const QuantizePixelsProblem& problem, const KernelArgs& args) {
+  const int64_t plane = problem.h * problem.w;
+  for (int64_t i = 0; i < problem.n * plane * 3; ++i) {
+    const int64_t image = i / (3 * plane), channel = i / plane % 3, row = i % plane / problem.w, column = i % problem.w;
+    static_cast<uint8_t*>(args.y)[image * problem.y.image + row * problem.y.row + column * problem.y.pixel + channel] =
+        static_cast<uint8_t>(
+            numerics::quantize(static_cast<const float*>(args.a)[i], problem.scale, problem.zero_point, 0, 255));
+  }
+}
+
 void dequantize_reference(const QuantizeProblem& problem, const KernelArgs& args) {
   for (int64_t r = 0; r < problem.rows; ++r) {
     const uint8_t* x = static_cast<const uint8_t*>(args.a) + r * problem.x_outer;

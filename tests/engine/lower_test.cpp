@@ -211,6 +211,17 @@ TEST(LowerMatmul, OfValuesThatBothChange) {
       graph::test::random_floats({2, 3, 9, 20}, 3), "attention");
 }
 
+// Rows of 64 and more are turned by the quantization itself; several images, and a pool that wants a halo.
+TEST(LowerQuantize, ColourImagesBecomePixels) {
+  for (const int64_t width : {63, 64, 70})
+    expect_kernels_with_equal_bits(
+        [&](Builder& b) {
+          Value* x = b.qdq(b.input("x", {2, 3, 5, width}), 0.02f, 120);
+          b.output(b.op("MaxPool", {x}, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}}));
+        },
+        graph::test::random_floats({2, 3, 5, width}, 3, -3, 3), "a colour image " + std::to_string(width) + " wide");
+}
+
 // A gate a channel and sample: squeeze and excitation.
 TEST(LowerBinary, AGateAChannelOfEverySample) {
   for (const int64_t batch : {1, 3})

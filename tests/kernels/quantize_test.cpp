@@ -27,6 +27,26 @@ TEST_P(QuantizeTest, QuantizeEqualsReference) {
     }
 }
 
+TEST_P(QuantizeTest, PixelsEqualReference) {
+  for (const float scale : {0.0173f, 0x1p-101f})
+    for (const int64_t w : {64, 65, 95, 96, 127, 128, 224})
+      for (const int64_t n : {1, 2}) {
+        QuantizePixelsProblem problem{n, 3, w, {3, 3 * w + 5, 3 * (3 * w + 5) + 7}, scale, static_cast<int32_t>(w % 3 * 127)};
+        const auto x = mixed_floats(static_cast<size_t>(n * 9 * w), 5.0f, static_cast<unsigned>(w));
+        const std::vector<uint8_t> before(static_cast<size_t>((n - 1) * problem.y.image + 2 * problem.y.row + 3 * w), 9);
+        std::vector<uint8_t> expected = before;
+        quantize_pixels_reference(problem, {x.data(), nullptr, expected.data()});
+        for (Wall wall : {Wall::before, Wall::after}) {
+          const Guarded<float> a(x, wall);
+          const Guarded<uint8_t> y(before, wall);
+          const KernelPtr kernel = make_quantize_pixels(target(), problem);
+          for (int part = 0; part < 4; ++part) kernel->run({a.data(), nullptr, y.data()}, part, 4);
+          ASSERT_TRUE(same(y.values(), expected)) << n << " images of width " << w;
+          ASSERT_TRUE(y.margins_untouched());
+        }
+      }
+}
+
 TEST_P(QuantizeTest, TiesGoToEvenAndHugeValuesSaturate) {
   const std::vector<float> x = {
       0.5f, 1.5f, 2.5f, -0.5f, 1e30f, -1e30f, 253.5f, 254.5f, std::numeric_limits<float>::quiet_NaN()};

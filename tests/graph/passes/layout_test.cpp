@@ -45,6 +45,21 @@ TEST(AssignLayouts, WithoutKernelsEverythingStaysPlain) {
   EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
 }
 
+TEST(AssignLayouts, AQuantizationForOneOperatorOnImagesTurnsThem) {
+  const auto ops = [](const std::function<bool(const Node&)>& wants, bool read_twice) {
+    Builder b;
+    Value* x = b.q(b.input("x", {1, 3, 4, 4}), 0.02f, 128);
+    b.output(b.op("MaxPool", {x}, {{"kernel_shape", Ints{2, 2}}}));
+    if (read_twice) b.output(b.op("Flatten", {x}));
+    EXPECT_EQ(difference_after_layouts(b, wants), 0);
+    return op_names(b.graph);
+  };
+  EXPECT_EQ(ops(all_kernels, false), (Names{"QuantizeLinear", "MaxPool", "octet.Reorder"}));
+  EXPECT_EQ(ops(all_kernels, true), (Names{"QuantizeLinear", "octet.Reorder", "MaxPool", "Flatten", "octet.Reorder"}));
+  const auto only_plain = [](const Node& node) { return node.op_name() != "QuantizeLinear"; };
+  EXPECT_EQ(ops(only_plain, false), (Names{"QuantizeLinear", "octet.Reorder", "MaxPool", "octet.Reorder"}));
+}
+
 TEST(AssignLayouts, ConsumersShareOneReorderAValue) {
   Builder b;
   Value* x = b.input("x", {1, 4, 4, 4});
