@@ -5,7 +5,7 @@
 //     for k step, i < m, j < n:                    one slot each (schedule.h); 16 rows or channels a tile, 64 bytes of K
 //       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
 //       prepare the next product, be it the next block's first: load what it has of A and B;
-//         k step 0: sums = C[i][j] of the block before; C[i][j] = 0
+//         k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the bias where there are few k steps
 //       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or
 //       the trash
 //   the stages that remain, without products
@@ -14,7 +14,7 @@
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
 //          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
-// vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 29-31 wide residuals | 16-19 scales
+// vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 wide residuals | 16-19 scales
 //          28-31 the range's bounds instead of temporaries and pack order, where it is kept
 //          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the
 //          tail, k3 wide residuals
@@ -45,7 +45,8 @@ constexpr int64_t kBuffer = kMaxTiles * kTileBytes;
 
 class Generator : public Assembler {
  public:
-  Generator(const Isa& isa, const BlockSpec& spec) : Assembler(isa), spec_(spec) {
+  Generator(const Isa& isa, const BlockSpec& spec) : Assembler(isa), spec_(spec), form_(spec.epilogue) {
+    if (starts_at_bias()) form_.add_int_bias = false;
     assign_registers();
     schedule_ = make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units());
     assert(!schedule_.two_buffers || sums_read_ != r12);
@@ -89,6 +90,7 @@ class Generator : public Assembler {
     int stored = 0;               // the tile of that block
     bool stores_running = false;  // it is the block running at that time, not the one before
     std::vector<Load> loads;      // what no product before it has loaded
+    int panel = 0;                // of its block
   };
 
   int tiles() const { return spec_.m * spec_.n; }
@@ -98,12 +100,15 @@ class Generator : public Assembler {
   Tmm sum(int i, int j) const { return Tmm(i * spec_.n + j); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
   int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
+  // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
+  // products, the loads hold up more than that.
+  bool starts_at_bias() const { return spec_.epilogue.add_int_bias && spec_.m == 1 && spec_.steps.size() <= 2; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
   // A unit is the same row of 1, 2 or 4 tiles i: as many as fill four cells and have registers for their addresses.
   void assign_registers() {
     free_ = {rdx, rdi};
-    for (int i = 3; i >= spec_.m; --i) free_.push_back(x(i));
+    for (int i = starts_at_bias() ? 1 : 3; i >= spec_.m; --i) free_.push_back(x(i));
     const int units_if_one_row = 16 * spec_.m;
     const bool wraps =
         make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units_if_one_row).two_buffers;
@@ -120,21 +125,22 @@ class Generator : public Assembler {
 
     registers_ = {.params = rdx, .constants = r11, .scratch = edx, .temps = {}, .opmask = 1, .pack_order = 28};
     for (int i = 8; i < 13; ++i) registers_.temps.push_back(i);
-    if (spec_.epilogue.keeps_range) {
+    if (form_.keeps_range) {
       registers_.temps.insert(registers_.temps.end(), {13, 14, 15});
       registers_.pack_order = -1;
       range_ = {r11, {}, {28, 29}, {30, 31}};
-    } else if (has_residual() && spec_.n == 4) {
-      registers_.residual = {13, 14, 15, 29, 30, 31};
+    } else if (has_residual()) {
+      registers_.temps.insert(registers_.temps.end(), {29, 30, 31});
+      registers_.residual = {13, 14, 15};
       registers_.residual_opmask = 3;
     } else {
       registers_.temps.insert(registers_.temps.end(), {13, 14, 15, 29, 30, 31});
     }
     for (int j = 0; j < spec_.n; ++j) {
-      if (spec_.epilogue.out != DType::s32) registers_.scales.push_back(16 + j);
-      if (spec_.epilogue.add_int_bias) registers_.int_biases.push_back(20 + j);
-      if (spec_.epilogue.offset_sum) registers_.offsets.push_back(24 + j);
-      if (spec_.epilogue.bias) registers_.biases.push_back(24 + j);
+      if (form_.out != DType::s32) registers_.scales.push_back(16 + j);
+      if (form_.add_int_bias) registers_.int_biases.push_back(20 + j);
+      if (form_.offset_sum) registers_.offsets.push_back(24 + j);
+      if (form_.bias) registers_.biases.push_back(24 + j);
     }
     const auto taken = [&](int reg) {
       for (const std::vector<int>* list :
@@ -162,11 +168,12 @@ class Generator : public Assembler {
     mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
     mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
+    if (starts_at_bias()) xor_(zero_.cvt32(), zero_.cvt32());
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
     }
-    load_epilogue_constants(*this, spec_.epilogue, registers_);
+    load_epilogue_constants(*this, form_, registers_);
     if (spec_.epilogue.keeps_range) load_range(*this, range_);
     if (schedule_.two_buffers) {
       lea(sums_read_, ptr[r12 + kBuffer]);
@@ -177,7 +184,7 @@ class Generator : public Assembler {
       for (int j = 0; j < spec_.n; ++j) load({false, Tmm(accumulators() + 1 + j), j, 0});
     const Product& first = products_[0][0];
     for (const Load& l : first.loads) load(l);
-    tilezero(first.c);
+    start_sum(first);
   }
   void end() {
     if (spec_.epilogue.keeps_range) store_range(*this, range_);
@@ -216,7 +223,7 @@ class Generator : public Assembler {
           const Tmm stays(first_kept + i), moves(other), c = keep_x ? sum(i, j) : sum(j, i);
           const bool opens = products.empty();
           Product& p = products.emplace_back(
-              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}});
+              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}, keep_x ? j : i});
           if (j == 0) p.loads.push_back({keep_x, stays, i, k});
           if (i == 0) p.loads.push_back({!keep_x, moves, j, k});
         }
@@ -229,7 +236,7 @@ class Generator : public Assembler {
     for (int j = 0; j < n; ++j) {
       const Tmm x_tile(ring);
       Product& p = products.emplace_back(Product{
-          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true, (j + n - ring) % n, j == 0 || j >= ring, {}});
+          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true, (j + n - ring) % n, j == 0 || j >= ring, {}, j});
       if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
     }
   }
@@ -255,7 +262,7 @@ class Generator : public Assembler {
       run(events.first(before));
       if (next.first) {
         store(next, next.stores_running && schedule_.two_buffers ? sums_read_ : r12);
-        tilezero(next.c);
+        start_sum(next);
       }
       prefetch(static_cast<int>(slot));
       run(events.subspan(before));
@@ -270,10 +277,23 @@ class Generator : public Assembler {
       mov(x(i), ptr[args + offsetof(BlockArgs, x)]);
       add(x(i), ptr[block + offsetof(Block, x) + static_cast<size_t>(i) * 8]);
     }
+    if (starts_at_bias()) {
+      mov(bias_, ptr[args + offsetof(BlockArgs, params)]);
+      add(bias_, ptr[block + offsetof(Block, params)]);
+    }
     mov(rbx, ptr[args + offsetof(BlockArgs, weights)]);
     add(rbx, ptr[block + offsetof(Block, weights)]);
     mov(x(0), ptr[args + offsetof(BlockArgs, x)]);
     add(x(0), ptr[block + offsetof(Block, x)]);
+  }
+
+  // All rows of a bias tile are the same 64 bytes.
+  void start_sum(const Product& p) {
+    if (starts_at_bias())
+      tileloadd(p.c,
+                at(bias_, zero_, p.panel * static_cast<int64_t>(sizeof(ChannelParams)) + offsetof(ChannelParams, int_bias)));
+    else
+      tilezero(p.c);
   }
 
   void load(const Load& l) {
@@ -292,7 +312,8 @@ class Generator : public Assembler {
     const int64_t first = first_of(slot), end = first_of(slot + 1);
     if (first == end) return;
     mov(rdx, ptr[rsi + offsetof(Block, prefetch)]);
-    for (int64_t line = first; line < end; ++line) prefetcht1(at(rdx, line * 64));
+    for (int64_t line = first; line < end; ++line)
+      if (line % 4 < 2) prefetcht1(at(rdx, line * 64));  // the core's own prefetcher follows with the next two (prefetch.h)
   }
 
   void store(const Product& p, const Reg64& sums) { tilestored(at(sums, r14, p.stored * kTileBytes), p.c); }
@@ -369,7 +390,7 @@ class Generator : public Assembler {
                          .sum = RowAddress{sums, (tile_row * spec_.n + j) * kTileBytes + row * 64}});
     }
     cell_bank_ ^= 4;
-    EpilogueForm form = spec_.epilogue;
+    EpilogueForm form = form_;
     form.keeps_range = false;  // row by row instead
     emit_epilogue(*this, form, registers_, cells);
     if (spec_.epilogue.keeps_range) widen_range(cells);
@@ -387,7 +408,9 @@ class Generator : public Assembler {
     }
   }
 
+  const Reg64 bias_ = r9, zero_ = r10;  // when sums start at the bias: the records of the block that starts, and a stride
   const BlockSpec spec_;
+  EpilogueForm form_;  // what is left for the epilogue
   Schedule schedule_;
   std::vector<std::vector<Product>> products_;  // of each variant
   EpilogueRegisters registers_;

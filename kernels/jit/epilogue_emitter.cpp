@@ -80,31 +80,27 @@ class Emitter {
     each([&](const Xmm& t, const EpilogueCell&) { as_.vmulps(t, t, held_constant(offsetof(EpilogueConstants, residual_scale))); });
   }
 
-  bool residuals_are_wide(std::span<const EpilogueCell> cells) const {
-    if (regs_.residual.empty() || cells.size() != 4 || form_.out != DType::u8) return false;
-    if (form_.residual != ResidualKind::u8_once && form_.residual != ResidualKind::u8_twice) return false;
-    for (size_t q = 0; q < 3; ++q)
-      if (!touch(cells, q, 16) || cells[q].residual.base != cells[q + 1].residual.base ||
-          cells[q].residual.displacement != cells[q + 1].residual.displacement)
-        return false;
-    return true;
+  bool residuals_are_wide() const {
+    if (regs_.residual.empty() || form_.out != DType::u8) return false;
+    return form_.residual == ResidualKind::u8_once || form_.residual == ResidualKind::u8_twice;
   }
 
-  // The same of four cells at once; temps[4] is used.
+  // The same by shuffles; bytes in temps[4..].
   void load_wide_residuals(std::span<const EpilogueCell> cells) {
-    const Zmm bytes(temp(4));
+    assert(regs_.temps.size() >= 8);
     const auto each = [&](auto stage) {
-      for (size_t i = 0; i < 4; ++i) stage(Zmm(temp(i)), i);
+      for (size_t i = 0; i < cells.size(); ++i) stage(Zmm(temp(i)), i);
     };
-    as_.vpermd(bytes, Zmm(regs_.pack_order), at(cells[0].residual, cells[0].column));
-    each([&](const Zmm& r, size_t) { as_.vmovaps(r, Zmm(regs_.residual[4])); });
-    each([&](const Zmm& r, size_t i) { as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes, Zmm(regs_.residual[i])); });
+    const auto bytes = [&](size_t i) { return Zmm(temp(4 + i)); };
+    each([&](const Zmm&, size_t i) { as_.vbroadcasti32x4(bytes(i), at(cells[i].residual, cells[i].column)); });
+    each([&](const Zmm& r, size_t) { as_.vmovaps(r, Zmm(regs_.residual[1])); });
+    each([&](const Zmm& r, size_t i) { as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes(i), Zmm(regs_.residual[0])); });
     if (form_.residual_zero_point) {
       each([&](const Zmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual))); });
-      each([&](const Zmm& r, size_t) { as_.vmulps(r, r, Zmm(regs_.residual[5])); });
+      each([&](const Zmm& r, size_t) { as_.vmulps(r, r, Zmm(regs_.residual[2])); });
     } else {
       each([&](const Zmm& r, size_t) {
-        as_.vfmadd213ps(r, Zmm(regs_.residual[5]), held_constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
+        as_.vfmadd213ps(r, Zmm(regs_.residual[2]), held_constant(offsetof(EpilogueConstants, minus_offset_times_scale)));
       });
     }
   }
@@ -157,7 +153,7 @@ class Emitter {
     }
 
     // As many cells at a time as there are registers for their residuals.
-    const bool wide = residuals_are_wide(cells);
+    const bool wide = residuals_are_wide();
     const size_t step = wide || form_.residual == ResidualKind::none ? cells.size() : std::min(cells.size(), regs_.temps.size());
     for (size_t i = 0; i < cells.size(); i += step) scale_and_add(cells.subspan(i, std::min(step, cells.size() - i)), wide);
     activate(cells);
@@ -402,9 +398,9 @@ void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const Epil
   const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
   for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) load(regs.spare[i], constants[i]);
   if (regs.residual.empty()) return;
-  for (size_t i = 0; i < 4; ++i) load(regs.residual[i], offsetof(EpilogueConstants, residual_shuffle) + 64 * i);
-  load(regs.residual[4], offsetof(EpilogueConstants, sum_offset));
-  load(regs.residual[5], offsetof(EpilogueConstants, residual_scale));
+  load(regs.residual[0], offsetof(EpilogueConstants, residual_shuffle));
+  load(regs.residual[1], offsetof(EpilogueConstants, sum_offset));
+  load(regs.residual[2], offsetof(EpilogueConstants, residual_scale));
   // Every dword's lowest byte.
   as.mov(regs.scratch.cvt64(), uint64_t{0x1111111111111111});
   as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());

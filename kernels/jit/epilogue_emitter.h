@@ -94,7 +94,7 @@ struct alignas(64) EpilogueConstants {
   float zero[16];
   float sum_offset[16];                        // 2^23
   float round_offset[16];                      // 1.5 * 2^23: adding and subtracting it rounds a float below 2^22 to whole numbers
-  uint8_t residual_shuffle[4][64];             // of the pack-ordered dwords of 64 residuals: bytes of cell i
+  uint8_t residual_shuffle[64];                // of 16 residuals in every 128 bits: bytes 4 i .. 4 i + 3 to the dwords of lane i
   float offset_residual[16];                   // 2^23 + residual_zero_point
   float minus_offset_times_scale[16];          // -2^23 * residual_scale
 };
@@ -130,8 +130,9 @@ struct EpilogueRegisters {
   // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
   std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
   int pack_order = -1;     // register that holds EpilogueConstants::pack_order, or none
-  // Wide residuals (u8 to u8, 64-byte vectors): four cells whose residual bytes touch are spread by byte shuffles into floats
-  // 2^23 + r, which costs half of a conversion. Registers for four shuffles, 2^23 and the scale, a mask; or none.
+  // Wide residuals (u8 to u8, 64-byte vectors): the 16 bytes of a cell are loaded to every 128 bits and spread by a byte shuffle
+  // into floats 2^23 + r, half of what a conversion takes. Registers for the shuffle, 2^23 and the scale, a mask; or none. They
+  // take eight temps.
   std::vector<int> residual = {};
   int residual_opmask = -1;
   // Registers for the constants that every cell or pack of this form needs, cell_constants() in order; others are memory operands.

@@ -93,8 +93,7 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.round_offset, 1.5f * kOffset);
   fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
   fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
-  for (int cell = 0; cell < 4; ++cell)
-    for (int i = 0; i < 64; ++i) k.residual_shuffle[cell][i] = static_cast<uint8_t>(4 * cell + i % 16 / 4);
+  for (int i = 0; i < 64; ++i) k.residual_shuffle[i] = static_cast<uint8_t>(i / 16 * 4 + i % 16 / 4);
   const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
   for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;
   return k;
