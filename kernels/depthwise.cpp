@@ -202,6 +202,7 @@ std::unique_ptr<Conv> make_depthwise(const Isa& isa, const ConvProblem& problem,
   if (is_float != (problem.x_dtype == DType::f32))
     return decline("activations and weights are not both float32 or both integer");
   if (std::string why = unsupported_reason(problem.epilogue, is_float); !why.empty()) return decline(std::move(why));
+  if (problem.epilogue.act == ActKind::gelu) return decline("GELU follows products of matrices only");
   if (!addressable(problem)) return decline("rows of an image lie more than 2 GiB apart");
   return std::make_unique<Depthwise>(isa, problem, std::move(weights), threads);
 }

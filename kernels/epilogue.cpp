@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "octet/numerics.h"
+#include "octet/numerics_functions.h"
 
 namespace octet::kernels {
 namespace {
@@ -22,6 +22,7 @@ float activate(const Epilogue& e, float v) {
       v = e.act_lo > v ? e.act_lo : v;
       return e.act_hi < v ? e.act_hi : v;
     case ActKind::leaky_relu: return v < 0 ? v * e.alpha : v;
+    case ActKind::gelu: return numerics::gelu(v);
   }
   return v;
 }
@@ -33,6 +34,7 @@ void store_u8(const Epilogue& e, float v, void* y) {
 }  // namespace
 
 std::string unsupported_reason(const Epilogue& e, bool float_sum) {
+  if (e.act == ActKind::gelu && e.out != DType::f32) return "an 8-bit output has its GELU in a table";
   if (e.keeps_range && e.out != DType::f32) return "a range is kept of float32 outputs only";
   if (float_sum) {
     if (e.out != DType::f32) return "a float product stores float32 only";

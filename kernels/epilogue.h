@@ -17,6 +17,7 @@
 // scale[n] = sx * sw[n], r.scale = sr, and a u8 residual adds (r - zr) * sr, rounded, as DequantizeLinear gives it.
 // relu and clip on a quantized output are a clamp in quanta [lo, hi], exactly as clamping before the rounding would give.
 // On f32 output a clamp is lo > v ? lo : v, then hi < v ? hi : v: a NaN passes. leaky_relu multiplies a negative v by alpha.
+// gelu, of f32 outputs, is octet/numerics_functions.h's; of matrices, no emitted stage (gelu_rows.h).
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@
 namespace octet::kernels {
 
 enum class ResidualKind : uint8_t { none, u8_once, u8_twice, f32 };
-enum class ActKind : uint8_t { none, clamp, leaky_relu };
+enum class ActKind : uint8_t { none, clamp, leaky_relu, gelu };
 
 struct Epilogue {
   DType out = DType::f32;          // f32, u8 or s32

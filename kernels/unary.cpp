@@ -1,17 +1,18 @@
 // Unary functions of f32.
 //
-// Registers: v0..v3 data, v5..v9 scratch (zmm: v16..v27 of vectors together), v10, v11 range, v12 alpha, v13 beta, v14 zero,
+// Registers: v0..v3 data, v4..v9 scratch (zmm: v16..v31 of vectors together), v10, v11 range, v12 alpha, v13 beta, v14 zero,
 // v15 tail mask. Loop nest: run_loop.h.
 #include <array>
 #include <vector>
 
+#include "kernels/gelu_rows.h"
 #include "kernels/jit/math_emitter.h"
 #include "kernels/jit/run_loop.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int kT0 = 5, kT1 = 6, kT2 = 7, kT3 = 8, kT4 = 9, kAlpha = 12, kBeta = 13, kZero = 14;
+constexpr int kT0 = 5, kT1 = 6, kT2 = 7, kT3 = 8, kT4 = 9, kT5 = 4, kAlpha = 12, kBeta = 13, kZero = 14;
 
 // The bound comes first: of the two sources the second is what a NaN on either side gives.
 void emit_clamp_unit(VectorEmitter& e, const Xbyak::Xmm& x) {
@@ -58,8 +59,8 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
       e.load_constant(t, 1.0f);
       e.vdivps(x, t, x);
       break;
-    case UnaryKind::erf: emit_erf(e, std::array{ErfRegisters{xi, kT0, kT1}}); break;
-    case UnaryKind::gelu: emit_gelu(e, std::array{GeluRegisters{{xi, kT0, kT1}, kT4}}); break;
+    case UnaryKind::erf: emit_erf(e, xi, kT0, kT1); break;
+    case UnaryKind::gelu: emit_gelu(e, std::array{GeluRegisters{xi, kT0, kT1, kT2, kT3, kT4, kT5}}); break;
     case UnaryKind::gelu_tanh: emit_gelu_tanh(e, xi, kT0, kT1, kT2, kT4); break;
     case UnaryKind::elu:
       e.vmovaps(keep, x);
@@ -76,7 +77,7 @@ void emit_function(VectorEmitter& e, UnaryKind kind, int xi) {
 bool emit_together(VectorEmitter& e, UnaryKind kind, int vectors) {
   if (kind != UnaryKind::gelu || !e.zmm()) return false;
   std::vector<GeluRegisters> all;
-  for (int k = 0; k < vectors; ++k) all.push_back({{k, 16 + k, 20 + k}, 24 + k});
+  for (int k = 0; k < vectors; ++k) all.push_back({k, 16 + k, 20 + k, 24 + k, 28 + k});
   emit_gelu(e, all);
   return true;
 }
@@ -99,6 +100,11 @@ void generate(VectorEmitter& e, UnaryKind kind, bool keeps_range) {
   });
   if (keeps_range) end_range(e, kRange, run::kB, kT0);
   emit_return(e);
+}
+
+std::shared_ptr<const Code> unary_code(const Isa& isa, UnaryKind kind, bool keeps_range) {
+  return vector_code(isa, CodeKey("unary").add(kind).add(keeps_range),
+                     [=](VectorEmitter& e) { generate(e, kind, keeps_range); });
 }
 
 class ReferenceUnary final : public Kernel {
@@ -124,12 +130,32 @@ KernelPtr make_unary(const Isa& isa, const UnaryProblem& problem) {
   RunShape shape;
   shape.length = problem.count;
   shape.a_bytes = shape.y_bytes = 4;
-  const UnaryKind kind = problem.kind;
-  auto code = vector_code(isa, CodeKey("unary").add(kind).add(problem.keeps_range),
-                          [&](VectorEmitter& e) { generate(e, kind, problem.keeps_range); });
   return std::make_unique<RunKernel>("unary " + std::string(isa.name), shape,
                                      std::initializer_list<RunParam>{{.f = problem.alpha}, {.f = problem.beta}},
-                                     std::move(code));
+                                     unary_code(isa, problem.kind, problem.keeps_range));
+}
+
+GeluRows::GeluRows(const Isa& isa, const Epilogue& epilogue) : keeps_range_(epilogue.keeps_range) {
+  if (epilogue.act == ActKind::gelu) code_ = unary_code(isa, UnaryKind::gelu, keeps_range_);
+}
+
+void GeluRows::operator()(void* y, int64_t rows, int64_t columns, int64_t pitch, float* range) const noexcept {
+  if (rows <= 0 || columns <= 0) return;
+  float unasked[2] = {};
+  RunArgs call{};
+  call.a = call.y = y;
+  call.b = range ? range : unasked;
+  call.rows = rows;
+  call.length = columns;
+  call.a_stride = call.y_stride = pitch;
+  code_->entry<void (*)(RunArgs*)>()(&call);
+}
+
+ConvProblem GeluRows::without(ConvProblem problem) {
+  if (problem.epilogue.act != ActKind::gelu) return problem;
+  problem.epilogue.act = ActKind::none;
+  problem.epilogue.keeps_range = false;
+  return problem;
 }
 
 }  // namespace octet::kernels

@@ -89,6 +89,7 @@ std::vector<float> channel_scales(const Value* w, int64_t n) {
 kernels::ActKind set_activation(const Node& node, Epilogue& e) {
   const std::string act = node.attr("act", "");
   if (act.empty()) return kernels::ActKind::none;
+  if (act == "gelu") return kernels::ActKind::gelu;
   if (act == "leaky_relu") {
     e.alpha = node.attr("alpha", 0.01f);
     return kernels::ActKind::leaky_relu;

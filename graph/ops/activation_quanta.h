@@ -5,11 +5,12 @@
 #include <algorithm>
 
 #include "graph/ops/helpers.h"
+#include "octet/numerics_functions.h"
 
 namespace octet::graph::ops {
 
 struct Act {
-  enum class Kind : uint8_t { none, relu, clip, leaky_relu } kind = Kind::none;
+  enum class Kind : uint8_t { none, relu, clip, leaky_relu, gelu } kind = Kind::none;
   float min = 0, max = 0, alpha = 0;
 
   float apply(float v) const {
@@ -17,6 +18,7 @@ struct Act {
       case Kind::relu: return 0.0f > v ? 0.0f : v;
       case Kind::clip: v = min > v ? min : v; return max < v ? max : v;
       case Kind::leaky_relu: return v < 0.0f ? v * alpha : v;
+      case Kind::gelu: return numerics::gelu(v);  // of float32 results only
       case Kind::none: break;
     }
     return v;
@@ -38,8 +40,11 @@ Act act_of(const Ctx& ctx) {
   } else if (name == "leaky_relu") {
     act.kind = Act::Kind::leaky_relu;
     act.alpha = node.attr("alpha", 0.01f);
+  } else if (name == "gelu") {
+    if (node.output()->dtype() == DType::u8) fail(ctx, "act is 'gelu' on an 8-bit output");
+    act.kind = Act::Kind::gelu;
   } else {
-    fail(ctx, "act is '" + name + "'; expected relu, clip or leaky_relu");
+    fail(ctx, "act is '" + name + "'; expected relu, clip, leaky_relu or gelu");
   }
   return act;
 }

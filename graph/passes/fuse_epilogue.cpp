@@ -1,6 +1,7 @@
 // What follows a product and can be done before its result is stored.
 //
 //   Relu | Clip | LeakyRelu (p)     →  p {act}
+//   Gelu(p)                         →  p {act}                  by its erf, octet.Gemm of run-time scales: others make it a table
 //   Add(p, r)                       →  p with residual r            r of the same shape; DQ(q:u8) gives q itself
 //   Q(p)                            →  p : u8                       integer products of static scales
 //
@@ -35,12 +36,15 @@ void take(Graph& graph, Node* product, Node* tail) {
 
 bool fuse_activation(Graph& graph, Node* node) {
   const std::string_view op = node->op_name();
-  if (op != "Relu" && op != "Clip" && op != "LeakyRelu") return false;
+  const bool gelu = op == "Gelu" && node->attr("approximate", "none") == "none";
+  if (op != "Relu" && op != "Clip" && op != "LeakyRelu" && !gelu) return false;
   Node* product = open_product(graph, node->input(0));
+  if (gelu && (!product || product->op_name() != "octet.Gemm" || !product->input(kXScale))) return false;
   if (!product || product->has_attr("act")) {
     if (is_product(node->input(0)->producer())) node->why = "the product before it is used elsewhere or has an activation";
     return false;
   }
+  if (gelu) product->set_attr("act", std::string("gelu"));
   if (op == "Relu") product->set_attr("act", std::string("relu"));
   if (op == "LeakyRelu") {
     product->set_attr("act", std::string("leaky_relu"));

@@ -12,6 +12,7 @@
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
 #include "kernels/amx/tune.h"
+#include "kernels/gelu_rows.h"
 #include "kernels/jit/range_emitter.h"
 #include "kernels/packed_weights.h"
 #include "kernels/run_params.h"
@@ -57,7 +58,8 @@ class AmxConv final : public Conv {
   AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
           Tiling tiling, const Blocking& blocking)
       : isa_(isa),
-        problem_(problem),
+        problem_(GeluRows::without(problem)),
+        gelu_(isa, problem.epilogue),
         weights_(std::move(weights)),
         form_(form),
         panels_(weights_->as<Packed>().panels),
@@ -119,6 +121,8 @@ class AmxConv final : public Conv {
   void copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept;
   void find_calls();
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
+  template <class Run>
+  void run_pieces(const ConvArgs& args, int part, int parts, Run&& run) const noexcept;
 
   struct BlockShape {
     int m, n, columns;
@@ -126,6 +130,7 @@ class AmxConv final : public Conv {
 
   const Isa& isa_;
   const ConvProblem problem_;
+  const GeluRows gelu_;
   const std::shared_ptr<const PackedWeights> weights_;
   const Form& form_;
   const int64_t panels_;
@@ -281,6 +286,35 @@ void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noex
   }
 }
 
+// A matrix, piece by piece of its chunks: rows of blocks, or single blocks where there are fewer rows than parts.
+template <class Run>
+void AmxConv::run_pieces(const ConvArgs& args, int part, int parts, Run&& run) const noexcept {
+  const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m, pitch = problem_.y.pixel;
+  const auto finish = [&](int64_t block, int64_t row_blocks, int64_t panels) {
+    const Block& first = blocks_[static_cast<size_t>(block)];
+    const int64_t row = tile_of(first) * kTileRows, channel = first.y / 4;
+    gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y, std::min(row_blocks * blocking_.m * kTileRows, problem_.shape.ow - row),
+          std::min(panels * 16, problem_.shape.oc - channel), pitch, args.range);
+  };
+  if (rows < parts) {
+    const auto blocks = static_cast<int64_t>(blocks_.size());
+    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
+      run(b, b + 1);
+      finish(b, 1, shapes_[static_cast<size_t>(b)].n);
+    }
+    return;
+  }
+  for (const Chunk& chunk : chunks_) {
+    const int64_t in_row = (chunk.end - chunk.begin) / rows, row_bytes = blocking_.chunk * 16 * 4 * blocking_.m * kTileRows;
+    const int64_t step = std::max<int64_t>(1, GeluRows::kPieceBytes / row_bytes), end = rows * (part + 1) / parts;
+    for (int64_t row = rows * part / parts; row < end; row += step) {
+      const int64_t count = std::min(step, end - row), begin = chunk.begin + row * in_row;
+      run(begin, begin + count * in_row);
+      finish(begin, count, blocking_.chunk);
+    }
+  }
+}
+
 void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   auto* workspace = static_cast<std::byte*>(args.workspace);
   std::byte* copies = workspace + fixed_bytes();
@@ -320,7 +354,9 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
                 by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
   }
   // Each call begins and ends with half a block that overlaps nothing, so one thread takes the list as a whole.
-  if (parts == 1)
+  if (gelu_)
+    run_pieces(args, part, parts, all);
+  else if (parts == 1)
     all(0, static_cast<int64_t>(blocks_.size()));
   else if (rows < parts)
     share(0, static_cast<int64_t>(blocks_.size()), 1, all);
@@ -380,6 +416,8 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   assert(weights->kind == PackedKind::amx && weights->isa == isa.id && weights->shape == packed_shape(problem.shape));
   if (problem.x_dtype != DType::u8) return decline("activations and weights are not both integer");
   if (std::string why = unsupported_reason(problem.epilogue, false); !why.empty()) return decline(std::move(why));
+  if (problem.epilogue.act == ActKind::gelu && problem.shape.n * problem.shape.oh * problem.shape.groups != 1)
+    return decline("GELU follows products of matrices only");
   for (const amx::Form& form : weights->as<amx::Packed>().forms) {
     if (form.needs_touching_pixels && problem.x.pixel != problem.shape.ic) continue;
     const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;

@@ -1,7 +1,8 @@
 #include "kernels/jit/math_emitter.h"
 
 #include <initializer_list>
-#include <vector>
+
+#include "octet/numerics_functions.h"
 
 namespace octet::kernels {
 namespace {
@@ -81,34 +82,52 @@ void emit_tanh(VectorEmitter& e, int xi, int t0, int t1, int t2, int t3) {
 }
 
 // t0 = x^2, t1 = P then Q.
-void emit_erf(VectorEmitter& e, std::span<const ErfRegisters> vectors) {
-  const auto each = [&](auto stage) {
-    for (const ErfRegisters& r : vectors) stage(e.v(r.x), e.v(r.t0), e.v(r.t1));
-  };
-  using Reg = const Xbyak::Xmm&;
-  const auto polynomial = [&](std::initializer_list<float> coefficients) {
-    each([&](Reg, Reg, Reg t) { e.load_constant(t, *coefficients.begin()); });
-    for (const float* c = coefficients.begin() + 1; c != coefficients.end(); ++c)
-      each([&](Reg, Reg z, Reg t) { e.vfmadd213ps(t, z, e.constant(*c)); });
-  };
-  each([&](Reg x, Reg, Reg t) { emit_within(e, x, -3.9f, 3.9f, t); });
-  each([&](Reg x, Reg z, Reg) { e.vmulps(z, x, x); });
-  polynomial({2.0664982e-6f, 2.8506143e-4f, 3.7382722e-3f, 5.2667852e-2f, 1.8966497e-1f, 1.1283791f});
-  each([&](Reg x, Reg, Reg t) { e.vmulps(x, x, t); });
-  polynomial({3.8270242e-5f, 1.15736e-3f, 1.4914127e-2f, 1.13818206e-1f, 5.01419e-1f, 1.0f});
-  each([&](Reg x, Reg, Reg t) { e.vdivps(x, x, t); });
-  each([&](Reg x, Reg, Reg t) { emit_within(e, x, -1.0f, 1.0f, t); });
+void emit_erf(VectorEmitter& e, int xi, int i0, int i1) {
+  const auto x = e.v(xi), z = e.v(i0), t = e.v(i1);
+  emit_within(e, x, -3.9f, 3.9f, t);
+  e.vmulps(z, x, x);
+  e.load_constant(t, 2.0664982e-6f);
+  emit_horner(e, t, z, {2.8506143e-4f, 3.7382722e-3f, 5.2667852e-2f, 1.8966497e-1f, 1.1283791f});
+  e.vmulps(x, x, t);
+  e.load_constant(t, 3.8270242e-5f);
+  emit_horner(e, t, z, {1.15736e-3f, 1.4914127e-2f, 1.13818206e-1f, 5.01419e-1f, 1.0f});
+  e.vdivps(x, x, t);
+  emit_within(e, x, -1.0f, 1.0f, t);
 }
 
+// a = |x|, then a - 11/32 n; n = its number at 1.5 * 2^23, then the number itself.
 void emit_gelu(VectorEmitter& e, std::span<const GeluRegisters> vectors) {
-  std::vector<ErfRegisters> erf;
-  for (const GeluRegisters& r : vectors) {
-    erf.push_back(r.erf);
-    e.vmulps(e.v(r.keep), e.v(r.erf.x), e.constant(0.5f));
-    e.vmulps(e.v(r.erf.x), e.v(r.erf.x), e.constant(0.70710678f));
-  }
-  emit_erf(e, erf);
-  for (const GeluRegisters& r : vectors) e.vfmadd213ps(e.v(r.erf.x), e.v(r.keep), e.v(r.keep));
+  using Reg = const Xbyak::Xmm&;
+  const auto each = [&](auto stage) {
+    for (const GeluRegisters& r : vectors) stage(e.v(r.x), e.v(r.a), e.v(r.n), e.v(r.g));
+  };
+  const auto look_up = [&](const GeluRegisters& r, int d, size_t power) {
+    e.look_up(e.v(d), e.v(r.n), std::span<const float, 16>(numerics::kGelu[power]), e.v(r.upper), e.v(r.t));
+  };
+  each([&](Reg x, Reg a, Reg, Reg) { e.bit_and(a, x, e.constant_bits(0x7fffffffu)); });
+  each([&](Reg, Reg a, Reg, Reg g) {
+    e.load_constant(g, 5.3125f);
+    e.vminps(a, g, a);
+  });
+  each([&](Reg, Reg a, Reg n, Reg) {
+    e.load_constant(n, 32.0f / 11.0f);
+    e.vfmadd213ps(n, a, e.constant(12582912.0f));
+  });
+  each([&](Reg, Reg, Reg n, Reg g) { e.vsubps(g, n, e.constant(12582912.0f)); });
+  each([&](Reg, Reg a, Reg, Reg g) { e.vfnmadd231ps(a, g, e.constant(11.0f / 32.0f)); });
+  if (!e.zmm())
+    for (const GeluRegisters& r : vectors) e.vpslld(e.v(r.upper), e.v(r.n), 28);
+  for (const GeluRegisters& r : vectors) look_up(r, r.g, 4);
+  for (const size_t power : {size_t{3}, size_t{2}, size_t{1}, size_t{0}})
+    for (const GeluRegisters& r : vectors) {
+      look_up(r, r.c, power);
+      e.vfmadd213ps(e.v(r.g), e.v(r.a), e.v(r.c));
+    }
+  each([&](Reg x, Reg a, Reg, Reg g) {
+    e.zero(a.getIdx());
+    e.vmaxps(x, a, x);
+    e.vsubps(x, x, g);
+  });
 }
 
 void emit_gelu_tanh(VectorEmitter& e, int xi, int t0, int t1, int t2, int keep) {

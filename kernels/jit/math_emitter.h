@@ -15,18 +15,15 @@ void emit_exp(VectorEmitter& e, int x, int t0, int t1, int t2);
 void emit_sigmoid(VectorEmitter& e, int x, int t0, int t1, int t2);
 // Takes one scratch register more.
 void emit_tanh(VectorEmitter& e, int x, int t0, int t1, int t2, int t3);
-// Several vectors stage by stage, where a function's chain is longer than what the scheduler holds of it.
-struct ErfRegisters {
-  int x, t0, t1;
-};
-void emit_erf(VectorEmitter& e, std::span<const ErfRegisters> vectors);
+void emit_erf(VectorEmitter& e, int x, int t0, int t1);
 void emit_expm1(VectorEmitter& e, int x, int t0, int t1, int t2);
-// `keep` holds x meanwhile.
+// Several vectors stage by stage, where a function's chain is longer than what the scheduler holds of it. All but x are
+// scratch; only AVX2 uses `upper` and `t`.
 struct GeluRegisters {
-  ErfRegisters erf;
-  int keep;
+  int x, a, n, g, c, upper = 0, t = 0;
 };
 void emit_gelu(VectorEmitter& e, std::span<const GeluRegisters> vectors);
+// `keep` holds x meanwhile.
 void emit_gelu_tanh(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);
 void emit_softplus(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);
 void emit_mish(VectorEmitter& e, int x, int t0, int t1, int t2, int keep);

@@ -1,5 +1,6 @@
 #include "kernels/jit/vector_emitter.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 
@@ -22,6 +23,16 @@ Xmm VectorEmitter::sized(int i, int bytes) {
 
 Address VectorEmitter::constant(float value) { return constant_bits(std::bit_cast<uint32_t>(value)); }
 Address VectorEmitter::constant_bits(uint32_t value) { return ptr[rip + constants_[value]]; }
+void VectorEmitter::look_up(const Xmm& d, const Xmm& index, std::span<const float, 16> table, const Xmm& upper,
+                            const Xmm& t) {
+  std::array<float, 16> values;
+  std::copy(table.begin(), table.end(), values.begin());
+  const Xbyak::RegRip at = rip + tables_[values];
+  vpermps(wide(d.getIdx()), wide(index.getIdx()), ptr[at]);
+  if (zmm()) return;
+  vpermps(wide(t.getIdx()), wide(index.getIdx()), ptr[at + 32]);
+  vblendvps(d, d, t, upper);
+}
 Address VectorEmitter::pack_order() {
   uses_pack_order_ = true;
   return ptr[rip + pack_order_];
@@ -285,6 +296,11 @@ void VectorEmitter::finish() {
     const int parts = lanes() / 4;  // dword j of vector s+k lies at 4 * j + k after packing
     for (int k = 0; k < 4; ++k)
       for (int j = 0; j < parts; ++j) dd(static_cast<uint32_t>(4 * j + k));
+  }
+  for (auto& [values, label] : tables_) {
+    align(64);
+    L(label);
+    for (const float value : values) dd(std::bit_cast<uint32_t>(value));
   }
   for (auto& [value, label] : constants_) {
     align(64);

@@ -17,10 +17,12 @@
 // constant(x) is a 64-byte copy of x behind the code, so that it serves as a memory operand at either width.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "kernels/jit/assembler.h"
 #include "kernels/jit/cache.h"
@@ -49,6 +51,10 @@ class VectorEmitter : public Assembler {
   Xbyak::Address constant(float value);
   Xbyak::Address constant_bits(uint32_t value);
   void load_constant(const Xbyak::Xmm& d, float value) { vmovups(d, constant(value)); }
+  // d = table[index % 16], lane by lane. AVX2 looks up both halves: `upper` has bit 3 of the index for a sign, `t` is
+  // scratch.
+  void look_up(const Xbyak::Xmm& d, const Xbyak::Xmm& index, std::span<const float, 16> table, const Xbyak::Xmm& upper,
+               const Xbyak::Xmm& t);
   // The order vpermd restores after packing four vectors of 32-bit lanes to bytes within 128-bit halves.
   Xbyak::Address pack_order();
 
@@ -104,6 +110,7 @@ class VectorEmitter : public Assembler {
  private:
   Xbyak::Xmm tail_mask_;
   std::map<uint32_t, Xbyak::Label> constants_;
+  std::map<std::array<float, 16>, Xbyak::Label> tables_;
   Xbyak::Label pack_order_, tail_masks_;
   bool uses_pack_order_ = false, uses_tail_masks_ = false;
 };

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <map>
 
+#include "kernels/gelu_rows.h"
 #include "kernels/jit/range_emitter.h"
 #include "kernels/product/blocking.h"
 #include "kernels/product/kernel.h"
@@ -91,7 +92,8 @@ class ProductConv final : public Conv {
       : isa_(isa),
         kind_(weights->as<ProductWeights>().kind),
         given_x_(problem.x),
-        problem_(with_words(problem, kind_)),
+        problem_(with_words(GeluRows::without(problem), kind_)),
+        gelu_(isa, problem.epilogue),
         packed_(std::move(weights)),
         form_(form),
         params_(problem_.epilogue, *packed_, form_.bias) {
@@ -119,6 +121,8 @@ class ProductConv final : public Conv {
     return kind_ == ProductKind::words ? static_cast<size_t>(problem_.shape.n * problem_.x.image) : 0;
   }
   const uint8_t* widened(const void* x, void* workspace) const;
+  void finish_rows(const ConvArgs& args, const PanelClass& cls, int64_t begin, int64_t end, int64_t panel_begin,
+                   int64_t panel_end) const noexcept;
   // How often the kernel fetches lines in one block of rows.
   int64_t rounds_of(const Panel& panel) const {
     const Program& program = form_.programs[panel.program];
@@ -135,6 +139,7 @@ class ProductConv final : public Conv {
   const ProductKind kind_;
   const ImageLayout given_x_;  // problem_.x is that of the words where the kernel reads words
   const ConvProblem problem_;
+  const GeluRows gelu_;
   const std::shared_ptr<const PackedWeights> packed_;
   const ProductForm& form_;
   RunParams params_;
@@ -303,6 +308,18 @@ const uint8_t* ProductConv::widened(const void* x, void* workspace) const {
   return words;
 }
 
+// The outputs of a matrix' row blocks and panels, which are neighbours.
+void ProductConv::finish_rows(const ConvArgs& args, const PanelClass& cls, int64_t begin, int64_t end, int64_t panel_begin,
+                              int64_t panel_end) const noexcept {
+  if (begin >= end || panel_begin >= panel_end) return;
+  const RowPlan& plan = cls.rows;
+  const Panel &first = *cls.calls[static_cast<size_t>(panel_begin)].panel, &last = *cls.calls[static_cast<size_t>(panel_end - 1)].panel;
+  const int64_t from = plan.blocks[static_cast<size_t>(begin)].y, last_row = plan.blocks[static_cast<size_t>(end - 1)].y;
+  const auto last_rows = static_cast<int64_t>(plan.rows[static_cast<size_t>(plan.shape[static_cast<size_t>(end - 1)])].size());
+  gelu_(static_cast<uint8_t*>(args.y) + from + first.channel * 4, (last_row - from) / problem_.y.pixel + last_rows,
+        last.channel + last.columns - first.channel, problem_.y.pixel, args.range);
+}
+
 void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   const uint8_t* params = reinterpret_cast<const uint8_t*>(
       params_.of(args, *packed_, static_cast<uint8_t*>(args.workspace) + range_bytes(problem_.epilogue)));
@@ -347,6 +364,7 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
           block = run;
         }
       }
+      if (gelu_) finish_rows(args, cls, begin, end, mine.panel_begin, mine.panel_end);
     }
   }
   end_range(problem_.epilogue, call.constants, args.range);
@@ -363,7 +381,9 @@ std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& probl
     if (!form && (touching || !candidate.needs_touching_pixels)) form = &candidate;
   assert(form);
   auto conv = std::make_unique<ProductConv>(isa, problem, weights, *form);
-  const std::string why_not = conv->bind();
+  const std::string why_not = problem.epilogue.act == ActKind::gelu && problem.shape.n * problem.shape.oh * problem.shape.groups != 1
+                                  ? "GELU follows products of matrices only"
+                                  : conv->bind();
   if (why_not.empty()) return conv;
   if (reason) *reason = why_not;
   return nullptr;

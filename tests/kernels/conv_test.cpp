@@ -49,6 +49,21 @@ TEST_P(ConvTest, GemmOfEveryTail) {
     }
 }
 
+// Some larger than a piece (gelu_rows.h), some with more parts than rows of blocks.
+TEST_P(ConvTest, GeluOfAGemm) {
+  for (const auto& [rows, oc, parts] : {std::array{1, 16, 1}, {7, 21, 3}, {33, 64, 2}, {128, 140, 1}, {300, 330, 1}, {300, 330, 4}, {20, 900, 5}})
+    for (const bool bias : {false, true})
+      for (const bool at_run : {false, true}) {
+        Case c = conv(70, 1, rows, oc, 1);
+        c.epilogue = EpilogueWords{.out = DType::f32, .act = ActKind::gelu, .bias = bias, .gain = 0.05f};
+        c.seed = static_cast<uint64_t>(rows + oc + bias);
+        c.extra_pixel = oc % 3;
+        c.parts = parts;
+        c.at_run = at_run;
+        ASSERT_EQ(run(c), "");
+      }
+}
+
 TEST_P(ConvTest, EveryNumberOfOutputChannels) {
   for (int oc = 1; oc <= 140; ++oc) {
     Case c = conv(20, 1, 9, oc, 1);

@@ -2,7 +2,9 @@
 // same bits. Bounds are against the exact value, over all floats; NaN gives NaN.
 //
 //   erf        x * P(x^2) / Q(x^2) on [-3.9, 3.9], coefficients fitted by tools/fit_erf.py, held within [-1, 1]; 5e-7
-//   gelu       x/2 + x/2 * erf(x / sqrt 2); 5e-7 * max(1, |x|)
+//   gelu       max(x, 0) - g(a), a = |x|, g(a) = a/2 * erfc(a / sqrt 2) by 16 polynomials of degree 4 around multiples of
+//   11/32
+//              (tools/fit_gelu.py): no division, which takes vectors longer than all the rest; 3e-7 * max(1, |x|)
 //   gelu_tanh  x * sigmoid(2u), u = sqrt(2/pi) * (x + 0.044715 x^3), which is x/2 * (1 + tanh u); 5e-7 * max(1, |x|)
 //   expm1      of x <= 0 (above: 0) as exp, with e^r - 1 = r * q(r) and 2^n - 1 apart, so that elu keeps its digits near 0;
 //              5e-7 relative
@@ -27,9 +29,30 @@ inline float erf(float x) {
   return at_most(1.0f, at_least(-1.0f, (x * p) / q));
 }
 
+// Coefficients of a - 11/32 n, lowest power first, for n = 0..15.
+inline constexpr float kGelu[5][16] = {
+    {0.0f, 0.12564652f, 0.16904515f, 0.15593718f, 0.11627787f, 0.07361399f, 0.040383913f, 0.019391041f, 0.008194347f,
+     0.003057304f, 0.0010090965f, 2.950188e-04f, 7.646425e-05f, 1.7579727e-05f, 3.586651e-06f, 6.4955776e-07f},
+    {0.5f, 0.23625322f, 0.029345917f, -0.090521075f, -0.12857577f, -0.11372017f, -0.07850219f, -0.04502638f, -0.022027992f,
+     -0.009315931f, -0.0034322971f, -0.0011070437f, -3.136015e-04f, -7.820129e-05f, -1.7194547e-05f, -3.337695e-06f},
+    {-0.39894715f, -0.3538322f, -0.24053723f, -0.1097704f, -0.008481335f, 0.0434493f, 0.05359163f, 0.041806836f,
+     0.025292497f, 0.012609104f, 0.0053202584f, 0.001927282f, 6.04592e-04f, 1.6516847e-04f, 3.944856e-05f, 8.260356e-06f},
+    {1.2267349e-04f, 0.08297192f, 0.12644012f, 0.1177595f, 0.07488152f, 0.027564751f, -0.003828789f, -0.015638279f,
+     -0.014786168f, -0.009581274f, -0.0048856363f, -0.002057984f, -7.330285e-04f, -2.2372075e-04f, -5.899567e-05f,
+     -1.35180835e-05f},
+    {0.065647915f, 0.04960615f, 0.012064599f, -0.022271156f, -0.036250222f, -0.030055556f, -0.0152661875f, -0.0028652705f,
+     0.00305251f, 0.0039421017f, 0.0027510147f, 0.0014231415f, 5.919425e-04f, 2.0492425e-04f, 6.0141963e-05f,
+     1.51314625e-05f}};
+
 inline float gelu(float x) {
-  const float half = 0.5f * x;
-  return std::fma(half, numerics::erf(x * 0.70710678f), half);
+  const float a = at_most(5.3125f, std::fabs(x));  // g vanishes from here on to within the bound
+  const float n_at_2p23 = std::fma(a, 32.0f / 11.0f, 12582912.0f),
+              n = n_at_2p23 - 12582912.0f;  // 1.5 * 2^23: n = round(a * 32/11)
+  const uint32_t i = std::bit_cast<uint32_t>(n_at_2p23) % 16;
+  const float r = std::fma(-n, 11.0f / 32.0f, a);
+  float g = kGelu[4][i];
+  for (const int k : {3, 2, 1, 0}) g = std::fma(g, r, kGelu[k][i]);
+  return at_least(0.0f, x) - g;
 }
 
 inline float gelu_tanh(float x) {

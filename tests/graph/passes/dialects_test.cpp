@@ -184,6 +184,18 @@ TEST(NormaliseDynamic, AMatrixProductWithAScalePerColumn) {
   EXPECT_EQ(op_names(b.graph), (Names{"DynamicQuantizeLinear", "octet.Gemm"}));
 }
 
+TEST(NormaliseDynamic, TheGeluBehindAProductGoesIntoIt) {
+  Builder b;
+  Node* dynamic = b.node("DynamicQuantizeLinear", {b.input("x", {2, 3, 8})}, {}, 3);
+  Value* w = b.graph.add_constant(random_bytes(DType::s8, {8, 4}, 3), "w");
+  Value* sum = b.op("MatMulInteger", {dynamic->output(0), w, dynamic->output(2)});
+  Value* scale = b.op("Mul", {dynamic->output(1), b.scalar(0.01f)});
+  b.output(b.op("Gelu", {b.op("Mul", {b.op("Cast", {sum}, {{"to", int64_t{1}}}), scale})}));
+  EXPECT_EQ(difference_after_optimize(b.graph), 0);
+  EXPECT_EQ(op_names(b.graph), (Names{"DynamicQuantizeLinear", "octet.Gemm"}));
+  EXPECT_EQ(find_node(b.graph, "octet.Gemm")->attr("act", ""), "gelu");
+}
+
 TEST(NormaliseDynamic, ABareConvIntegerSaysWhatIsMissing) {
   Builder b;
   b.output(b.op("ConvInteger", {b.input("x", {1, 1, 4, 4}, DType::u8), b.graph.add_constant(random_bytes(DType::s8, {1, 1, 2, 2}, 1))}));
