@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/prefetch.h"
+
 namespace octet::kernels::amx {
 namespace {
 
@@ -169,6 +171,12 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
 }
 
 bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
+
+double unfetched_share(const BlockingProblem& problem, const Blocking& b) {
+  constexpr auto kAhead = static_cast<double>(kPrefetchAhead);
+  const auto bytes = [&](int64_t panels) { return static_cast<double>(std::min(panels, problem.panels) * problem.k_steps * kTileBytes); };
+  return std::max(0.0, 1 - kAhead / bytes(b.chunk));
+}
 
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;

@@ -105,6 +105,9 @@ bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
 // Cycles of one thread, by the costs measured in shared/prototypes/amx/FINDINGS.md ("Choosing"): products at 16 a tile,
 // what loads and epilogues add, and bytes that come from beyond the second-level cache.
 double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
+// In a network the weights are fetched in order of use (kernels/prefetch.h). The first tiles under a chunk wider than what is
+// fetched ahead read it faster than it comes: the share of the weights that they find far away.
+double unfetched_share(const BlockingProblem& problem, const Blocking& blocking);
 // All that make sense, the cheapest first.
 std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);
 

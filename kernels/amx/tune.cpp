@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kCandidates = 10;
 constexpr double kWorthTiming = 12000;  // cycles; below, any choice will do
+constexpr double kUnfetched = 0.15;     // what weights that nothing has fetched cost, of the time with all of them at hand
 
 // The bytes of an image around pixel (0, 0) of image 0.
 struct Scratch {
@@ -37,7 +38,7 @@ double seconds(const Conv& conv, const ConvArgs& args) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-Blocking fastest(const ConvProblem& problem, const std::vector<Blocking>& candidates, const MakeBlocked& make) {
+Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const std::vector<Blocking>& candidates, const MakeBlocked& make) {
   const ConvShape& s = problem.shape;
   const int64_t height = (s.oh - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
   const int64_t width = (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1;
@@ -56,21 +57,26 @@ Blocking fastest(const ConvProblem& problem, const std::vector<Blocking>& candid
     run.workspace = AlignedBuffer(run.conv->workspace_bytes());
     runs.push_back(std::move(run));
   }
-  // In turn, so that a disturbance meets all of them.
-  constexpr int kRounds = 8;
+  // In turn, so that a disturbance meets all of them; those that are clearly slower leave early.
+  constexpr int kRounds = 32, kFirstRounds = 8;
+  constexpr double kClearlySlower = 1.15;
+  double least = std::numeric_limits<double>::max();
   for (int round = 0; round < kRounds; ++round)
     for (Run& run : runs) {
+      if (round >= kFirstRounds && run.best > kClearlySlower * least) continue;
       ConvArgs args;
       args.x = x.data();
       args.y = y.data();
       args.residual = has_residual ? residual.data() : nullptr;
       args.workspace = run.workspace.as<std::byte>();
       run.best = std::min(run.best, seconds(*run.conv, args));
+      least = std::min(least, run.best);
     }
   release_tiles();
+  const auto in_network = [&](size_t i) { return runs[i].best * (1 + kUnfetched * unfetched_share(cut, candidates[i])); };
   size_t best = 0;
   for (size_t i = 1; i < runs.size(); ++i)
-    if (runs[i].best < 0.97 * runs[best].best) best = i;  // the model's order decides what is level
+    if (in_network(i) < 0.99 * in_network(best)) best = i;  // the model's order decides what is level
   return candidates[best];
 }
 
@@ -85,7 +91,7 @@ Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, 
   if (candidates.size() == 1 || best < kWorthTiming) return candidates.front();
   const std::lock_guard lock(mutex);  // also keeps two threads from timing at once
   if (const auto found = chosen.find(key); found != chosen.end()) return found->second;
-  return chosen[key] = fastest(problem, candidates, make);
+  return chosen[key] = fastest(problem, cut, candidates, make);
 }
 
 }  // namespace octet::kernels::amx

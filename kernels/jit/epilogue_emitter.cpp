@@ -242,6 +242,7 @@ class Emitter {
       if (last >= 2) as_.vpaddsw(upper, upper, held_constant(offsetof(EpilogueConstants, zero_point)));
     }
     as_.vpackuswb(packed, packed, upper);
+    if (form_.adds_lo) as_.vpaddusb(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, held_constant(offsetof(EpilogueConstants, hi)));
     if (!form_.interleaved) {

@@ -62,6 +62,7 @@ struct EpilogueForm {
   bool clamp_first = false;
   bool zero_point = false;           // u8: not 0
   bool lo = false, hi = false;       // u8: not 0, not 255
+  bool adds_lo = false;              // u8: lo is the zero point and not 0; packs saturate at 0 and lo is added: zero_point, lo off
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;

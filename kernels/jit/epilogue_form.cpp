@@ -31,8 +31,9 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
   form.keeps_range = e.keeps_range;
   if (e.out == DType::u8) {
     form.clamp_first = clamp_first;
-    form.zero_point = e.zero_point != 0;
-    form.lo = e.lo != 0;
+    form.adds_lo = e.zero_point != 0 && e.lo == e.zero_point;
+    form.zero_point = e.zero_point != 0 && !form.adds_lo;
+    form.lo = e.lo != 0 && !form.adds_lo;
     form.hi = e.hi != 255;
   }
   return form;
@@ -40,7 +41,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
+  key.add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
@@ -136,7 +137,7 @@ std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals
   }
   if (form.clamp_first) used.insert(used.end(), {offsetof(EpilogueConstants, low), offsetof(EpilogueConstants, high)});
   if (form.zero_point) used.push_back(offsetof(EpilogueConstants, zero_point));
-  if (form.lo && !form.clamp_first) used.push_back(offsetof(EpilogueConstants, lo));
+  if (form.adds_lo || (form.lo && !form.clamp_first)) used.push_back(offsetof(EpilogueConstants, lo));
   if (form.hi && !form.clamp_first) used.push_back(offsetof(EpilogueConstants, hi));
   return used;
 }

@@ -156,6 +156,17 @@ TEST(AmxBlocking, MoreWorkCostsMore) {
   EXPECT_GE(amx::estimated_cycles(cut(14, 16, 36), b), 14 * 16 * 36 * 16) << "a tile product takes 16 cycles";
 }
 
+TEST(AmxBlocking, AWideChunkIsReadBeforeItIsFetched) {
+  const auto share = [](int64_t chunk, int64_t panels, int64_t steps) {
+    return amx::unfetched_share(cut(14, panels, steps), {2, 2, chunk, amx::Stream::weights});
+  };
+  EXPECT_EQ(share(4, 16, 36), 0) << "144 KiB, less than what is fetched ahead";
+  EXPECT_GT(share(8, 16, 36), 0);
+  EXPECT_GT(share(16, 16, 36), share(8, 16, 36));
+  EXPECT_EQ(share(32, 4, 36), 0) << "there are no more panels than four";
+  EXPECT_LT(share(1 << 20, 1 << 20, 72), 1);
+}
+
 TEST(AmxBlocking, EveryCandidateFitsTheAccumulators) {
   for (int64_t tiles = 1; tiles < 20; ++tiles)
     for (int64_t panels = 1; panels < 20; ++panels)
