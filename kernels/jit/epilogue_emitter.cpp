@@ -84,8 +84,7 @@ class Emitter {
     if (regs_.residual.empty() || cells.size() != 4 || form_.out != DType::u8) return false;
     if (form_.residual != ResidualKind::u8_once && form_.residual != ResidualKind::u8_twice) return false;
     for (size_t q = 0; q < 3; ++q)
-      if (!touch(cells, q, 16) || cells[q].residual.base != cells[q + 1].residual.base ||
-          cells[q].residual.displacement != cells[q + 1].residual.displacement)
+      if (!touch(cells, q, 16) || !follows(cells[q].residual, cells[q].column, cells[q + 1].residual, cells[q + 1].column, 16))
         return false;
     return true;
   }
@@ -262,8 +261,10 @@ class Emitter {
   static bool touch(std::span<const EpilogueCell> cells, size_t q, int lanes) {
     if (q + 1 >= cells.size()) return false;
     const EpilogueCell &a = cells[q], &b = cells[q + 1];
-    return a.valid == lanes && b.valid == lanes && b.column == a.column + lanes && a.y.base == b.y.base &&
-           a.y.displacement == b.y.displacement;
+    return a.valid == lanes && b.valid == lanes && follows(a.y, a.column, b.y, b.column, lanes);
+  }
+  static bool follows(const RowAddress& a, int a_column, const RowAddress& b, int b_column, int lanes) {
+    return a.base == b.base && a.displacement + a_column + lanes == b.displacement + b_column;
   }
 
   void store_quarters_ymm(std::span<const EpilogueCell> cells) {
