@@ -48,6 +48,13 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
   return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
+// Whether rows of pixels may be stored as one (BlockSpec::dense).
+bool can_be_dense(const ConvProblem& p) {
+  const ResidualKind residual = p.epilogue.residual;
+  return p.shape.groups == 1 && p.epilogue.out == DType::u8 && residual != ResidualKind::f32 && dense_vectors(p.shape.oc) > 0 &&
+         p.y.pixel == p.shape.oc && (residual == ResidualKind::none || p.residual.pixel == p.shape.oc);
+}
+
 // A part of the block list: one chunk of panels under all tiles.
 struct Chunk {
   int64_t begin = 0, end = 0;
@@ -73,13 +80,14 @@ class AmxConv final : public Conv {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset()) make_offset_params(params_.bound);
     if (stacked()) stack_code_ = stack_kernel(isa, stacks_, problem.shape.kh);
+    add_dense_params();
     list_blocks();
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
     name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
             kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
-            kStreams[static_cast<size_t>(blocking_.stream)];
+            kStreams[static_cast<size_t>(blocking_.stream)] + (any_dense() ? " dense" : "");
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
@@ -126,7 +134,13 @@ class AmxConv final : public Conv {
 
   struct BlockShape {
     int m, n, columns;
+    bool dense;
   };
+  bool rows_are_dense(int64_t tile) const;
+  bool any_dense() const {
+    return std::any_of(shapes_.begin(), shapes_.end(), [](const BlockShape& s) { return s.dense; });
+  }
+  void add_dense_params();
 
   const Isa& isa_;
   const ConvProblem problem_;
@@ -135,6 +149,7 @@ class AmxConv final : public Conv {
   const Form& form_;
   const int64_t panels_;
   RunParams params_;
+  int64_t dense_params_ = 0;  // records before those of dense rows; 0: there are none
   const EpilogueConstants constants_;
   const Tiling tiling_;
   const PhasePlanes planes_;  // when tiling_ wants them
@@ -178,11 +193,44 @@ void AmxConv::list_blocks() {
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16))});
+          bool dense = dense_params_ > 0 && n == panels_;
+          for (int i = 0; i < m; ++i) dense = dense && rows_are_dense(tile + i);
+          if (dense) block.params = dense_params_ * static_cast<int64_t>(sizeof(ChannelParams));
+          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense});
         }
       }
       chunks_.back().end = static_cast<int64_t>(blocks_.size());
     }
+}
+
+// Behind the records of the channels: those of vectors that run across pixels (generator.h). Only the last tile may be another:
+// a change of kernels costs what a block does.
+void AmxConv::add_dense_params() {
+  if (!can_be_dense(problem_)) return;
+  for (int64_t tile = 0; tile + 1 < tiling_.tiles(); ++tile)
+    if (!rows_are_dense(tile)) return;
+  const int64_t channels = problem_.shape.oc;
+  const int vectors = dense_vectors(channels);
+  dense_params_ = static_cast<int64_t>(params_.bound.size());
+  params_.bound.resize(params_.bound.size() + static_cast<size_t>(vectors));
+  for (int64_t i = 0; i < 16 * vectors; ++i) {
+    const int64_t n = i % channels;
+    const ChannelParams& from = params_.bound[static_cast<size_t>(n / 16)];
+    ChannelParams& to = params_.bound[static_cast<size_t>(dense_params_ + i / 16)];
+    to.int_bias[i % 16] = from.int_bias[n % 16];
+    to.scale[i % 16] = from.scale[n % 16];
+    to.bias[i % 16] = from.bias[n % 16];
+  }
+}
+
+bool AmxConv::rows_are_dense(int64_t tile) const {
+  const int64_t channels = problem_.shape.oc;
+  const bool residual = problem_.epilogue.residual != ResidualKind::none;
+  const TileRow* rows = tiling_.rows.data() + tile * kTileRows;
+  if (rows[0].y < 0) return false;
+  for (int64_t r = 1; r < kTileRows; ++r)
+    if (rows[r].y != rows[0].y + r * channels || (residual && rows[r].residual != rows[0].residual + r * channels)) return false;
+  return true;
 }
 
 void AmxConv::bind_kernels(int prefetch_lines) {
@@ -196,12 +244,12 @@ void AmxConv::bind_kernels(int prefetch_lines) {
   spec.prefetch_lines = prefetch_lines;
 
   std::vector<std::shared_ptr<const Code>> code;
-  std::map<std::array<int, 3>, BlockFunction> functions;
+  std::map<std::array<int, 4>, BlockFunction> functions;
   functions_.clear();
   for (const BlockShape& shape : shapes_) {
-    BlockFunction& f = functions[{shape.m, shape.n, shape.columns}];
+    BlockFunction& f = functions[{shape.m, shape.n, shape.columns, shape.dense}];
     if (f == nullptr) {
-      spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns;
+      spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns, spec.dense = shape.dense;
       spec.resident = resident() && shape.m == 1;
       code.push_back(block_kernel(isa_, spec));
       f = code.back()->entry<BlockFunction>();
@@ -399,7 +447,8 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                             .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
                             .copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked,
                             .residual = problem.epilogue.residual != ResidualKind::none,
-                            .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound)};
+                            .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound),
+                            .dense_channels = can_be_dense(problem) ? problem.shape.oc : 0};
   const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
   return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
 }

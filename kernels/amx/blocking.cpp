@@ -170,6 +170,12 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   return std::move(*best);
 }
 
+namespace {
+
+bool is_dense(const BlockingProblem& problem, int n) { return problem.dense_channels > 0 && n == problem.panels; }
+
+}  // namespace
+
 bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
 
 double unfetched_share(const BlockingProblem& problem, const Blocking& b) {
@@ -197,10 +203,9 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
     // What the epilogue takes, less what hides between the products. Half of a pass of the packs goes for one cell as for
     // four.
     const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
-    const double epilogue = (problem.residual     ? 250.0
-                             : problem.offset_sum ? 105.0
-                                                  : 155.0) *
-                            passes * (0.4 + 0.15 * cells) * (b.m > 1 ? 1.3 : 1.0);
+    const double line = problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0;  // 16 passes of four cells
+    const double epilogue = is_dense(problem, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
+                                                 : line * passes * (0.4 + 0.15 * cells) * (b.m > 1 ? 1.3 : 1.0);
     return step * steps + std::max(20.0, epilogue - 10.0 * b.m * n * (steps - 1));
   };
   const int64_t whole = problem.panels / b.n;
@@ -223,8 +228,9 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
     Blocking b;
     b.n = static_cast<int>(std::min<int64_t>(shape.n, problem.panels));
     b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));
-    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp).
-    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 ? 2 : 1);
+    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp); and where rows
+    // are not dense, stores of half a line cost more than two tiles save.
+    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 || is_dense(problem, b.n) ? 2 : 1);
     const int64_t all = (problem.panels + b.n - 1) / b.n * b.n;
     for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {
       b.chunk = std::min(all, (wanted + b.n - 1) / b.n * b.n);

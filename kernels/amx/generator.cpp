@@ -11,6 +11,7 @@
 //   the stages that remain, without products
 //
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
+//          dense: [m][16 rows][channels]; a last panel of less than 16 spills into the next row, so it is stored first
 // tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
 //          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
 //          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
@@ -21,7 +22,7 @@
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
-//          residual of a unit's rows
+//          residual of a unit's rows; dense: rdi the row pitch of sums
 // stack    0 args  8 the block before  16 the one before that  24 trash
 #include "kernels/amx/generator.h"
 
@@ -102,14 +103,18 @@ class Generator : public Assembler {
   int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
   // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
   // products, the loads hold up more than that.
-  bool starts_at_bias() const { return spec_.epilogue.add_int_bias && spec_.m == 1 && spec_.steps.size() <= 2; }
+  bool starts_at_bias() const { return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && spec_.steps.size() <= 2; }
+  int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }
+  // Panels in the order in which they are multiplied and stored.
+  int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
-  // A unit is the same row of 1, 2 or 4 tiles i: as many as fill four cells and have registers for their addresses.
+  // A unit is 1, 2 or 4 neighbouring rows of a tile i: as many as fill four cells and have registers for their addresses.
   void assign_registers() {
-    free_ = {rdx, rdi};
+    free_ = {rdx};
+    if (!spec_.dense) free_.push_back(rdi);
     for (int i = starts_at_bias() ? 1 : 3; i >= spec_.m; --i) free_.push_back(x(i));
-    const int units_if_one_row = 16 * spec_.m;
+    const int units_if_one_row = spec_.dense ? units() : 16 * spec_.m;
     const bool wraps =
         make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units_if_one_row).two_buffers;
     if (wraps) {
@@ -118,8 +123,7 @@ class Generator : public Assembler {
     }
     const size_t per_row = has_residual() ? 2 : 1;
     rows_of_unit_ = 1;
-    while (rows_of_unit_ * 2 * spec_.n <= 4 && spec_.m % (rows_of_unit_ * 2) == 0 &&
-           static_cast<size_t>(rows_of_unit_) * 2 * per_row <= free_.size())
+    while (rows_of_unit_ * 2 * spec_.n <= 4 && static_cast<size_t>(rows_of_unit_) * 2 * per_row <= free_.size())
       rows_of_unit_ *= 2;
     assert(per_row <= free_.size());
 
@@ -136,7 +140,7 @@ class Generator : public Assembler {
     } else {
       registers_.temps.insert(registers_.temps.end(), {13, 14, 15, 29, 30, 31});
     }
-    for (int j = 0; j < spec_.n; ++j) {
+    for (int j = 0; j < (spec_.dense ? dense_vectors(channels()) : spec_.n); ++j) {
       if (form_.out != DType::s32) registers_.scales.push_back(16 + j);
       if (form_.add_int_bias) registers_.int_biases.push_back(20 + j);
       if (form_.offset_sum) registers_.offsets.push_back(24 + j);
@@ -150,9 +154,9 @@ class Generator : public Assembler {
     };
     for (int reg = 16; reg < 28; ++reg)
       if (!taken(reg)) registers_.spare.push_back(reg);
-    if (spec_.columns < 16) registers_.tail_opmask = 2;
+    if (spec_.columns < 16 && !spec_.dense) registers_.tail_opmask = 2;
   }
-  int units() const { return 16 * spec_.m / rows_of_unit_; }
+  int units() const { return spec_.dense ? spec_.m * channels() / 4 : 16 * spec_.m / rows_of_unit_; }
 
   void begin() {
     for (const Reg64& r : saved()) push(r);
@@ -169,6 +173,7 @@ class Generator : public Assembler {
     mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
     if (starts_at_bias()) xor_(zero_.cvt32(), zero_.cvt32());
+    if (spec_.dense) mov(edi, 4 * channels());
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
@@ -220,12 +225,13 @@ class Generator : public Assembler {
       for (int j = 0; j < others; ++j) {
         const int other = first_other + rotation++ % spare;
         for (int i = 0; i < kept; ++i) {
-          const Tmm stays(first_kept + i), moves(other), c = keep_x ? sum(i, j) : sum(j, i);
+          const int tile = keep_x ? i : j, of_panel = panel(keep_x ? j : i);
+          const Tmm stays(first_kept + i), moves(other), c = sum(tile, of_panel);
           const bool opens = products.empty();
           Product& p = products.emplace_back(
-              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}, keep_x ? j : i});
-          if (j == 0) p.loads.push_back({keep_x, stays, i, k});
-          if (i == 0) p.loads.push_back({!keep_x, moves, j, k});
+              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}, of_panel});
+          if (j == 0) p.loads.push_back({keep_x, stays, keep_x ? tile : of_panel, k});
+          if (i == 0) p.loads.push_back({!keep_x, moves, keep_x ? of_panel : tile, k});
         }
       }
   }
@@ -236,7 +242,7 @@ class Generator : public Assembler {
     for (int j = 0; j < n; ++j) {
       const Tmm x_tile(ring);
       Product& p = products.emplace_back(Product{
-          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + j), true, (j + n - ring) % n, j == 0 || j >= ring, {}, j});
+          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + panel(j)), true, panel((j + n - ring) % n), j == 0 || j >= ring, {}, panel(j)});
       if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
     }
   }
@@ -316,7 +322,11 @@ class Generator : public Assembler {
       if (line % 4 < 2) prefetcht1(at(rdx, line * 64));  // the core's own prefetcher follows with the next two (prefetch.h)
   }
 
-  void store(const Product& p, const Reg64& sums) { tilestored(at(sums, r14, p.stored * kTileBytes), p.c); }
+  void store(const Product& p, const Reg64& sums) {
+    const int64_t to = spec_.dense ? p.stored / spec_.n * dense_tile() + p.stored % spec_.n * 64 : p.stored * kTileBytes;
+    tilestored(at(sums, spec_.dense ? rdi : r14, to), p.c);
+  }
+  int64_t dense_tile() const { return kTileRows * 4 * channels(); }
 
   struct Event {
     int stage;
@@ -363,12 +373,41 @@ class Generator : public Assembler {
     add(rcx, ptr[args + offsetof(BlockArgs, rows)]);
   }
 
+  // 64 outputs of neighbouring rows.
+  void dense_unit(int index, int stage) {
+    const int units_of_tile = channels() / 4, tile = index / units_of_tile, first = index % units_of_tile * 4;
+    const auto place = static_cast<size_t>(tile * kTileRows) * sizeof(TileRow);
+    const Reg64 y = free_[0], sums = stage == 1 ? r12 : sums_read_, residual = has_residual() ? free_[1] : r15;
+    mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
+    test(y, y);
+    lea(y, ptr[y + rbp]);
+    cmovs(y, ptr[rsp + kTrash]);
+    if (has_residual()) {
+      mov(residual, ptr[rcx + place + offsetof(TileRow, residual)]);
+      add(residual, r15);
+    }
+    std::vector<EpilogueCell> cells;
+    for (int vector = first; vector < first + 4; ++vector) {
+      const int column = 16 * (vector % dense_vectors(channels()));
+      const int64_t to_column = 16 * vector - column;
+      cells.push_back({.reg = cell_bank_ + vector - first,
+                       .column = column,
+                       .valid = 16,
+                       .y = {y, to_column},
+                       .residual = {residual, to_column},
+                       .sum = RowAddress{sums, tile * dense_tile() + vector * 64}});
+    }
+    cell_bank_ ^= 4;
+    emit_epilogue(*this, spec_.epilogue, registers_, cells);
+  }
+
   void unit(int index, int stage) {
-    const int group = index / 16 * rows_of_unit_, row = index % 16;
+    if (spec_.dense) return dense_unit(index, stage);
+    const int first = index * rows_of_unit_, tile_row = first / kTileRows;
     const Reg64 sums = stage == 1 ? r12 : sums_read_;
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < rows_of_unit_; ++r) {
-      const int tile_row = group + r;
+      const int row = first % kTileRows + r;
       const auto place = static_cast<size_t>(tile_row * kTileRows + row) * sizeof(TileRow);
       const Reg64 y = free_[static_cast<size_t>(r)];
       mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
@@ -429,6 +468,7 @@ std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) 
       .add(spec.m)
       .add(spec.n)
       .add(spec.columns)
+      .add(spec.dense)
       .add(spec.resident)
       .add(spec.stream)
       .add(spec.row_bytes)

@@ -259,8 +259,10 @@ class Emitter {
   static bool touch(std::span<const EpilogueCell> cells, size_t q, int lanes) {
     if (q + 1 >= cells.size()) return false;
     const EpilogueCell &a = cells[q], &b = cells[q + 1];
-    return a.valid == lanes && b.valid == lanes && b.column == a.column + lanes && a.y.base == b.y.base &&
-           a.y.displacement == b.y.displacement;
+    return a.valid == lanes && b.valid == lanes && follows(a.y, a.column, b.y, b.column, lanes);
+  }
+  static bool follows(const RowAddress& a, int a_column, const RowAddress& b, int b_column, int lanes) {
+    return a.base == b.base && a.displacement + a_column + lanes == b.displacement + b_column;
   }
 
   void store_quarters_ymm(std::span<const EpilogueCell> cells) {

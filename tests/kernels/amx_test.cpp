@@ -148,6 +148,17 @@ TEST(AmxBlocking, PanelsInThreesMayBeTakenByThrees) {
   EXPECT_LT(amx::estimated_cycles(cut(196, 9, 1), threes), amx::estimated_cycles(cut(196, 9, 1), twos));
 }
 
+TEST(AmxBlocking, DenseBlocksOfFewKStepsMayHaveTwoTiles) {
+  const auto has_2x2 = [](const amx::BlockingProblem& problem) {
+    const auto candidates = amx::candidate_blockings(problem);
+    return std::any_of(candidates.begin(), candidates.end(), [](const Blocking& b) { return b.m == 2 && b.n == 2; });
+  };
+  amx::BlockingProblem problem = cut(196, 2, 2);
+  EXPECT_FALSE(has_2x2(problem));
+  problem.dense_channels = 24;
+  EXPECT_TRUE(has_2x2(problem));
+}
+
 TEST(AmxBlocking, MoreWorkCostsMore) {
   const Blocking b{2, 2, 8, amx::Stream::weights};
   EXPECT_LT(amx::estimated_cycles(cut(14, 16, 36), b), amx::estimated_cycles(cut(28, 16, 36), b));
@@ -325,6 +336,41 @@ TEST_F(Amx, EveryEpilogueOfPanelsInThrees) {
       c.x_zero_point = 99;
       ASSERT_EQ(run(c), "");
     }
+}
+
+TEST_F(Amx, PixelsThatTouchAreStoredAsLines) {
+  for (const Stage stage : {Stage::u8, Stage::u8_clamped, Stage::u8_bias_leaky, Stage::u8_once, Stage::u8_twice})
+    for (const int64_t oc : {16, 24, 32, 48})
+      for (const int64_t ic : {24, 72, 200}) {
+        Case c = conv_case(ic, oc, 1, 1, static_cast<uint64_t>(ic + oc));
+        c.stage = stage;
+        c.w = 96;
+        c.parts = ic == 72 ? 3 : 1;
+        ASSERT_EQ(run(c), "");
+        c.w = 70;  // the last tile has rows of the one before
+        ASSERT_EQ(run(c), "");
+        c.h = 2;  // some tiles reach over the end of a row
+        ASSERT_EQ(run(c), "");
+        c.extra_pixel = 4;
+        ASSERT_EQ(run(c), "");
+      }
+}
+
+TEST_F(Amx, OnlyWholePixelsThatTouchAreDense) {
+  const Isa& amx = isa(IsaId::amx);
+  const auto name = [&](int64_t oc, int64_t width, int64_t extra_pixel) {
+    Case c = conv_case(72, oc, 1, 1, 1);
+    c.w = width;
+    c.extra_pixel = extra_pixel;
+    const Checked checked(c);
+    std::string reason;
+    return make_amx_conv(amx, checked.problem(), pack_amx(amx, checked.problem().shape, checked.weights()), 1, &reason)
+        ->name();
+  };
+  for (const int64_t oc : {16, 24, 32, 48})
+    for (const int64_t width : {96, 70}) EXPECT_TRUE(name(oc, width, 0).ends_with(" dense")) << oc;
+  for (const int64_t oc : {8, 20, 40, 64, 80}) EXPECT_FALSE(name(oc, 96, 0).ends_with(" dense")) << oc;
+  EXPECT_FALSE(name(24, 96, 4).ends_with(" dense"));
 }
 
 TEST_F(Amx, ExtremeWeightsAreExact) {
