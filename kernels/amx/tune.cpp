@@ -16,7 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kCandidates = 10;
 constexpr double kWorthTiming = 12000;  // cycles; below, any choice will do
-constexpr double kUnfetched = 0.15;     // what weights that nothing has fetched cost, of the time with all of them at hand
+constexpr double kUnfetched = 0.06;     // what weights that nothing has fetched cost, of the time with all of them at hand
 
 // The bytes of an image around pixel (0, 0) of image 0.
 struct Scratch {
