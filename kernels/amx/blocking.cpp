@@ -170,52 +170,64 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   return std::move(*best);
 }
 
+bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
+
+double network_factor(const BlockingProblem& problem, const Blocking& b) {
+  constexpr double kUnfetched = 0.06;
+  const auto bytes = static_cast<double>(std::min(b.chunk, problem.panels) * problem.k_steps * kTileBytes);
+  return 1 + kUnfetched * std::max(0.0, 1 - static_cast<double>(kPrefetchAhead) / bytes);
+}
+
 namespace {
+
+constexpr double kL1Bytes = 40 * 1024;
 
 bool is_dense(const BlockingProblem& problem, int n) { return problem.dense_channels > 0 && n == problem.panels; }
 
+double panel_bytes(const BlockingProblem& problem) { return static_cast<double>(problem.k_steps * kTileBytes); }
+double chunk_bytes(const BlockingProblem& problem, const Blocking& b) {
+  return static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes(problem);
+}
+double x_bytes(const BlockingProblem& problem, const Blocking& b) { return static_cast<double>(b.m * problem.x_tile_bytes); }
+
+// Whether a block's weights stay in the first level while all rows pass, or a block's rows while all panels of a chunk do.
+bool weights_stay(const BlockingProblem& problem, const Blocking& b) {
+  return b.chunk <= b.n && chunk_bytes(problem, b) + x_bytes(problem, b) <= kL1Bytes;
+}
+bool x_stays(const BlockingProblem& problem, const Blocking& b) { return b.chunk > b.n && x_bytes(problem, b) <= kL1Bytes; }
+
 }  // namespace
 
-bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
-
-double unfetched_share(const BlockingProblem& problem, const Blocking& b) {
-  constexpr auto kAhead = static_cast<double>(kPrefetchAhead);
-  const auto bytes = [&](int64_t panels) { return static_cast<double>(std::min(panels, problem.panels) * problem.k_steps * kTileBytes); };
-  return std::max(0.0, 1 - kAhead / bytes(b.chunk));
-}
-
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
-  constexpr double kL1Bytes = 40 * 1024, kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
+  constexpr double kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
   const auto steps = static_cast<double>(problem.k_steps);
-  const double panel_bytes = steps * static_cast<double>(kTileBytes);
   const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
   const double block_rows = ceil_div(problem.tiles, b.m);
 
-  // Tiles loaded in a step that come from the second level: of the weights, unless a chunk stays in the first; of x, unless
-  // a block's rows do.
-  const double chunk_bytes = static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes;
-  const double x_bytes = static_cast<double>(b.m * problem.x_tile_bytes);
   const auto block_cycles = [&](int n) {
-    const int weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : n;
-    const double far_tiles =
-        (chunk_bytes + x_bytes <= kL1Bytes ? 0 : weight_tiles) + (x_bytes <= kL1Bytes && b.chunk > b.n ? 0 : b.m);
-    const double step = 16.0 * b.m * n + 4.0 * (b.m + weight_tiles) + 6.0 * far_tiles;
-    // What the epilogue takes, less what hides between the products. Half of a pass of the packs goes for one cell as for
-    // four.
+    const double weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : n;
+    // Tiles loaded in a step that come from the second level: what stays in the first comes once.
+    const double second_level = (weights_stay(problem, b) ? weight_tiles / block_rows : weight_tiles) +
+                                (x_stays(problem, b) ? b.m * static_cast<double>(b.n) / static_cast<double>(b.chunk) : b.m);
+    const double step = 16.0 * b.m * n + 3.0 * (b.m + weight_tiles) + 3.0 * second_level;
+    // What the epilogue takes, little of which hides between the products. Half of a pass of the packs goes for one cell as for
+    // four; four rows of one panel are stored by quarters of a line.
     const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
     const double line = problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0;  // 16 passes of four cells
     const double epilogue = is_dense(problem, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
-                                                 : line * passes * (0.4 + 0.15 * cells) * (b.m > 1 ? 1.3 : 1.0);
-    return step * steps + std::max(20.0, epilogue - 10.0 * b.m * n * (steps - 1));
+                                                 : line * passes * (0.4 + 0.15 * cells) * (b.m == 4 ? 1.25 : 1.0);
+    return step * steps + std::max(20.0, epilogue - 2.0 * b.m * n * (steps - 1));
   };
   const int64_t whole = problem.panels / b.n;
   const auto rest = static_cast<int>(problem.panels % b.n);
   double cycles = block_rows * (static_cast<double>(whole) * block_cycles(b.n) + (rest > 0 ? block_cycles(rest) : 0));
 
-  const double weights = static_cast<double>(problem.panels) * panel_bytes;
-  if (weights > kL2Bytes) cycles += (chunk_bytes > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
-  if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes / kCopiedBytesPerCycle;
-  return cycles;
+  const double weights = static_cast<double>(problem.panels) * panel_bytes(problem);
+  if (weights > kL2Bytes) cycles += (chunk_bytes(problem, b) > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
+  if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes(problem) / kCopiedBytesPerCycle;
+  // The side that is used again soonest must not be the streamed one.
+  const Stream right = weights_stay(problem, b) ? Stream::x : Stream::weights;
+  return cycles * (b.stream == right ? 1.0 : b.stream == Stream::none ? 1.03 : 1.1);
 }
 
 std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
@@ -239,11 +251,7 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
         b.stream = stream;
         const bool known = std::any_of(costed.begin(), costed.end(), [&](const auto& c) { return c.second == b; });
         if (known) continue;
-        // Streaming the side that is used again soonest only loses.
-        const bool weights_stay = b.chunk == b.n;
-        double cost = estimated_cycles(problem, b);
-        if (weights_stay == (stream == Stream::weights) || stream == Stream::none) cost *= 1.05;
-        costed.emplace_back(cost, b);
+        costed.emplace_back(estimated_cycles(problem, b) * network_factor(problem, b), b);
       }
     }
   }

@@ -16,7 +16,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kCandidates = 10;
 constexpr double kWorthTiming = 12000;  // cycles; below, any choice will do
-constexpr double kUnfetched = 0.15;     // what weights that nothing has fetched cost, of the time with all of them at hand
 
 // The bytes of an image around pixel (0, 0) of image 0.
 struct Scratch {
@@ -73,10 +72,10 @@ Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const s
       least = std::min(least, run.best);
     }
   release_tiles();
-  const auto in_network = [&](size_t i) { return runs[i].best * (1 + kUnfetched * unfetched_share(cut, candidates[i])); };
+  const auto in_network = [&](size_t i) { return runs[i].best * network_factor(cut, candidates[i]); };
   size_t best = 0;
   for (size_t i = 1; i < runs.size(); ++i)
-    if (in_network(i) < 0.99 * in_network(best)) best = i;  // the model's order decides what is level
+    if (in_network(i) < 0.98 * in_network(best)) best = i;  // the model's order decides what is level
   return candidates[best];
 }
 

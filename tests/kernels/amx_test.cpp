@@ -167,15 +167,23 @@ TEST(AmxBlocking, MoreWorkCostsMore) {
   EXPECT_GE(amx::estimated_cycles(cut(14, 16, 36), b), 14 * 16 * 36 * 16) << "a tile product takes 16 cycles";
 }
 
-TEST(AmxBlocking, AWideChunkIsReadBeforeItIsFetched) {
-  const auto share = [](int64_t chunk, int64_t panels, int64_t steps) {
-    return amx::unfetched_share(cut(14, panels, steps), {2, 2, chunk, amx::Stream::weights});
+TEST(AmxBlocking, StreamingWhatIsUsedAgainCosts) {
+  const auto cycles = [](int64_t chunk, amx::Stream stream) {
+    return amx::estimated_cycles(cut(49, 8, 8), {1, 4, chunk, stream});
   };
-  EXPECT_EQ(share(4, 16, 36), 0) << "144 KiB, less than what is fetched ahead";
-  EXPECT_GT(share(8, 16, 36), 0);
-  EXPECT_GT(share(16, 16, 36), share(8, 16, 36));
-  EXPECT_EQ(share(32, 4, 36), 0) << "there are no more panels than four";
-  EXPECT_LT(share(1 << 20, 1 << 20, 72), 1);
+  EXPECT_LT(cycles(4, amx::Stream::x), cycles(4, amx::Stream::weights)) << "32 KiB of weights for all rows";
+  EXPECT_LT(cycles(8, amx::Stream::weights), cycles(8, amx::Stream::x)) << "8 KiB of x for all panels";
+  EXPECT_LT(cycles(4, amx::Stream::none), cycles(4, amx::Stream::weights));
+}
+
+TEST(AmxBlocking, AWideChunkIsReadBeforeItIsFetched) {
+  const auto factor = [](int64_t chunk, int64_t panels, int64_t steps) {
+    return amx::network_factor(cut(14, panels, steps), {2, 2, chunk, amx::Stream::weights});
+  };
+  EXPECT_EQ(factor(4, 16, 36), 1) << "144 KiB, less than what is fetched ahead";
+  EXPECT_GT(factor(8, 16, 36), 1);
+  EXPECT_GT(factor(16, 16, 36), factor(8, 16, 36));
+  EXPECT_EQ(factor(32, 4, 36), 1) << "there are no more panels than four";
 }
 
 TEST(AmxBlocking, EveryCandidateFitsTheAccumulators) {
