@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "engine/lower/bounded.h"
 #include "engine/lower/lower.h"
 #include "engine/regions.h"
 #include "graph/op_def.h"
@@ -82,9 +83,14 @@ class Placer {
     return it == demands_.end() ? Halo{} : it->second;
   }
 
+  int done_at(const Node& node) const {
+    const Node* quantize = kernels_ ? foreseen_quantization(graph_, node) : nullptr;
+    return order_.at(quantize ? quantize : &node);
+  }
+
   int last_use(const Value* value) const {
     int last = -1;
-    for (const graph::Use& use : value->uses()) last = std::max(last, order_.at(use.node));
+    for (const graph::Use& use : value->uses()) last = std::max(last, done_at(*use.node));
     return graph_.is_output(value) ? end_ : last;
   }
 

@@ -21,8 +21,8 @@ std::string refusal([[maybe_unused]] const Isa& isa, const ConvProblem& problem,
   if ((problem.x_dtype == DType::f32) != is_float || (!is_float && problem.x_dtype != DType::u8))
     return "a " + std::string(to_string(problem.x_dtype)) + " input does not go with " +
            std::string(is_float ? "float32" : "8-bit") + " weights";
-  if (weights.x_zero_point_at_run && problem.epilogue.out == DType::u8)
-    return "an input zero point known only at run needs a float32 or int32 output";
+  if (weights.x_zero_point_at_run && problem.epilogue.out == DType::u8 && problem.epilogue.y_scale == 0)
+    return "an input zero point known only at run needs a float32 or int32 output, or values to quantize";
   return unsupported_reason(problem.epilogue, is_float);
 }
 

@@ -62,7 +62,7 @@ struct ConvArgs {
   void* y = nullptr;
   const void* residual = nullptr;  // u8 or f32, layout as given to make_conv
   void* workspace = nullptr;       // per thread, Conv::workspace_bytes(), 64-byte aligned
-  float x_scale = 1.0f;            // dynamic quantization: multiplies every scale[n] (epilogue out must be f32)
+  float x_scale = 1.0f;            // dynamic quantization: multiplies every scale[n] (epilogue out f32, or u8 of values)
   int32_t x_zero_point = 0;        // dynamic quantization
   float* range = nullptr;          // Epilogue::keeps_range: {least, greatest} of this part, widened by its run; or null
 };

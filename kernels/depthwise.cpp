@@ -53,8 +53,13 @@ class Depthwise final : public Conv {
     strip.offsets_end = offsets_.data() + offsets_.size();
     strip.col_blocks = s.ow / cols_;
     strip.copy_blocks = copy_blocks_;
-    const ChannelParams* params =
-        params_.of(args, *weights_, static_cast<std::byte*>(args.workspace) + range_bytes(problem_.epilogue));
+    auto* workspace = static_cast<std::byte*>(args.workspace) + range_bytes(problem_.epilogue);
+    const ChannelParams* params = params_.of(args, *weights_, workspace);
+    if (interleaves_at_run()) {
+      auto* interleaved = reinterpret_cast<ChannelParams*>(workspace + params_.bytes());
+      interleave(params, s.oc, copies_, interleaved);
+      params = interleaved;
+    }
 
     const int64_t items = s.n * strips_ * passes();
     for (int64_t item = items * part / parts; item < items * (part + 1) / parts; ++item) {
@@ -76,14 +81,17 @@ class Depthwise final : public Conv {
     end_range(problem_.epilogue, strip.constants, args.range);
   }
 
-  size_t workspace_bytes() const override { return range_bytes(problem_.epilogue) + params_.bytes(); }
+  size_t workspace_bytes() const override {
+    const size_t interleaved = interleaves_at_run() ? static_cast<size_t>(wide_records(problem_.shape.oc)) * sizeof(ChannelParams) : 0;
+    return range_bytes(problem_.epilogue) + params_.bytes() + interleaved;
+  }
 
   std::string name() const override { return name_; }
 
  private:
   int64_t passes() const { return (blocks_ + pass_blocks_ - 1) / pass_blocks_; }
 
-  // Bound parameters of u8 outputs never change at run, so they may take the order and the offsets that the form wants; the
+  // Bound parameters of u8 outputs never change at run (but those of values do), so they may take the order and the offsets that the form wants; the
   // offset of the product lies in the bias, which offset sums do without.
   void choose_epilogue() {
     const Epilogue& e = problem_.epilogue;
@@ -91,28 +99,33 @@ class Depthwise final : public Conv {
     const bool interleaved = packed_.wide && e.out == DType::u8 && e.residual == ResidualKind::none;
     epilogue_ = make_epilogue_form(e, packed_.form == Form::f32, packed_.wide && !interleaved, clamp_first);
     epilogue_.interleaved = interleaved;
-    if (!interleaved) return;
+    if (!interleaved || epilogue_.of_values) return;
     epilogue_.offset_sum = offset_sum_is_exact(e, weights_->facts.bound);
-    params_.bound = interleave(params_.bound, problem_.shape.oc);
+    std::vector<ChannelParams> records(static_cast<size_t>(wide_records(problem_.shape.oc)));
+    interleave(params_.bound.data(), problem_.shape.oc, kWideBlockChannels, records.data());
+    params_.bound = std::move(records);
     if (epilogue_.offset_sum) make_offset_params(params_.bound);
   }
 
-  static std::vector<ChannelParams> interleave(const std::vector<ChannelParams>& records, int64_t channels) {
-    std::vector<ChannelParams> out(static_cast<size_t>((channels + kWideBlockChannels - 1) / kWideBlockChannels * 4));
+  bool interleaves_at_run() const { return epilogue_.interleaved && epilogue_.of_values; }
+  static int64_t wide_records(int64_t channels) { return (channels + kWideBlockChannels - 1) / kWideBlockChannels * 4; }
+
+  // Lanes of the tail channels hold at most `copies` of them; the others get parameters of 0.
+  static void interleave(const ChannelParams* records, int64_t channels, int64_t copies, ChannelParams* out) {
+    std::fill_n(out, wide_records(channels), ChannelParams{});
     for (int64_t base = 0; base < channels; base += kWideBlockChannels) {
       const int period = wide_period(channels - base);
       for (int q = 0; q < 4; ++q)
         for (int i = 0; i < kBlockChannels; ++i) {
           const int64_t n = base + interleaved_channel(q, i) % period;
-          if (n >= channels) continue;
-          const ChannelParams& from = records[static_cast<size_t>(n / 16)];
-          ChannelParams& to = out[static_cast<size_t>(base / 16 + q)];
+          if (n >= channels || interleaved_channel(q, i) / period >= copies) continue;
+          const ChannelParams& from = records[n / 16];
+          ChannelParams& to = out[base / 16 + q];
           to.int_bias[i] = from.int_bias[n % 16];
           to.scale[i] = from.scale[n % 16];
           to.bias[i] = from.bias[n % 16];
         }
     }
-    return out;
   }
 
   // The most blocks of columns that one vector of the tail channels can hold and the image is wide enough for.

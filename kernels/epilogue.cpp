@@ -28,14 +28,33 @@ float activate(const Epilogue& e, float v) {
 }
 
 void store_u8(const Epilogue& e, float v, void* y) {
-  *static_cast<uint8_t*>(y) = static_cast<uint8_t>(numerics::quantize_scaled(v, e.zero_point, e.lo, e.hi));
+  const int32_t q = e.y_scale != 0 ? numerics::quantize(v, e.y_scale, e.zero_point, 0, 255)
+                                   : numerics::quantize_scaled(v, e.zero_point, e.lo, e.hi);
+  *static_cast<uint8_t*>(y) = static_cast<uint8_t>(q);
+}
+
+// The quotient comes from products (jit/epilogue_emitter.h), which neither overflow nor underflow between bounds of this size.
+std::string unsupported_quantization(const Epilogue& e) {
+  constexpr float kQuanta = 512;
+  if (e.residual != ResidualKind::none || e.act != ActKind::clamp) return "values that are quantized have a clamp and no residual";
+  if (!(e.y_scale >= 0x1p-100f && e.y_scale <= 0x1p100f)) return "the scale is outside 2^-100 to 2^100";
+  if (!(std::fabs(e.act_lo) <= kQuanta * e.y_scale && std::fabs(e.act_hi) <= kQuanta * e.y_scale))
+    return "the clamp is too wide for the scale";
+  if (e.zero_point < 0 || e.zero_point > 255 || e.lo != 0 || e.hi != 255) return "zero point outside 0..255, or a clamp in quanta";
+  return {};
 }
 
 }  // namespace
 
+Epilogue with_values(Epilogue e) {
+  e.out = DType::f32;
+  e.y_scale = 0;
+  return e;
+}
+
 std::string unsupported_reason(const Epilogue& e, bool float_sum) {
   if (e.act == ActKind::gelu && e.out != DType::f32) return "an 8-bit output has its GELU in a table";
-  if (e.keeps_range && e.out != DType::f32) return "a range is kept of float32 outputs only";
+  if (e.keeps_range && e.out != DType::f32 && e.y_scale == 0) return "a range is kept of float32 values only";
   if (float_sum) {
     if (e.out != DType::f32) return "a float product stores float32 only";
     if (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice)
@@ -51,6 +70,7 @@ std::string unsupported_reason(const Epilogue& e, bool float_sum) {
       if (e.residual == ResidualKind::u8_twice) return "two roundings need an 8-bit output";
       return {};
     case DType::u8:
+      if (e.y_scale != 0) return unsupported_quantization(e);
       if (e.residual == ResidualKind::f32) return "an 8-bit output takes an 8-bit residual only";
       if (e.act == ActKind::clamp) return "a clamp on an 8-bit output is given in quanta (lo, hi)";
       if (e.zero_point < 0 || e.zero_point > 255 || e.lo < 0 || e.hi > 255 || e.lo > e.hi)

@@ -10,6 +10,8 @@
 //        with a residual r, two roundings (the model has Q/DQ between product and add):
 //                c = quantize_scaled(float(acc) * scale[n] (+ bias[n]), mid_zero_point, 0, 255)
 //                v = fma(float(c - mid_zero_point), mid_scale, float(r - r.zero_point) * r.scale)  act   round …
+//     out u8 of values (y_scale not 0; no residual):
+//                v as for f32                                                               act      round v / y_scale, + zero_point, saturate
 //   float sum: v = acc (+ bias[n]) (+ residual), act, store f32
 //
 // The engine forms the multipliers: for u8 output scale[n] = (sx * sw[n]) / sy, bias[n] = b[n] / sy, r.scale = sr / sy,
@@ -45,13 +47,17 @@ struct Epilogue {
   float alpha = 0;                 // leaky_relu
   int32_t zero_point = 0;          // u8 output
   int32_t lo = 0, hi = 255;        // u8 output: clamp in quanta
-  bool keeps_range = false;        // f32 output: the least and the greatest value stored widen ConvArgs::range
+  float y_scale = 0;               // u8 output: not 0, values are clamped (act_lo, act_hi) as floats and divided by it
+  bool keeps_range = false;        // f32 output and values: the least and the greatest v widen ConvArgs::range
 
   bool operator==(const Epilogue&) const = default;
 };
 
 // Why no kernel computes this combination of stages for a sum of this kind; empty when one does.
 std::string unsupported_reason(const Epilogue& epilogue, bool float_sum);
+
+// The same with a float32 output: what a u8 output of values rounds.
+Epilogue with_values(Epilogue epilogue);
 
 // The scalar specification: one sum of output channel n, stored to y as `epilogue.out`. `residual` points at the element that
 // belongs to it (ignored without one); x_scale multiplies scale[n] (dynamic quantization).

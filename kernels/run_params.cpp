@@ -6,7 +6,7 @@ namespace octet::kernels {
 
 RunParams::RunParams(const Epilogue& epilogue, const PackedWeights& weights, std::span<const int32_t> int_bias)
     : groups(weights.kind == PackedKind::depthwise ? 1 : weights.shape.groups),
-      at_run(weights.dtype != DType::f32 && epilogue.out != DType::u8) {
+      at_run(weights.dtype != DType::f32 && (epilogue.out != DType::u8 || epilogue.y_scale != 0)) {
   const int64_t channels = weights.shape.oc / groups, records = (channels + 15) / 16;
   bound.resize(static_cast<size_t>(groups * records));
   for (int64_t g = 0; g < groups; ++g)

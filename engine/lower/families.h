@@ -12,6 +12,8 @@ std::span<const LowerDef> conv_transpose_lowerings();
 std::span<const LowerDef> pool_lowerings();
 std::span<const LowerDef> elementwise_lowerings();
 std::span<const LowerDef> quantize_lowerings();
+// The quantization of a DynamicQuantizeLinear by the range that was found.
+Lowering::Run dynamic_quantization(const Lowering& lowering, const graph::Node& node);
 std::span<const LowerDef> move_lowerings();
 std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();

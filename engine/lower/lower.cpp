@@ -53,6 +53,13 @@ bool is_view(const Node& node) {
          node.output()->layout == graph::Layout::plain;
 }
 
+namespace {
+
+constexpr size_t kLine = 64;
+size_t range_bytes(int threads) { return (static_cast<size_t>(threads) * 2 * sizeof(float) + kLine - 1) / kLine * kLine; }
+
+}  // namespace
+
 Lowering::Lowering(const PlanSettings& settings, int threads, const Placement& placement, Plan& plan)
     : settings_(settings), threads_(threads), placement_(placement), plan_(plan), scratch_at_(plan.arena_bytes) {
   const auto give_slot = [&](const Value* v) {
@@ -62,16 +69,20 @@ Lowering::Lowering(const PlanSettings& settings, int threads, const Placement& p
   for (const auto& node : plan.graph->nodes())
     for (const Value* v : node->outputs()) give_slot(v);
   plan_.slots = static_cast<int>(slots_.size());
-  constexpr size_t kLine = 64;
   for (const auto& node : plan.graph->nodes())
     if (node->op_name() == "DynamicQuantizeLinear" && ranges_.emplace(node->input(0), scratch_at_).second)
-      scratch_at_ += (static_cast<size_t>(threads) * 2 * sizeof(float) + kLine - 1) / kLine * kLine;
+      scratch_at_ += range_bytes(threads) + kLine;
   plan_.arena_bytes = scratch_at_;
 }
 
 std::optional<Location> Lowering::range(const Value* x) const {
   const auto found = ranges_.find(x);
   return found == ranges_.end() ? std::nullopt : std::optional(Location{found->second, nullptr});
+}
+
+std::optional<Location> Lowering::state(const Value* x) const {
+  const auto found = ranges_.find(x);
+  return found == ranges_.end() ? std::nullopt : std::optional(Location{found->second + range_bytes(threads_), nullptr});
 }
 
 int Lowering::slot(const Value* value) const {

@@ -34,6 +34,7 @@ class Lowering {
   int threads() const { return threads_; }
   WeightCache& weights() { return *settings_.weights; }
   const PlanSettings& settings() const { return settings_; }
+  const graph::Graph& graph() const { return *plan_.graph; }
   const Place& place(const graph::Value* value) const { return placement_.at(value); }
   int slot(const graph::Value* value) const;  // -1: it has a place in the arena, or is constant
   bool touches_slots(const graph::Node& node) const;
@@ -53,6 +54,8 @@ class Lowering {
   // What a DynamicQuantizeLinear reads: `threads` pairs {least, greatest} of float32, a part's own each, 0 included. A step that
   // stores `x` may find them on the way (keep_range); otherwise the quantization does. Nothing where none quantizes x.
   std::optional<Location> range(const graph::Value* x) const;
+  // A line of the arena beside it that steps alone write: what it holds at first is not known, and later what they left there.
+  std::optional<Location> state(const graph::Value* x) const;
   void keep_range(const graph::Value* x) { kept_ranges_.insert(x); }
   bool keeps_range(const graph::Value* x) const { return kept_ranges_.contains(x); }
   int new_call();  // one of Frame::calls

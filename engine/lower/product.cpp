@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 
+#include "engine/lower/bounded.h"
 #include "engine/lower/families.h"
 #include "graph/op_def.h"
 #include "kernels/conv.h"
@@ -199,13 +200,10 @@ bool product_in_images(const Node& node) {
          (!node.input(kResidual) || node.input(kResidual)->layout == Layout::channels_last);
 }
 
-namespace {
-
-// Dynamic quantization decides the zero point, and with it what the halo holds, at run time.
-void add_run_time_halo(Lowering& lowering, const Node& node) {
+void add_run_time_halo(Lowering& lowering, const Node& node, const Node& at) {
   const Value* value = node.input(kX);
   const Location x = lowering.location(value), zero_point = lowering.location(node.input(kXZeroPoint));
-  StepInfo& info = lowering.add_step(node, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
+  StepInfo& info = lowering.add_step(at, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
                                       const RunContext& context, int part, int) {
     if (part != 0) return;
     kernels::fill_halo(x.in(context), place.strides, shape[0], shape[2], shape[3], shape[1], place.halo.top, place.halo.left,
@@ -214,37 +212,49 @@ void add_run_time_halo(Lowering& lowering, const Node& node) {
   info.gmac = 0;
 }
 
-}  // namespace
+ProductArgs::ProductArgs(Lowering& lowering, const Node& node)
+    : x_(lowering.location(node.input(kX))),
+      has_residual_(node.input(kResidual) != nullptr),
+      dynamic_(is_dynamic(node)),
+      needs_halo_(dynamic_ && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) {
+  if (has_residual_) residual_ = lowering.location(node.input(kResidual));
+  if (!dynamic_) return;
+  x_scale_ = lowering.location(node.input(kXScale));
+  x_zero_point_ = lowering.location(node.input(kXZeroPoint));
+}
+
+kernels::ConvArgs ProductArgs::of(const RunContext& context, int part) const {
+  kernels::ConvArgs args;
+  args.x = x_.in(context);
+  args.workspace = context.workspace(part);
+  if (has_residual_) args.residual = residual_.in(context);
+  if (dynamic_) {
+    args.x_scale = *reinterpret_cast<const float*>(x_scale_.in(context));
+    args.x_zero_point = *reinterpret_cast<const uint8_t*>(x_zero_point_.in(context));
+  }
+  return args;
+}
 
 void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundConv> convs, const std::string& kernel) {
   for (const BoundConv& bound : convs) {
     lowering.need_workspace(bound.conv->workspace_bytes());
     lowering.add_product(bound.conv);
   }
-  const Location x = lowering.location(node.input(kX)), y = lowering.location(node.output());
-  const bool has_residual = node.input(kResidual) != nullptr, dynamic = is_dynamic(node);
-  const Location residual = has_residual ? lowering.location(node.input(kResidual)) : Location{};
-  const Location x_scale = dynamic ? lowering.location(node.input(kXScale)) : Location{};
-  const Location x_zero_point = dynamic ? lowering.location(node.input(kXZeroPoint)) : Location{};
+  const ProductArgs operands(lowering, node);
+  const Location y = lowering.location(node.output());
   const bool ranged = lowering.keeps_range(node.output());
   const Location range = ranged ? *lowering.range(node.output()) : Location{};
-  if (dynamic && !is_gemm(node) && !lowering.place(node.input(kX)).halo.empty()) add_run_time_halo(lowering, node);
-  lowering.add_step(node, kernel, [convs = std::move(convs), x, y, residual, x_scale, x_zero_point, range, has_residual, dynamic, ranged](
-                                      const RunContext& context, int part, int parts) {
-    kernels::ConvArgs args;
-    args.x = x.in(context);
-    args.workspace = context.workspace(part);
-    if (dynamic) {
-      args.x_scale = *reinterpret_cast<const float*>(x_scale.in(context));
-      args.x_zero_point = *reinterpret_cast<const uint8_t*>(x_zero_point.in(context));
-    }
+  if (operands.needs_halo()) add_run_time_halo(lowering, node, node);
+  lowering.add_step(node, kernel, [convs = std::move(convs), operands, y, range, ranged](const RunContext& context, int part, int parts) {
+    kernels::ConvArgs args = operands.of(context, part);
+    const auto* residual = static_cast<const std::byte*>(args.residual);
     if (ranged) {
       args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
       args.range[0] = args.range[1] = 0;
     }
     for (const BoundConv& bound : convs) {
       args.y = y.in(context) + bound.y_offset;
-      args.residual = has_residual ? residual.in(context) + bound.residual_offset : nullptr;
+      args.residual = residual ? residual + bound.residual_offset : nullptr;
       bound.conv->run(args, part, parts);
     }
   });
@@ -255,22 +265,32 @@ std::vector<int> product_in_place(const Node& node) {
   return node.input(kResidual) ? std::vector<int>{static_cast<int>(kResidual)} : std::vector<int>{};
 }
 
+kernels::ConvProblem product_problem(const Lowering& lowering, const Node& node) {
+  kernels::ConvProblem problem;
+  problem.shape = conv_shape(node);
+  problem.x_dtype = node.input(kX)->dtype();
+  problem.x = product_layout(lowering, node.input(kX), problem.shape.ic);
+  problem.y = product_layout(lowering, node.output(), problem.shape.oc);
+  if (const Value* r = node.input(kResidual)) problem.residual = product_layout(lowering, r, problem.shape.oc);
+  problem.epilogue = make_epilogue(node, problem.shape.oc);
+  return problem;
+}
+
+double product_gmac(const Node& node) {
+  const graph::Tensor& w = node.input(kW)->constant();
+  return static_cast<double>(element_count(node.output()->type().shape())) * static_cast<double>(w.size() / w.shape()[0]) / 1e9;
+}
+
 namespace {
 
 void lower_product(Lowering& lowering, const Node& node) {
-  const ConvShape shape = conv_shape(node);
+  if (foreseen_quantization(lowering.graph(), node)) return;  // with that (bounded.cpp)
   if (!is_gemm(node) && !product_in_images(node)) return lower_eval(lowering, node);
-  kernels::ConvProblem problem;
-  problem.shape = shape;
-  problem.x_dtype = node.input(kX)->dtype();
-  problem.x = product_layout(lowering, node.input(kX), shape.ic);
-  problem.y = product_layout(lowering, node.output(), shape.oc);
-  if (const Value* r = node.input(kResidual)) problem.residual = product_layout(lowering, r, shape.oc);
-  problem.epilogue = make_epilogue(node, shape.oc);
+  kernels::ConvProblem problem = product_problem(lowering, node);
   problem.epilogue.keeps_range = problem.epilogue.out == DType::f32 && lowering.range(node.output());
 
   std::string reason;
-  auto weights = pack_product(lowering, node, shape);
+  auto weights = pack_product(lowering, node, problem.shape);
   std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
   if (!conv) return lower_eval(lowering, node);
   if (problem.epilogue.keeps_range) lowering.keep_range(node.output());

@@ -32,6 +32,25 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
                                                            const kernels::ConvShape& shape,
                                                            const WeightPart* part = nullptr);
 
+// Shape, layouts and epilogue of an octet.Conv or octet.Gemm.
+kernels::ConvProblem product_problem(const Lowering& lowering, const graph::Node& node);
+double product_gmac(const graph::Node& node);
+
+// The operands of a run; y and range are the step's own.
+class ProductArgs {
+ public:
+  ProductArgs(Lowering& lowering, const graph::Node& node);
+  kernels::ConvArgs of(const RunContext& context, int part) const;
+  // Dynamic quantization decides the zero point, and with it what the halo holds, at run time.
+  bool needs_halo() const { return needs_halo_; }
+
+ private:
+  Location x_, residual_, x_scale_, x_zero_point_;
+  bool has_residual_, dynamic_, needs_halo_;
+};
+// A step that fills the halo of the node's x, for the node at whose place it runs.
+void add_run_time_halo(Lowering& lowering, const graph::Node& node, const graph::Node& at);
+
 // A convolution that writes its outputs from `y_offset` bytes after the node's first one; all of them read the node's x.
 struct BoundConv {
   std::shared_ptr<kernels::Conv> conv;

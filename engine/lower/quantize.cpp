@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/lower/bind.h"
+#include "engine/lower/bounded.h"
 #include "engine/lower/families.h"
 #include "kernels/partition.h"
 
@@ -75,41 +76,60 @@ bool takes_dynamic(const Node& node, std::string* why) {
   return true;
 }
 
-void lower_dynamic(Lowering& lowering, const Node& node) {
-  const Value *x = node.input(0), *y = node.output(0), *scale = node.output(1), *zero_point = node.output(2);
+struct DynamicSteps {
+  std::shared_ptr<const kernels::DynamicQuantize> kernel;
+  Location x, y, scale, zero_point, range;
+  std::vector<int64_t> x_starts, y_starts;
+};
+
+DynamicSteps dynamic_steps(const Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output(0);
   const Walk w = walk(lowering, {y, x});
+  kernels::DynamicQuantizeProblem p;
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
+  return {kernels::make_dynamic_quantize(lowering.isa(), p), lowering.location(x), lowering.location(y),
+          lowering.location(node.output(1)), lowering.location(node.output(2)), *lowering.range(x),
+          w.operands[1].starts, w.operands[0].starts};
+}
+
+float* floats(std::byte* bytes) { return reinterpret_cast<float*>(bytes); }
+
+void lower_dynamic(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output(0);
   if (x->layout != y->layout) {
     lower_eval(lowering, node);
     return;
   }
-  kernels::DynamicQuantizeProblem p;
-  p.rows = w.rows, p.length = w.length;
-  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
-  std::shared_ptr<const kernels::DynamicQuantize> kernel = kernels::make_dynamic_quantize(lowering.isa(), p);
-  const Location from = lowering.location(x), to = lowering.location(y), scale_at = lowering.location(scale),
-                 zero_point_at = lowering.location(zero_point), range = *lowering.range(x);
-  const auto floats = [](std::byte* p_bytes) { return reinterpret_cast<float*>(p_bytes); };
-  const std::vector<int64_t> y_starts = w.operands[0].starts, x_starts = w.operands[1].starts;
+  if (const Node* product = foreseen_product(lowering.graph(), node)) return lower_foreseen(lowering, *product, node);
   if (!lowering.keeps_range(x))
-    lowering.add_step(node, "min max", [=](const RunContext& context, int part, int parts) {
-      float* pairs = floats(range.in(context));
+    lowering.add_step(node, "min max", [s = dynamic_steps(lowering, node)](const RunContext& context, int part, int parts) {
+      float* pairs = floats(s.range.in(context));
       float *min = pairs + 2 * part, *max = min + 1;
       float least = 0, most = 0;
-      for (const int64_t start : x_starts) {
-        kernel->min_max(floats(from.in(context) + start), pairs, part, parts);
+      for (const int64_t start : s.x_starts) {
+        s.kernel->min_max(floats(s.x.in(context) + start), pairs, part, parts);
         least = std::min(least, *min);
         most = std::max(most, *max);
       }
       *min = least;
       *max = most;
     });
-  lowering.add_step(node, "quantize dynamic", [=](const RunContext& context, int part, int parts) {
-    for (size_t i = 0; i < x_starts.size(); ++i)
-      kernel->apply(floats(from.in(context) + x_starts[i]), floats(range.in(context)),
-                    reinterpret_cast<uint8_t*>(to.in(context) + y_starts[i]), floats(scale_at.in(context)),
-                    reinterpret_cast<uint8_t*>(zero_point_at.in(context)), part, parts);
-  });
+  lowering.add_step(node, "quantize dynamic", dynamic_quantization(lowering, node));
 }
+
+}  // namespace
+
+Lowering::Run dynamic_quantization(const Lowering& lowering, const Node& node) {
+  return [s = dynamic_steps(lowering, node)](const RunContext& context, int part, int parts) {
+    for (size_t i = 0; i < s.x_starts.size(); ++i)
+      s.kernel->apply(floats(s.x.in(context) + s.x_starts[i]), floats(s.range.in(context)),
+                      reinterpret_cast<uint8_t*>(s.y.in(context) + s.y_starts[i]), floats(s.scale.in(context)),
+                      reinterpret_cast<uint8_t*>(s.zero_point.in(context)), part, parts);
+  };
+}
+
+namespace {
 
 // Masks and positions come as integers or bools and are computed with as float: few elements, one a time.
 using Conversion = void (*)(const std::byte* x, float* y, int64_t count);

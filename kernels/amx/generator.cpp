@@ -431,8 +431,9 @@ class Generator : public Assembler {
     cell_bank_ ^= 4;
     EpilogueForm form = form_;
     form.keeps_range = false;  // row by row instead
-    emit_epilogue(*this, form, registers_, cells);
-    if (spec_.epilogue.keeps_range) widen_range(cells);
+    EpilogueRegisters registers = registers_;
+    if (spec_.epilogue.keeps_range) registers.with_values = [this](std::span<const EpilogueCell> values) { widen_range(values); };
+    emit_epilogue(*this, form, registers, cells);
   }
 
   // Rows that are stored nowhere hold anything.

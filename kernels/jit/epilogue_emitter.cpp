@@ -34,7 +34,9 @@ class Emitter {
     for (size_t i = 0; i < used.size(); i += 4) {
       const std::span<const EpilogueCell> four(used.data() + i, std::min<size_t>(4, used.size() - i));
       to_value(four);
-      if (form_.keeps_range) emit_range(as_, {regs_.constants, {temp(0), temp(1)}, regs_.least, regs_.most}, four);
+      if (form_.keeps_range) keep_range(four);
+      if (regs_.with_values) regs_.with_values(four);
+      if (form_.of_values) divide(four);
       if (form_.out == DType::u8)
         store_bytes(four);
       else
@@ -220,6 +222,27 @@ class Emitter {
           as_.vblendvps(r, r, v(temp(1)), v(temp(0)));
         }
       }
+    }
+  }
+
+  // Lanes of interleaved cells that hold no channel have parameters of 0, so that their value is within every range.
+  void keep_range(std::span<const EpilogueCell> cells) {
+    std::vector<EpilogueCell> all(cells.begin(), cells.end());
+    for (EpilogueCell& c : all) c.valid = form_.interleaved ? as_.lanes() : c.valid;
+    emit_range(as_, {regs_.constants, {temp(0), temp(1)}, regs_.least, regs_.most}, all);
+  }
+
+  // v / y_scale, correctly rounded (quantize.cpp).
+  void divide(std::span<const EpilogueCell> cells) {
+    for (size_t first = 0; first < cells.size(); first += regs_.temps.size()) {
+      const auto some = cells.subspan(first, std::min(regs_.temps.size(), cells.size() - first));
+      const auto each = [&](auto stage) {
+        for (size_t i = 0; i < some.size(); ++i) stage(v(some[i].reg), v(temp(i)));
+      };
+      const Constant reciprocal = held_constant(offsetof(EpilogueConstants, y_reciprocal));
+      each([&](const Xmm& r, const Xmm& q) { as_.vmulps(q, r, reciprocal); });
+      each([&](const Xmm& r, const Xmm& q) { as_.vfnmadd231ps(r, q, held_constant(offsetof(EpilogueConstants, y_scale))); });
+      each([&](const Xmm& r, const Xmm& q) { as_.vfmadd132ps(r, q, reciprocal); });
     }
   }
 

@@ -25,12 +25,15 @@
 // this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
 // Both give the same bytes where both are right.
 //
+// Values that are quantized (of_values) stay floats up to the clamp; x / y_scale is then had from products as in quantize.cpp.
+//
 // Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
 // two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
 // of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -60,6 +63,7 @@ struct EpilogueForm {
   bool bias = false;
   bool residual_zero_point = false;  // some subtraction needed
   bool clamp_first = false;
+  bool of_values = false;            // u8: Epilogue::y_scale is not 0
   bool zero_point = false;           // u8: not 0
   bool lo = false, hi = false;       // u8: not 0, not 255
   bool adds_lo = false;              // u8: lo is the zero point and not 0; packs saturate at 0 and lo is added: zero_point, lo off
@@ -98,6 +102,7 @@ struct alignas(64) EpilogueConstants {
   uint8_t residual_shuffle[64];                // of 16 residuals in every 128 bits: bytes 4 i .. 4 i + 3 to the dwords of lane i
   float offset_residual[16];                   // 2^23 + residual_zero_point
   float minus_offset_times_scale[16];          // -2^23 * residual_scale
+  float y_scale[16], y_reciprocal[16];
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -140,6 +145,8 @@ struct EpilogueRegisters {
   std::vector<int> spare = {};
   // Registers that hold the range (range_emitter.h), or empty: it lies behind the constants.
   std::vector<int> least = {}, most = {};
+  // Emits what the generator wants with the values (as floats, before they are quantized), up to four cells at a time.
+  std::function<void(std::span<const EpilogueCell>)> with_values = {};
   int tail_opmask = -1;    // holds the mask of the one tail among the cells, or none: made in `scratch` when needed
 };
 

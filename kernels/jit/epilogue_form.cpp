@@ -29,7 +29,10 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
                              e.residual_zero_point != 0;
   form.act = e.act;
   form.keeps_range = e.keeps_range;
-  if (e.out == DType::u8) {
+  form.of_values = e.out == DType::u8 && e.y_scale != 0;
+  if (form.of_values) {
+    form.zero_point = true;
+  } else if (e.out == DType::u8) {
     form.clamp_first = clamp_first;
     form.adds_lo = e.zero_point != 0 && e.lo == e.zero_point;
     form.zero_point = e.zero_point != 0 && !form.adds_lo;
@@ -41,11 +44,11 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
+  key.add(f.of_values).add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
-  if (e.out != DType::u8) return false;
+  if (e.out != DType::u8 || e.y_scale != 0) return false;
   constexpr double kSafe = 2147483648.0 * 0.999;
   double extra = 0;
   if (e.residual != ResidualKind::none) extra = 255.0 * std::fabs(static_cast<double>(e.residual_scale));
@@ -60,6 +63,7 @@ bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
 }
 
 bool offset_sum_is_exact(const Epilogue& e, std::span<const int64_t> bound) {
+  if (e.y_scale != 0) return false;
   if (e.out != DType::u8 || !e.bias.empty() || e.residual != ResidualKind::none || e.act != ActKind::none) return false;
   if (e.lo < e.zero_point || must_clamp_first(e, bound)) return false;
   // Sums of 2^23 and more are floats no longer whole, but where they saturate anyway that does not show, up to the bits of
@@ -92,6 +96,8 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   constexpr float kOffset = 8388608.0f;
   fill(k.sum_offset, kOffset);
   fill(k.round_offset, 1.5f * kOffset);
+  fill(k.y_scale, e.y_scale);
+  fill(k.y_reciprocal, e.y_scale == 0 ? 0.0f : 1.0f / e.y_scale);
   fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
   fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
   for (int i = 0; i < 64; ++i) k.residual_shuffle[i] = static_cast<uint8_t>(i / 16 * 4 + i % 16 / 4);
@@ -123,6 +129,8 @@ void make_offset_params(std::span<ChannelParams> records) {
 std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals) {
   std::vector<size_t> used;
   if (form.out != DType::u8) return used;
+  if (form.of_values)
+    return {offsetof(EpilogueConstants, y_reciprocal), offsetof(EpilogueConstants, y_scale), offsetof(EpilogueConstants, zero_point)};
   if (form.residual == ResidualKind::u8_twice)
     used = {offsetof(EpilogueConstants, round_offset), offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high),
             offsetof(EpilogueConstants, mid_scale)};

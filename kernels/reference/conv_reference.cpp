@@ -80,7 +80,11 @@ void conv_reference(const ConvProblem& problem, const ConvWeights& weights, cons
             apply_reference(epilogue, integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r,
                             y + n * y_size);
           if (!epilogue.keeps_range || !args.range) continue;
-          const float stored = *reinterpret_cast<const float*>(y + n * y_size);
+          float stored = 0;
+          if (epilogue.out == DType::f32)
+            stored = *reinterpret_cast<const float*>(y + n * y_size);
+          else
+            apply_reference(with_values(epilogue), integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r, &stored);
           args.range[0] = running_min(stored, args.range[0]);
           args.range[1] = running_max(stored, args.range[1]);
         }

@@ -73,7 +73,8 @@ struct EpilogueWords {
   ActKind act = ActKind::none;
   bool bias = false;
   int32_t zero_point = 11, lo = 0, hi = 255;
-  float gain = 1;  // multiplies the scales, to reach saturation
+  float gain = 1;     // multiplies the scales, to reach saturation
+  float y_scale = 0;  // of u8 outputs of values
 };
 
 struct Case {
@@ -111,7 +112,7 @@ inline std::string to_string(const Case& c) {
   if (const auto& e = c.epilogue)
     s << " epilogue " << to_string(e->out) << " residual " << static_cast<int>(e->residual) << " act "
       << static_cast<int>(e->act) << (e->bias ? " bias" : "") << " zero point " << e->zero_point << " in " << e->lo << ".."
-      << e->hi << " gain " << e->gain;
+      << e->hi << " gain " << e->gain << " y_scale " << e->y_scale;
   return s.str();
 }
 
@@ -193,6 +194,7 @@ inline Epilogue make_epilogue(const EpilogueWords& words, const Case& c, Random&
   e.zero_point = words.zero_point;
   e.lo = words.lo;
   e.hi = words.hi;
+  e.y_scale = words.y_scale;
   return e;
 }
 
@@ -305,7 +307,7 @@ class Checked {
                       c.kw, c.stride_h, c.stride_w, c.dilation_h, c.dilation_w, c.pad_top, c.pad_left, c.groups};
     problem_.x_dtype = is_float() ? DType::f32 : DType::u8;
     problem_.epilogue = epilogue_;
-    problem_.epilogue.keeps_range = epilogue_.out == DType::f32 && c.seed % 2 == 0;  // of every other case
+    problem_.epilogue.keeps_range = (epilogue_.out == DType::f32 || epilogue_.y_scale != 0) && c.seed % 2 == 0;  // of every other case
     problem_.x = x_.layout;
     problem_.y = y_.layout;
     problem_.residual = residual_.layout;

@@ -64,6 +64,19 @@ TEST_P(ConvTest, GeluOfAGemm) {
       }
 }
 
+// Clamped as floats, the range kept, and quantized: of a convolution that dynamic quantization follows.
+TEST_P(ConvTest, QuantizedValues) {
+  for (const float gain : {0.02f, 1.0f})
+    for (int oc : {1, 16, 21, 64, 96, 144})
+      for (Case c : {conv(16, 9, 13, oc, 1), conv(24, 7, 7, oc, 3, 1, 1), conv(24, 11, 11, oc, 3, 2, 1), conv(96, 1, 40, oc, 1), conv(3, 20, 20, oc, 3, 2, 1)}) {
+        c.epilogue = EpilogueWords{.act = ActKind::clamp, .bias = oc % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
+        c.at_run = oc != 64;
+        c.seed = static_cast<uint64_t>(oc + (gain == 1.0f) + c.h);
+        c.parts = 1 + oc % 3;
+        ASSERT_EQ(run(c), "");
+      }
+}
+
 TEST_P(ConvTest, EveryNumberOfOutputChannels) {
   for (int oc = 1; oc <= 140; ++oc) {
     Case c = conv(20, 1, 9, oc, 1);

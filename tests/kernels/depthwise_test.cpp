@@ -128,6 +128,22 @@ Case depthwise_case(int64_t channels, int64_t multiplier, int64_t h, int64_t w, 
   return c;
 }
 
+// Clamped as floats, the range kept, and quantized; channels that share a vector, in narrow and wide images.
+TEST_P(Depthwise, QuantizedValues) {
+  for (const float gain : {0.02f, 1.0f})
+    for (const int64_t channels : {3, 16, 30, 32, 64, 96, 144})
+      for (const int64_t width : {5, 11, 40})
+        for (const int64_t stride : {1, 2}) {
+          Case c = depthwise_case(channels, 1, 9, width, static_cast<uint64_t>(channels + width + stride + (gain == 1.0f)));
+          c.stride_h = c.stride_w = stride;
+          c.epilogue = EpilogueWords{.act = ActKind::clamp, .bias = channels % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
+          c.at_run = channels != 64;
+          c.x_zero_point = 9;
+          c.parts = static_cast<int>(1 + width % 2);
+          ASSERT_EQ(run(c), "");
+        }
+}
+
 TEST_P(Depthwise, EveryChannelCount) {
   for (int64_t channels = 2; channels <= 70; ++channels)
     for (DType weights : {DType::s8, DType::f32}) {
