@@ -48,11 +48,12 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
   return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
-// Whether rows of pixels may be stored as one (BlockSpec::dense).
+// Whether rows of pixels may be stored as one (BlockSpec::dense): their parameters lie in an order of their own, made with the
+// plan, so none may come at run.
 bool can_be_dense(const ConvProblem& p) {
   const ResidualKind residual = p.epilogue.residual;
-  return p.shape.groups == 1 && p.epilogue.out == DType::u8 && residual != ResidualKind::f32 && dense_vectors(p.shape.oc) > 0 &&
-         p.y.pixel == p.shape.oc && (residual == ResidualKind::none || p.residual.pixel == p.shape.oc);
+  return p.shape.groups == 1 && p.epilogue.out == DType::u8 && p.epilogue.y_scale == 0 && residual != ResidualKind::f32 &&
+         dense_vectors(p.shape.oc) > 0 && p.y.pixel == p.shape.oc && (residual == ResidualKind::none || p.residual.pixel == p.shape.oc);
 }
 
 // A part of the block list: one chunk of panels under all tiles.
