@@ -194,7 +194,7 @@ void AmxConv::list_blocks() {
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          bool dense = dense_params_ > 0 && n == panels_;
+          bool dense = dense_params_ > 0 && n == panels_ && may_be_dense(m, e.residual != ResidualKind::none);
           for (int i = 0; i < m; ++i) dense = dense && rows_are_dense(tile + i);
           if (dense) block.params = dense_params_ * static_cast<int64_t>(sizeof(ChannelParams));
           shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense});

@@ -398,7 +398,7 @@ class Generator : public Assembler {
                        .sum = RowAddress{sums, tile * dense_tile() + vector * 64}});
     }
     cell_bank_ ^= 4;
-    emit_epilogue(*this, spec_.epilogue, registers_, cells);
+    emit_epilogue(*this, form_, registers_, cells);
   }
 
   void unit(int index, int stage) {

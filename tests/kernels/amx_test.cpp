@@ -364,6 +364,17 @@ TEST_F(Amx, PixelsThatTouchAreStoredAsLines) {
       }
 }
 
+// Large enough to be timed, which makes the code of every blocking.
+TEST_F(Amx, LinesOfPixelsHaveResidualsInEveryBlocking) {
+  for (const Stage stage : {Stage::u8, Stage::u8_once, Stage::u8_twice})
+    for (const int64_t oc : {16, 24}) {
+      Case c = conv_case(400, oc, 1, 1, static_cast<uint64_t>(oc));
+      c.stage = stage;
+      c.w = 2048;
+      ASSERT_EQ(run(c), "");
+    }
+}
+
 TEST_F(Amx, OnlyWholePixelsThatTouchAreDense) {
   const Isa& amx = isa(IsaId::amx);
   const auto name = [&](int64_t oc, int64_t width, int64_t extra_pixel) {
