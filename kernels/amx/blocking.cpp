@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "kernels/amx/generator.h"
-#include "kernels/prefetch.h"
 
 namespace octet::kernels::amx {
 namespace {
@@ -174,9 +173,9 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
 bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
 
 double network_factor(const BlockingProblem& problem, const Blocking& b) {
-  constexpr double kUnfetched = 0.06;
+  constexpr double kUnfetched = 0.06, kFetched = 160 * 1024;
   const auto bytes = static_cast<double>(std::min(b.chunk, problem.panels) * problem.k_steps * kTileBytes);
-  return 1 + kUnfetched * std::max(0.0, 1 - static_cast<double>(kPrefetchAhead) / bytes);
+  return 1 + kUnfetched * std::max(0.0, 1 - kFetched / bytes);
 }
 
 namespace {

@@ -107,8 +107,8 @@ bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
 // that come from further away. Fitted to all blockings of ResNet-50's convolutions, timed alone: the first choices take 3 % more
 // than the fastest ones, and those are among the first ten.
 double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
-// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): a chunk wider
-// than what is fetched ahead is read by the first tiles before it is there.
+// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): the first
+// tiles read a wide chunk before all of it is there.
 double network_factor(const BlockingProblem& problem, const Blocking& blocking);
 // All that make sense, the cheapest in a network first.
 std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);
