@@ -123,7 +123,7 @@ class Generator : public Assembler {
     if (spec_.epilogue.keeps_range) {
       registers_.temps.insert(registers_.temps.end(), {13, 14, 15});
       registers_.pack_order = -1;
-      range_ = {r11, {}, {28, 29}, {30, 31}};
+      range_ = {r11, {}, {28, 29}, {30, 31}, spec_.epilogue.range_of_most};
     } else if (has_residual() && spec_.n == 4) {
       registers_.residual = {13, 14, 15, 29, 30, 31};
       registers_.residual_opmask = 3;
