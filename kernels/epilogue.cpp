@@ -1,5 +1,6 @@
 #include "kernels/epilogue.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 
@@ -36,15 +37,27 @@ void store_u8(const Epilogue& e, float v, void* y) {
 // The quotient comes from products (jit/epilogue_emitter.h), which neither overflow nor underflow between bounds of this size.
 std::string unsupported_quantization(const Epilogue& e) {
   constexpr float kQuanta = 512;
-  if (e.residual != ResidualKind::none || e.act != ActKind::clamp) return "values that are quantized have a clamp and no residual";
+  if (e.residual != ResidualKind::none || (e.act != ActKind::clamp && e.act != ActKind::none))
+    return "values that are quantized have no residual, and no activation but a clamp";
   if (!(e.y_scale >= 0x1p-100f && e.y_scale <= 0x1p100f)) return "the scale is outside 2^-100 to 2^100";
-  if (!(std::fabs(e.act_lo) <= kQuanta * e.y_scale && std::fabs(e.act_hi) <= kQuanta * e.y_scale))
+  if (e.act == ActKind::clamp && !(std::fabs(e.act_lo) <= kQuanta * e.y_scale && std::fabs(e.act_hi) <= kQuanta * e.y_scale))
     return "the clamp is too wide for the scale";
   if (e.zero_point < 0 || e.zero_point > 255 || e.lo != 0 || e.hi != 255) return "zero point outside 0..255, or a clamp in quanta";
   return {};
 }
 
 }  // namespace
+
+float largest_x_scale(const Epilogue& e, std::span<const int64_t> bound) {
+  double largest = 0x1p100;
+  for (size_t n = 0; n < bound.size(); ++n) {
+    const double room = 0x1p30 * static_cast<double>(e.y_scale) - (e.bias.empty() ? 0.0 : std::fabs(static_cast<double>(e.bias[n])));
+    const double of_one = static_cast<double>(bound[n]) * std::fabs(static_cast<double>(e.scale[n]));
+    if (!(room > 0) || !std::isfinite(of_one)) return 0;
+    if (of_one > 0) largest = std::min(largest, room / of_one);
+  }
+  return static_cast<float>(largest * 0.999);
+}
 
 Epilogue with_values(Epilogue e) {
   e.out = DType::f32;

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,8 +48,9 @@ struct Epilogue {
   float alpha = 0;                 // leaky_relu
   int32_t zero_point = 0;          // u8 output
   int32_t lo = 0, hi = 255;        // u8 output: clamp in quanta
-  float y_scale = 0;               // u8 output: not 0, values are clamped (act_lo, act_hi) as floats and divided by it
+  float y_scale = 0;               // u8 output: not 0, v is divided by it, after a clamp as a float or without (largest_x_scale)
   bool keeps_range = false;        // f32 output and values: the least and the greatest v widen ConvArgs::range
+  bool range_of_most = false;      // … only the greatest does
 
   bool operator==(const Epilogue&) const = default;
 };
@@ -58,6 +60,10 @@ std::string unsupported_reason(const Epilogue& epilogue, bool float_sum);
 
 // The same with a float32 output: what a u8 output of values rounds.
 Epilogue with_values(Epilogue epilogue);
+
+// Up to which ConvArgs::x_scale the magnitudes of a u8 output of values, not clamped before, stay within 2^30 * y_scale; the
+// kernels take no more. bound[n] is at least the magnitude of every sum of channel n.
+float largest_x_scale(const Epilogue& epilogue, std::span<const int64_t> bound);
 
 // The scalar specification: one sum of output channel n, stored to y as `epilogue.out`. `residual` points at the element that
 // belongs to it (ignored without one); x_scale multiplies scale[n] (dynamic quantization).

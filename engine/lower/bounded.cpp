@@ -7,6 +7,7 @@
 #include "engine/lower/families.h"
 #include "engine/lower/product.h"
 #include "engine/regions.h"
+#include "kernels/packed_weights.h"
 #include "kernels/reference/reference.h"
 
 namespace octet {
@@ -18,6 +19,8 @@ using graph::Value;
 struct Bounds {
   float least = 0, most = 0;  // with 0, which every range holds
   kernels::DynamicParams params;
+  // From 0 on: saturation is all the clamp there need be, and of the range only the greatest is not known.
+  bool saturates() const { return least == 0 && params.zero_point == 0; }
 };
 
 Bounds bounds_of(const kernels::Epilogue& e) {
@@ -27,22 +30,26 @@ Bounds bounds_of(const kernels::Epilogue& e) {
 }
 
 kernels::Epilogue at_bounds(kernels::Epilogue e) {
-  const kernels::DynamicParams params = bounds_of(e).params;
+  const Bounds bounds = bounds_of(e);
   e.out = DType::u8;
-  e.y_scale = params.scale;
-  e.zero_point = params.zero_point;
+  e.y_scale = bounds.params.scale;
+  e.zero_point = bounds.params.zero_point;
   e.keeps_range = true;
+  if (e.act_lo == 0 && bounds.saturates()) {
+    e.act = kernels::ActKind::none;
+    e.range_of_most = true;
+  }
   return e;
 }
 
 // Of all parts, each with a pair {least, greatest} of its own.
-bool reaches(const Bounds& bounds, const float* pairs, int parts) {
+bool reaches(const Bounds& bounds, bool clamped, const float* pairs, int parts) {
   float least = 0, most = 0;
   for (int p = 0; p < parts; ++p) {
     least = std::min(least, pairs[2 * p]);
     most = std::max(most, pairs[2 * p + 1]);
   }
-  return least == bounds.least && most == bounds.most;
+  return clamped ? least == bounds.least && most == bounds.most : most >= bounds.most;
 }
 
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
@@ -90,6 +97,8 @@ void lower_foreseen(Lowering& lowering, const Node& product, const Node& quantiz
   lowering.add_product(bytes);
   const ProductArgs args(lowering, product);
   const Bounds bounds = bounds_of(in_floats.epilogue);
+  const bool clamped = in_bytes.epilogue.act == kernels::ActKind::clamp;
+  const float largest = clamped ? INFINITY : kernels::largest_x_scale(in_bytes.epilogue, weights->facts.bound);
   const int threads = lowering.threads();
   const Location range = *lowering.range(product.output()), seen = lowering.scratch(static_cast<size_t>(threads) * 2 * sizeof(float)),
                  state = *lowering.state(product.output()), y = lowering.location(quantize.output(0)),
@@ -102,15 +111,15 @@ void lower_foreseen(Lowering& lowering, const Node& product, const Node& quantiz
       quantize, bytes->name() + ", " + kernels::describe(*weights) + ", at its bounds", [=](const RunContext& context, int part, int parts) {
         float* mine = floats(seen.in(context)) + 2 * part;
         mine[0] = mine[1] = 0;
-        if (!tries_bounds(*state_of(context))) return;
         kernels::ConvArgs call = args.of(context, part);
+        if (!tries_bounds(*state_of(context)) || !(call.x_scale <= largest)) return;
         call.y = y.in(context);
         call.range = mine;
         bytes->run(call, part, parts);
       });
   info.gmac = product_gmac(product);
   lowering.add_step(quantize, values->name() + ", in float32 where they are not reached", [=](const RunContext& context, int part, int parts) {
-    if (reaches(bounds, floats(seen.in(context)), parts)) {
+    if (reaches(bounds, clamped, floats(seen.in(context)), parts)) {
       if (part != 0) return;
       *floats(scale.in(context)) = bounds.params.scale;
       *reinterpret_cast<uint8_t*>(zero_point.in(context)) = static_cast<uint8_t>(bounds.params.zero_point);
@@ -124,7 +133,7 @@ void lower_foreseen(Lowering& lowering, const Node& product, const Node& quantiz
   });
   const Lowering::Run apply = dynamic_quantization(lowering, quantize);
   lowering.add_step(quantize, "quantize dynamic where they are not reached", [=](const RunContext& context, int part, int parts) {
-    const bool reached = reaches(bounds, floats(seen.in(context)), parts);
+    const bool reached = reaches(bounds, clamped, floats(seen.in(context)), parts);
     if (part == 0) *state_of(context) = next_state(*state_of(context), reached);
     if (!reached) apply(context, part, parts);
   });

@@ -132,7 +132,7 @@ class Generator : public Assembler {
     if (form_.keeps_range) {
       registers_.temps.insert(registers_.temps.end(), {13, 14, 15});
       registers_.pack_order = -1;
-      range_ = {r11, {}, {28, 29}, {30, 31}};
+      range_ = {r11, {}, {28, 29}, {30, 31}, spec_.epilogue.range_of_most};
     } else if (has_residual()) {
       registers_.temps.insert(registers_.temps.end(), {29, 30, 31});
       registers_.residual = {13, 14, 15};

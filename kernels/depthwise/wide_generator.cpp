@@ -250,7 +250,7 @@ class WideGenerator : public Assembler {
     if (spec_.epilogue.keeps_range) registers.least = range().least, registers.most = range().most;
     return registers;
   }
-  RangeRegisters range() const { return {r15, {}, {kFirstRange}, {kFirstRange + 1}}; }
+  RangeRegisters range() const { return {r15, {}, {kFirstRange}, {kFirstRange + 1}, spec_.epilogue.range_of_most}; }
 
   Address param(size_t field, int q) {
     return at(r10, q * static_cast<int64_t>(sizeof(ChannelParams)) + static_cast<int64_t>(field));

@@ -229,7 +229,7 @@ class Emitter {
   void keep_range(std::span<const EpilogueCell> cells) {
     std::vector<EpilogueCell> all(cells.begin(), cells.end());
     for (EpilogueCell& c : all) c.valid = form_.interleaved ? as_.lanes() : c.valid;
-    emit_range(as_, {regs_.constants, {temp(0), temp(1)}, regs_.least, regs_.most}, all);
+    emit_range(as_, {regs_.constants, {temp(0), temp(1)}, regs_.least, regs_.most, form_.range_of_most}, all);
   }
 
   // v / y_scale, correctly rounded (quantize.cpp).

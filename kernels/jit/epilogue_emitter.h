@@ -72,6 +72,7 @@ struct EpilogueForm {
   ActKind act = ActKind::none;
   bool interleaved = false;
   bool keeps_range = false;  // constants are RangedConstants (range_emitter.h)
+  bool range_of_most = false;
 
   bool operator==(const EpilogueForm&) const = default;
 };

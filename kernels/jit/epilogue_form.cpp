@@ -29,9 +29,10 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
                              e.residual_zero_point != 0;
   form.act = e.act;
   form.keeps_range = e.keeps_range;
+  form.range_of_most = e.keeps_range && e.range_of_most;
   form.of_values = e.out == DType::u8 && e.y_scale != 0;
   if (form.of_values) {
-    form.zero_point = true;
+    form.zero_point = e.zero_point != 0;
   } else if (e.out == DType::u8) {
     form.clamp_first = clamp_first;
     form.adds_lo = e.zero_point != 0 && e.lo == e.zero_point;
@@ -44,7 +45,8 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
-  key.add(f.of_values).add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved).add(f.keeps_range);
+  key.add(f.of_values).add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
+  key.add(f.keeps_range).add(f.range_of_most);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {

@@ -35,18 +35,18 @@ void emit_range(Assembler& as, const RangeRegisters& regs, std::span<const Epilo
   const auto least = [&](size_t i) { return as.v(held ? regs.least[i % regs.least.size()] : regs.temps[0]); };
   const auto most = [&](size_t i) { return as.v(held ? regs.most[i % regs.most.size()] : regs.temps[1]); };
   if (!held) {
-    as.vmovups(least(0), at(as, regs, offsetof(RangedConstants, least)));
+    if (!regs.only_most) as.vmovups(least(0), at(as, regs, offsetof(RangedConstants, least)));
     as.vmovups(most(0), at(as, regs, offsetof(RangedConstants, most)));
   }
   for (size_t i = 0; i < cells.size(); ++i) {
     const Xbyak::Xmm value = as.v(cells[i].reg);
     if (cells[i].valid < as.lanes())
       as.vandps(value, value, at(as, regs, offsetof(RangedConstants, lanes) + static_cast<size_t>(16 - cells[i].valid) * 4));
-    as.vminps(least(i), value, least(i));
+    if (!regs.only_most) as.vminps(least(i), value, least(i));
     as.vmaxps(most(i), value, most(i));
   }
   if (held) return;
-  as.vmovups(at(as, regs, offsetof(RangedConstants, least)), least(0));
+  if (!regs.only_most) as.vmovups(at(as, regs, offsetof(RangedConstants, least)), least(0));
   as.vmovups(at(as, regs, offsetof(RangedConstants, most)), most(0));
 }
 

@@ -32,6 +32,7 @@ struct RangeRegisters {
   Xbyak::Reg64 constants;
   int temps[2] = {};             // clobbered; unused with registers
   std::vector<int> least, most;  // hold the bounds, cells taking them in turn; or empty: they lie in memory
+  bool only_most = false;        // the least stays as it is
 };
 // Values that lie in the cells' registers. Lanes behind the valid ones become 0.
 void emit_range(Assembler& as, const RangeRegisters& regs, std::span<const EpilogueCell> cells);

@@ -85,7 +85,7 @@ void conv_reference(const ConvProblem& problem, const ConvWeights& weights, cons
             stored = *reinterpret_cast<const float*>(y + n * y_size);
           else
             apply_reference(with_values(epilogue), integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r, &stored);
-          args.range[0] = running_min(stored, args.range[0]);
+          if (!epilogue.range_of_most) args.range[0] = running_min(stored, args.range[0]);
           args.range[1] = running_max(stored, args.range[1]);
         }
       }

@@ -74,6 +74,9 @@ TEST_P(ConvTest, QuantizedValues) {
         c.seed = static_cast<uint64_t>(oc + (gain == 1.0f) + c.h);
         c.parts = 1 + oc % 3;
         ASSERT_EQ(run(c), "");
+        c.epilogue->act = ActKind::none;
+        c.epilogue->zero_point = oc % 2 == 0 ? 0 : 51;
+        ASSERT_EQ(run(c), "");
       }
 }
 

@@ -141,6 +141,9 @@ TEST_P(Depthwise, QuantizedValues) {
           c.x_zero_point = 9;
           c.parts = static_cast<int>(1 + width % 2);
           ASSERT_EQ(run(c), "");
+          c.epilogue->act = ActKind::none;
+          c.epilogue->zero_point = channels % 2 == 0 ? 0 : 51;
+          ASSERT_EQ(run(c), "");
         }
 }
 
