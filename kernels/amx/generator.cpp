@@ -22,7 +22,7 @@
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
-//          residual of a unit's rows; dense: rdi the row pitch of sums
+//          residual of a unit's rows; dense: rdi the row pitch of sums, where it is not 64
 // stack    0 args  8 the block before  16 the one before that  24 trash
 #include "kernels/amx/generator.h"
 
@@ -107,7 +107,7 @@ class Generator : public Assembler {
   // A unit is 1, 2 or 4 neighbouring rows of a tile i: as many as fill four cells and have registers for their addresses.
   void assign_registers() {
     free_ = {rdx};
-    if (!spec_.dense) free_.push_back(rdi);
+    if (pitch() != rdi) free_.push_back(rdi);
     for (int i = 3; i >= spec_.m; --i) free_.push_back(x(i));
     const int units_if_one_row = spec_.dense ? units() : 16 * spec_.m;
     const bool wraps =
@@ -166,7 +166,7 @@ class Generator : public Assembler {
     mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
     mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
-    if (spec_.dense) mov(edi, 4 * channels());
+    if (pitch() == rdi) mov(edi, static_cast<uint64_t>(4 * channels()));
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
@@ -303,8 +303,10 @@ class Generator : public Assembler {
 
   void store(const Product& p, const Reg64& sums) {
     const int64_t to = spec_.dense ? p.stored / spec_.n * dense_tile() + p.stored % spec_.n * 64 : p.stored * kTileBytes;
-    tilestored(at(sums, spec_.dense ? rdi : r14, to), p.c);
+    tilestored(at(sums, pitch(), to), p.c);
   }
+  // Holds the distance of the rows of sums.
+  Reg64 pitch() const { return spec_.dense && channels() != 16 ? rdi : r14; }
   int64_t dense_tile() const { return kTileRows * 4 * channels(); }
 
   struct Event {
