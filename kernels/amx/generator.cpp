@@ -104,7 +104,8 @@ class Generator : public Assembler {
   int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
-  // A unit is 1, 2 or 4 neighbouring rows of a tile i: as many as fill four cells and have registers for their addresses.
+  // A unit is the same row of 1, 2 or 4 tiles i, or so many neighbouring rows where there are fewer tiles: as many as fill four
+  // cells and have registers for their addresses.
   void assign_registers() {
     free_ = {rdx};
     if (pitch() != rdi) free_.push_back(rdi);
@@ -384,11 +385,13 @@ class Generator : public Assembler {
 
   void unit(int index, int stage) {
     if (spec_.dense) return dense_unit(index, stage);
-    const int first = index * rows_of_unit_, tile_row = first / kTileRows;
+    const bool across = spec_.m % rows_of_unit_ == 0;
+    const int first = across ? index / 16 * rows_of_unit_ * kTileRows + index % 16 : index * rows_of_unit_;
     const Reg64 sums = stage == 1 ? r12 : sums_read_;
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < rows_of_unit_; ++r) {
-      const int row = first % kTileRows + r;
+      const int place_in_block = first + r * (across ? static_cast<int>(kTileRows) : 1);
+      const int tile_row = place_in_block / static_cast<int>(kTileRows), row = place_in_block % static_cast<int>(kTileRows);
       const auto place = static_cast<size_t>(tile_row * kTileRows + row) * sizeof(TileRow);
       const Reg64 y = free_[static_cast<size_t>(r)];
       mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
