@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "kernels/amx/blocking.h"
 #include "kernels/amx/gather.h"
@@ -48,12 +49,26 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
   return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
-// Whether rows of pixels may be stored as one (BlockSpec::dense): their parameters lie in an order of their own, made with the
-// plan, so none may come at run.
-bool can_be_dense(const ConvProblem& p) {
-  const ResidualKind residual = p.epilogue.residual;
-  return p.shape.groups == 1 && p.epilogue.out == DType::u8 && p.epilogue.y_scale == 0 && residual != ResidualKind::f32 &&
-         dense_vectors(p.shape.oc) > 0 && p.y.pixel == p.shape.oc && (residual == ResidualKind::none || p.residual.pixel == p.shape.oc);
+bool tile_is_dense(const ConvProblem& p, const Tiling& tiling, int64_t tile) {
+  const bool residual = p.epilogue.residual != ResidualKind::none;
+  const TileRow* rows = tiling.rows.data() + tile * kTileRows;
+  if (rows[0].y < 0) return false;
+  for (int64_t r = 1; r < kTileRows; ++r) {
+    const int64_t distance = r * p.shape.oc;
+    if (rows[r].y != rows[0].y + distance || (residual && rows[r].residual != rows[0].residual + distance)) return false;
+  }
+  return true;
+}
+
+// Whether blocks of whole pixels may be dense (BlockSpec). Only the last tile may be another: a change of kernels costs what a
+// block does. Parameters lie in an order of their own then, made with the plan: none may come at run.
+bool is_dense(const ConvProblem& p, const Tiling& tiling) {
+  if (p.shape.groups != 1 || p.epilogue.out != DType::u8 || p.epilogue.y_scale != 0 || p.epilogue.residual == ResidualKind::f32 ||
+      dense_vectors(p.shape.oc) == 0)
+    return false;
+  for (int64_t tile = 0; tile + 1 < tiling.tiles(); ++tile)
+    if (!tile_is_dense(p, tiling, tile)) return false;
+  return true;
 }
 
 // A part of the block list: one chunk of panels under all tiles.
@@ -137,7 +152,6 @@ class AmxConv final : public Conv {
     int m, n, columns;
     bool dense;
   };
-  bool rows_are_dense(int64_t tile) const;
   bool any_dense() const {
     return std::any_of(shapes_.begin(), shapes_.end(), [](const BlockShape& s) { return s.dense; });
   }
@@ -194,8 +208,8 @@ void AmxConv::list_blocks() {
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          bool dense = dense_params_ > 0 && n == panels_ && may_be_dense(m, e.residual != ResidualKind::none);
-          for (int i = 0; i < m; ++i) dense = dense && rows_are_dense(tile + i);
+          bool dense = dense_params_ > 0 && n == panels_;
+          for (int i = 0; i < m; ++i) dense = dense && tile_is_dense(problem_, tiling_, tile + i);
           if (dense) block.params = dense_params_ * static_cast<int64_t>(sizeof(ChannelParams));
           shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense});
         }
@@ -204,12 +218,9 @@ void AmxConv::list_blocks() {
     }
 }
 
-// Behind the records of the channels: those of vectors that run across pixels (generator.h). Only the last tile may be another:
-// a change of kernels costs what a block does.
+// Behind the records of the channels: those of vectors that run across pixels (generator.h).
 void AmxConv::add_dense_params() {
-  if (!can_be_dense(problem_)) return;
-  for (int64_t tile = 0; tile + 1 < tiling_.tiles(); ++tile)
-    if (!rows_are_dense(tile)) return;
+  if (!is_dense(problem_, tiling_)) return;
   const int64_t channels = problem_.shape.oc;
   const int vectors = dense_vectors(channels);
   dense_params_ = static_cast<int64_t>(params_.bound.size());
@@ -222,16 +233,6 @@ void AmxConv::add_dense_params() {
     to.scale[i % 16] = from.scale[n % 16];
     to.bias[i % 16] = from.bias[n % 16];
   }
-}
-
-bool AmxConv::rows_are_dense(int64_t tile) const {
-  const int64_t channels = problem_.shape.oc;
-  const bool residual = problem_.epilogue.residual != ResidualKind::none;
-  const TileRow* rows = tiling_.rows.data() + tile * kTileRows;
-  if (rows[0].y < 0) return false;
-  for (int64_t r = 1; r < kTileRows; ++r)
-    if (rows[r].y != rows[0].y + r * channels || (residual && rows[r].residual != rows[0].residual + r * channels)) return false;
-  return true;
 }
 
 void AmxConv::bind_kernels(int prefetch_lines) {
@@ -436,7 +437,7 @@ int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
 }
 
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                 const Form& form) {
+                                 const Form& form, std::optional<size_t> candidate) {
   const int64_t panels = weights->as<Packed>().panels;
   const Tiling tiling = make_tiling(problem, panels,
                                     form.stacked_stride > 0          ? PackedK::stacked
@@ -449,16 +450,20 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                             .copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked,
                             .residual = problem.epilogue.residual != ResidualKind::none,
                             .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound),
-                            .dense_channels = can_be_dense(problem) ? problem.shape.oc : 0};
+                            .dense_channels = is_dense(problem, tiling) ? problem.shape.oc : 0};
   const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
-  return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
+  if (!candidate) return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
+  const std::vector<Blocking> candidates = candidate_blockings(cut);
+  return *candidate < candidates.size() ? make(candidates[*candidate]) : nullptr;
 }
 
 }  // namespace
 }  // namespace amx
 
-std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                    int /*threads*/, std::string* reason) {
+namespace {
+
+std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, std::string* reason,
+                           std::optional<size_t> candidate) {
   const auto decline = [&](std::string why) {
     if (reason != nullptr) *reason = std::move(why);
     return nullptr;
@@ -473,10 +478,22 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
     const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;
     if (form.stacked_stride > 0 && !stacks_fit) continue;
     if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
-    return amx::make_tuned(isa, problem, std::move(weights), form);
+    return amx::make_tuned(isa, problem, std::move(weights), form, candidate);
   }
   assert(false);
   return nullptr;
+}
+
+}  // namespace
+
+std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                    int /*threads*/, std::string* reason) {
+  return make(isa, problem, std::move(weights), reason, std::nullopt);
+}
+
+std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                                         size_t candidate) {
+  return make(isa, problem, std::move(weights), nullptr, candidate);
 }
 
 }  // namespace octet::kernels

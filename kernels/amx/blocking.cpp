@@ -7,8 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/amx/generator.h"
-
 namespace octet::kernels::amx {
 namespace {
 
@@ -182,9 +180,7 @@ namespace {
 
 constexpr double kL1Bytes = 40 * 1024;
 
-bool is_dense(const BlockingProblem& problem, int m, int n) {
-  return problem.dense_channels > 0 && n == problem.panels && may_be_dense(m, problem.residual);
-}
+bool is_dense(const BlockingProblem& problem, int n) { return problem.dense_channels > 0 && n == problem.panels; }
 
 double panel_bytes(const BlockingProblem& problem) { return static_cast<double>(problem.k_steps * kTileBytes); }
 double chunk_bytes(const BlockingProblem& problem, const Blocking& b) {
@@ -216,7 +212,7 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
     // four; four rows of one panel are stored by quarters of a line.
     const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
     const double line = problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0;  // 16 passes of four cells
-    const double epilogue = is_dense(problem, b.m, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
+    const double epilogue = is_dense(problem, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
                                                  : line * passes * (0.4 + 0.15 * cells) * (b.m == 4 ? 1.25 : 1.0);
     return step * steps + std::max(20.0, epilogue - 2.0 * b.m * n * (steps - 1));
   };
@@ -244,7 +240,7 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
     b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));
     // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp); and where rows
     // are not dense, stores of half a line cost more than two tiles save.
-    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 || is_dense(problem, 2, b.n) ? 2 : 1);
+    if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 || is_dense(problem, b.n) ? 2 : 1);
     const int64_t all = (problem.panels + b.n - 1) / b.n * b.n;
     for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {
       b.chunk = std::min(all, (wanted + b.n - 1) / b.n * b.n);

@@ -98,7 +98,7 @@ struct BlockingProblem {
   bool copied = false;          // rows are copied once a chunk
   bool residual = false;
   bool offset_sum = false;
-  int64_t dense_channels = 0;  // of pixels that lie one behind the other (BlockSpec::dense), or 0
+  int64_t dense_channels = 0;   // of pixels that blocks of all panels store as lines (BlockSpec::dense), or 0
 };
 // Whether the weights of a chunk are a block's, few enough to stay in tiles while all rows pass.
 bool weights_are_resident(int64_t k_steps, const Blocking& blocking);

@@ -22,7 +22,7 @@
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
-//          residual of a unit's rows; dense: rdi the row pitch of sums
+//          residual of a unit's rows; dense: rdi the row pitch of sums, where it is not 64
 // stack    0 args  8 the block before  16 the one before that  24 trash
 #include "kernels/amx/generator.h"
 
@@ -109,10 +109,11 @@ class Generator : public Assembler {
   int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
-  // A unit is 1, 2 or 4 neighbouring rows of a tile i: as many as fill four cells and have registers for their addresses.
+  // A unit is the same row of 1, 2 or 4 tiles i, or so many neighbouring rows where there are fewer tiles: as many as fill four
+  // cells and have registers for their addresses.
   void assign_registers() {
     free_ = {rdx};
-    if (!spec_.dense) free_.push_back(rdi);
+    if (pitch() != rdi) free_.push_back(rdi);
     for (int i = starts_at_bias() ? 1 : 3; i >= spec_.m; --i) free_.push_back(x(i));
     const int units_if_one_row = spec_.dense ? units() : 16 * spec_.m;
     const bool wraps =
@@ -173,7 +174,7 @@ class Generator : public Assembler {
     mov(r13, static_cast<uint64_t>(spec_.row_bytes));
     mov(r14d, 64);
     if (starts_at_bias()) xor_(zero_.cvt32(), zero_.cvt32());
-    if (spec_.dense) mov(edi, 4 * channels());
+    if (pitch() == rdi) mov(edi, static_cast<uint64_t>(4 * channels()));
     if (registers_.tail_opmask >= 0) {
       mov(edx, (1u << spec_.columns) - 1);
       kmovw(Xbyak::Opmask(registers_.tail_opmask), edx);
@@ -324,8 +325,10 @@ class Generator : public Assembler {
 
   void store(const Product& p, const Reg64& sums) {
     const int64_t to = spec_.dense ? p.stored / spec_.n * dense_tile() + p.stored % spec_.n * 64 : p.stored * kTileBytes;
-    tilestored(at(sums, spec_.dense ? rdi : r14, to), p.c);
+    tilestored(at(sums, pitch(), to), p.c);
   }
+  // Holds the distance of the rows of sums.
+  Reg64 pitch() const { return spec_.dense && channels() != 16 ? rdi : r14; }
   int64_t dense_tile() const { return kTileRows * 4 * channels(); }
 
   struct Event {
@@ -403,11 +406,13 @@ class Generator : public Assembler {
 
   void unit(int index, int stage) {
     if (spec_.dense) return dense_unit(index, stage);
-    const int first = index * rows_of_unit_, tile_row = first / kTileRows;
+    const bool across = spec_.m % rows_of_unit_ == 0;
+    const int first = across ? index / 16 * rows_of_unit_ * kTileRows + index % 16 : index * rows_of_unit_;
     const Reg64 sums = stage == 1 ? r12 : sums_read_;
     std::vector<EpilogueCell> cells;
     for (int r = 0; r < rows_of_unit_; ++r) {
-      const int row = first % kTileRows + r;
+      const int place_in_block = first + r * (across ? static_cast<int>(kTileRows) : 1);
+      const int tile_row = place_in_block / static_cast<int>(kTileRows), row = place_in_block % static_cast<int>(kTileRows);
       const auto place = static_cast<size_t>(tile_row * kTileRows + row) * sizeof(TileRow);
       const Reg64 y = free_[static_cast<size_t>(r)];
       mov(y, ptr[rcx + place + offsetof(TileRow, y)]);

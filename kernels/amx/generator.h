@@ -54,8 +54,6 @@ struct BlockSpec {
   int64_t row_bytes = 64;        // distance of x rows
   int prefetch_lines = 0;        // fetched into the second-level cache, spread over the products
 };
-// Whether a block of m tiles may be dense: four leave no register for where residuals lie.
-constexpr bool may_be_dense(int m, bool has_residual) { return m < kMaxTiles || !has_residual; }
 // Vectors of dense pixels of so many channels before they repeat; 0 where they would not be faster: 64 channels are a line
 // anyway, others need too many registers, do not fill whole lines, or let the rows of a stored tile overlap.
 constexpr int dense_vectors(int64_t channels) {
