@@ -62,7 +62,7 @@ TEST(Arithmetic, ActivationAttribute) {
   EXPECT_EQ(eval("Add", {a, b}, {{"act", text("relu")}}).to_f32(), (Floats{0, 2, 10}));
   EXPECT_EQ(eval("Add", {a, b}, {{"act", text("clip")}, {"act_min", 0.0f}, {"act_max", 6.0f}}).to_f32(), (Floats{0, 2, 6}));
   EXPECT_EQ(refusal("Add", {a, b}, {{"act", text("swish")}}),
-            "test.onnx: node 'n' (Add): act is 'swish'; expected relu, clip or leaky_relu");
+            "test.onnx: node 'n' (Add): act is 'swish'; expected relu, clip, leaky_relu or gelu");
 }
 
 TEST(QuantizedArithmetic, FollowsTheFormulas) {
