@@ -298,7 +298,7 @@ class Generator : public Assembler {
   void start_sum(const Product& p) {
     if (starts_at_bias())
       tileloadd(p.c,
-                at(bias_, zero_, p.panel * static_cast<int64_t>(sizeof(ChannelParams)) + offsetof(ChannelParams, int_bias)));
+                at(bias_, zero_, static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) + offsetof(ChannelParams, int_bias))));
     else
       tilezero(p.c);
   }
