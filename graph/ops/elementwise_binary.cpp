@@ -132,7 +132,7 @@ Tensor combine(EvalContext& ctx, const Tensor& a, const Tensor& b) {
 // --- inference -----------------------------------------------------------------------------------------------------------
 void infer_arithmetic(InferContext& ctx) {
   expect_same_dtype(ctx, 0, 1);
-  act_of(ctx);
+  if (act_of(ctx).kind == Act::Kind::gelu) fail(ctx, "act is 'gelu'; expected relu, clip or leaky_relu");
   const DType dtype = dtype_of(ctx, 0) == DType::undefined ? dtype_of(ctx, 1) : dtype_of(ctx, 0);
   set_keeping_quant(ctx, 0, dtype, broadcast(ctx, dims_of(ctx, 0), dims_of(ctx, 1)));
 }

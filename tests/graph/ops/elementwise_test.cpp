@@ -63,6 +63,8 @@ TEST(Arithmetic, ActivationAttribute) {
   EXPECT_EQ(eval("Add", {a, b}, {{"act", text("clip")}, {"act_min", 0.0f}, {"act_max", 6.0f}}).to_f32(), (Floats{0, 2, 6}));
   EXPECT_EQ(refusal("Add", {a, b}, {{"act", text("swish")}}),
             "test.onnx: node 'n' (Add): act is 'swish'; expected relu, clip, leaky_relu or gelu");
+  EXPECT_EQ(refusal("Add", {a, b}, {{"act", text("gelu")}}),
+            "test.onnx: node 'n' (Add): act is 'gelu'; expected relu, clip or leaky_relu");
 }
 
 TEST(QuantizedArithmetic, FollowsTheFormulas) {
