@@ -43,18 +43,18 @@ class StackGenerator {
       set_mask(2 + r, bits(end) & ~bits(first));
     }
     e.lea(e.rax, e.ptr[e.rip + orders]);
-    for (int i = 0; i < g.elements; ++i) e.vmovups(e.v(16 + i), e.ptr[e.rax + 64 * i]);
+    for (int i = 0; i < g.elements; ++i) e.vmovups(e.v(16 + i), e.ptr[e.rax + disp(64 * i)]);
     e.mov(e.ecx, static_cast<uint32_t>(g.whole));
     e.L(loop);
     one_group();
-    e.add(e.r8, g.bytes());
-    e.add(e.rdx, g.elements * g.element_bytes);
+    e.add(e.r8, imm(g.bytes()));
+    e.add(e.rdx, imm(g.elements * g.element_bytes));
     e.dec(e.ecx);
     e.jnz(loop);
     if (g.rest > 0) {
       const int back = g.elements - static_cast<int>(g.rest);
-      e.sub(e.r8, back * g.piece);
-      e.sub(e.rdx, back * g.element_bytes);
+      e.sub(e.r8, imm(back * g.piece));
+      e.sub(e.rdx, imm(back * g.element_bytes));
       one_group();
     }
     e.vzeroupper();
@@ -90,7 +90,7 @@ class StackGenerator {
       const auto element = e.v(30 + i % 2);
       e.vpermb(element, e.v(16 + i), e.v(0));
       for (int r = 1; r < g.registers(); ++r) e.vpermb(element | Xbyak::Opmask(2 + r), e.v(16 + i), e.v(r));
-      e.vmovups(e.ptr[e.rdx + i * g.element_bytes], element);
+      e.vmovups(e.ptr[e.rdx + disp(i * g.element_bytes)], element);
     }
   }
 
