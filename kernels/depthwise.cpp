@@ -91,8 +91,8 @@ class Depthwise final : public Conv {
  private:
   int64_t passes() const { return (blocks_ + pass_blocks_ - 1) / pass_blocks_; }
 
-  // Bound parameters of u8 outputs never change at run (but those of values do), so they may take the order and the offsets that the form wants; the
-  // offset of the product lies in the bias, which offset sums do without.
+  // Bound parameters of u8 outputs never change at run, those of values apart, so they may take the order and the offsets that
+  // the form wants; the offset of the product lies in the bias, which offset sums do without.
   void choose_epilogue() {
     const Epilogue& e = problem_.epilogue;
     const bool clamp_first = must_clamp_first(e, weights_->facts.bound);

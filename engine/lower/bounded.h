@@ -1,7 +1,7 @@
 // Products of the dynamic dialect whose quantization is foreseen.
 //
-// A product with a clamp, as ReLU6 makes it, is followed by a DynamicQuantizeLinear that nothing else shares it with. More
-// often than not some value of it reaches either bound, and then scale and zero point are those of the bounds, known before a
+// A product with a clamp, as ReLU6 makes it, is followed by a DynamicQuantizeLinear that nothing else shares it with. Where
+// some value of it reaches either bound, as in all such layers of MobileNetV2, scale and zero point are those of the bounds, known before a
 // single value is: the product stores 8 bits at once, quantized by them, and keeps the range on the way. Where the range turns
 // out to be less (the bits would be others), product and quantization are done as they are written, through float32; the same
 // product then waits for some runs before it tries again, so that inputs which never reach the bounds lose next to nothing.

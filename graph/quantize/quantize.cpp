@@ -33,7 +33,7 @@ Range united(Range a, Range b) { return {std::min(a.min, b.min), std::max(a.max,
 class Writer {
  public:
   Writer(Graph& graph, const Ranges& ranges, const QuantizeOptions& options)
-      : graph_(graph), ranges_(ranges), options_(options), style_(options.style) {}
+      : graph_(graph), ranges_(ranges), options_(options) {}
 
   void run() {
     const QuantPlan plan = make_plan(graph_, options_);
@@ -112,7 +112,7 @@ class Writer {
       return;
     }
     const bool cache = options_.scope != QuantScope::products && comes_from_outside(v);
-    const bool gives_quanta = is_output && (style_ == QuantStyle::portable || cache);
+    const bool gives_quanta = is_output && (options_.style == QuantStyle::portable || cache);
     if (uses.empty() && !gives_quanta) return;
     Node* before = v->producer() ? (behind_.contains(v->producer()) ? behind_.at(v->producer()) : nullptr) : first;
     Value* real = quantized(v, params, before);
@@ -146,7 +146,6 @@ class Writer {
   Graph& graph_;
   const Ranges& ranges_;
   const QuantizeOptions options_;
-  const QuantStyle style_;
   std::unordered_map<const Node*, const QuantGroup*> x_group_;
   std::unordered_map<const Node*, Node*> behind_;
   std::unordered_map<const QuantGroup*, ActivationParams> params_;

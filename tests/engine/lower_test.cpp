@@ -211,7 +211,16 @@ TEST(LowerMatmul, OfValuesThatBothChange) {
       graph::test::random_floats({2, 3, 9, 20}, 3), "attention");
 }
 
-// Rows of 64 and more are turned by the quantization itself; several images, and a pool that wants a halo.
+TEST(LowerQuantize, RowsOf64PixelsAndMoreAreTurnedByTheQuantization) {
+  const auto turns = [](int64_t channels, int64_t width) {
+    Builder b;
+    return quantizes_to_pixels(*b.q(b.input("x", {1, channels, 5, width}), 0.02f, 120)->producer());
+  };
+  EXPECT_TRUE(turns(3, 64) && turns(3, 70));
+  EXPECT_FALSE(turns(3, 63) || turns(4, 64));
+}
+
+// Several images, and a pool that wants a halo.
 TEST(LowerQuantize, ColourImagesBecomePixels) {
   for (const int64_t width : {63, 64, 70})
     expect_kernels_with_equal_bits(
