@@ -45,10 +45,12 @@ kernels::AttentionProblem problem_of(int64_t sequence, bool masked) {
 double softmax_seconds(const Isa& isa, const kernels::AttentionProblem& p) {
   const attention::Form form = attention::make_form(isa, p);
   const auto code = attention::probability_code(isa, form, p.masked);
-  AlignedBuffer scores(static_cast<size_t>(form.rows * form.score_row())), out(static_cast<size_t>(form.rows * form.probability_row()));
+  AlignedBuffer scores(static_cast<size_t>(form.rows * form.score_row())),
+      out(static_cast<size_t>(form.rows * form.probability_row()));
   std::vector<int32_t> sums(static_cast<size_t>(form.rows));
   std::vector<float> mask(static_cast<size_t>(p.keys), 0.0f);
-  for (size_t i = 0; i < scores.bytes() / 4; ++i) scores.as<int32_t>()[i] = static_cast<int32_t>(i * 2654435761u % 40000) - 20000;
+  for (size_t i = 0; i < scores.bytes() / 4; ++i)
+    scores.as<int32_t>()[i] = static_cast<int32_t>(i * 2654435761u % 40000) - 20000;
   attention::ProbabilityArgs args{};
   args.scores = scores.as<int32_t>(), args.score_row = form.score_row();
   args.p = out.as<std::byte>(), args.p_row = form.probability_row();
@@ -79,7 +81,8 @@ void run_attention(benchmark::State& state, const Isa& isa, int64_t sequence, bo
   }
   const std::vector<float> mask(static_cast<size_t>(sequence), 0.0f);
   const uint8_t* q = qkv.as<uint8_t>();
-  const kernels::AttentionArgs args{q, q + kHeads * kSize, q + 2 * kHeads * kSize, mask.data(), y.as<std::byte>(), workspace.as<std::byte>()};
+  const kernels::AttentionArgs args{q,           q + kHeads * kSize, q + 2 * kHeads * kSize,
+                                    mask.data(), y.as<std::byte>(),  workspace.as<std::byte>()};
   const double before = kernels::measure_peak_gops(isa, true);
   double best = 1e9;
   for (auto _ : state) {
@@ -103,7 +106,8 @@ void register_attention() {
     if (isa.id == kernels::IsaId::reference || !kernels::supported(isa)) continue;
     for (const bool masked : {false, true})
       for (const int64_t sequence : {128, 384, 512, 2048}) {
-        const std::string name = "attention/u8/" + std::string(isa.name) + "/12x64/" + std::to_string(sequence) + (masked ? "/masked" : "");
+        const std::string name =
+            "attention/u8/" + std::string(isa.name) + "/12x64/" + std::to_string(sequence) + (masked ? "/masked" : "");
         benchmark::RegisterBenchmark(name.c_str(), [&isa, sequence, masked](benchmark::State& state) {
           run_attention(state, isa, sequence, masked);
         })->Unit(benchmark::kMicrosecond);

@@ -109,7 +109,10 @@ void add_element_wise() {
       });
     }
   }
-  for (auto [name, kind] : {std::pair{"relu", UnaryKind::relu}, {"sigmoid", UnaryKind::sigmoid}, {"tanh", UnaryKind::tanh}, {"gelu", UnaryKind::gelu}})
+  for (auto [name, kind] : {std::pair{"relu", UnaryKind::relu},
+                            {"sigmoid", UnaryKind::sigmoid},
+                            {"tanh", UnaryKind::tanh},
+                            {"gelu", UnaryKind::gelu}})
     add(std::string("unary_") + name + "/200704", {4 * 200704, 0, 4 * 200704}, [kind = kind](const Isa& isa) {
       return make_unary(isa, {kind, 200704, 0, 0});
     });
@@ -126,8 +129,8 @@ class NormKernel final : public Kernel {
   NormKernel(const Isa& isa, const NormProblem& p) : p_(p), norm_(make_norm(isa, p)), workspace_(norm_->workspace_bytes()) {}
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
     const auto* scale = static_cast<const float*>(args.b);
-    norm_->run({args.a, nullptr, scale, scale + p_.length, static_cast<float*>(args.y), static_cast<uint8_t*>(args.y), nullptr,
-                workspace_.data()},
+    norm_->run({args.a, nullptr, scale, scale + p_.length, static_cast<float*>(args.y), static_cast<uint8_t*>(args.y),
+                nullptr, workspace_.data()},
                part, parts);
   }
   std::string name() const override { return norm_->name(); }
@@ -149,7 +152,8 @@ void add_norms() {
       p.gives_q = to == 1;
       p.gives_y = to == 4;
       p.q_scale = 0.03f;
-      add("layer_norm_" + std::string(name) + "/128x" + std::to_string(length), {from * 128 * length, 8 * length, to * 128 * length},
+      add("layer_norm_" + std::string(name) + "/128x" + std::to_string(length),
+          {from * 128 * length, 8 * length, to * 128 * length},
           [p](const Isa& isa) { return std::make_unique<NormKernel>(isa, p); });
     }
 }

@@ -76,8 +76,9 @@ void pack_network(benchmark::State& state, const Isa& isa, DType x) {
 void add(const Isa& isa, const NamedShape& named, DType x) {
   const std::string name = "product/" + std::string(x == DType::u8 ? "u8" : "f32") + "/" + std::string(isa.name) + "/" +
                            std::string(named.network) + "/" + std::string(named.name);
-  benchmark::RegisterBenchmark(name.c_str(), [&isa, &named, x](benchmark::State& state) { run_product(state, isa, named, x); })
-      ->Unit(benchmark::kMicrosecond);
+  benchmark::RegisterBenchmark(name.c_str(), [&isa, &named, x](benchmark::State& state) {
+    run_product(state, isa, named, x);
+  })->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace
@@ -93,8 +94,9 @@ void register_products() {
       for (const NamedShape& named : kDepthwise) add(isa, named, x);
       const std::string name =
           "pack/" + std::string(x == DType::u8 ? "u8" : "f32") + "/" + std::string(isa.name) + "/resnet50";
-      benchmark::RegisterBenchmark(name.c_str(), [&isa, x](benchmark::State& state) { pack_network(state, isa, x); })
-          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark(name.c_str(), [&isa, x](benchmark::State& state) {
+        pack_network(state, isa, x);
+      })->Unit(benchmark::kMillisecond);
     }
   }
 }

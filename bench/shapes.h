@@ -11,9 +11,9 @@ namespace octet::bench {
 struct NamedShape {
   std::string_view network, name;
   int channels_in, channels_out, size, kernel, stride;
-  int count = 1;     // times in the network
+  int count = 1;  // times in the network
   bool residual = false;
-  int rows = 0;      // matrix: rows instead of an image
+  int rows = 0;  // matrix: rows instead of an image
   bool depthwise = false;
 };
 

@@ -10,8 +10,8 @@
 
 namespace octet {
 
-// `shapes`: one for every graph input, in order; ignored where the input is no tensor. Throws Error when the graph cannot run with
-// them. `settings` must outlive the plan.
+// `shapes`: one for every graph input, in order; ignored where the input is no tensor. Throws Error when the graph cannot
+// run with them. `settings` must outlive the plan.
 std::shared_ptr<const Plan> compile(const graph::Graph& optimized, const std::vector<Shape>& shapes, int threads,
                                     const PlanSettings& settings);
 

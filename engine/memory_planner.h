@@ -1,7 +1,7 @@
 // Placing buffers with known lifetimes into one arena.
 //
-// Greedy by size: the largest buffer first, each at the lowest offset where it overlaps no placed buffer that lives at the same
-// time. A pure function: lifetimes in, offsets out.
+// Greedy by size: the largest buffer first, each at the lowest offset where it overlaps no placed buffer that lives at the
+// same time. A pure function: lifetimes in, offsets out.
 #pragma once
 
 #include <cstddef>

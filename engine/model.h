@@ -1,4 +1,5 @@
-// The inside of octet::Model, for tools and tests that work on graphs: models made from a graph, and the graph at each stage.
+// The inside of octet::Model, for tools and tests that work on graphs: models made from a graph, and the graph at each
+// stage.
 #pragma once
 
 #include <functional>
@@ -20,8 +21,8 @@ Model model_from_graph(std::unique_ptr<graph::Graph> graph, const ModelOptions& 
 const graph::Graph& optimized_graph(const Model& model);
 const std::vector<graph::PassTiming>& pass_timings(const Model& model);
 
-// Inputs and outputs that a TensorView cannot hold: sequences, optionals, strings (and any other, too). The output is valid until
-// the next run.
+// Inputs and outputs that a TensorView cannot hold: sequences, optionals, strings (and any other, too). The output is valid
+// until the next run.
 void set_input_value(Session& session, size_t index, const graph::Tensor& value);
 graph::Tensor output_value(const Session& session, size_t index);
 

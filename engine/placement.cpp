@@ -34,7 +34,7 @@ struct Group {
   bool image = false;
   int64_t channels = 0;  // images: of one pixel
   Halo halo;
-  bool fixed = false;    // graph inputs: may not become a slice or be overwritten
+  bool fixed = false;  // graph inputs: may not become a slice or be overwritten
 };
 
 class Placer {
@@ -101,7 +101,8 @@ class Placer {
     if (it == group_of_.end() || in->layout != Layout::channels_last || node.attr("axis", int64_t{0}) != 1) return false;
     const int id = it->second;
     Group& g = groups_[static_cast<size_t>(id)];
-    int64_t channel = std::find_if(g.members.begin(), g.members.end(), [&](const Member& m) { return m.value == in; })->channel;
+    int64_t channel =
+        std::find_if(g.members.begin(), g.members.end(), [&](const Member& m) { return m.value == in; })->channel;
     for (const Value* out : node.outputs()) {
       g.members.push_back({out, channel});
       g.halo.grow(demand(out));
@@ -155,7 +156,8 @@ class Placer {
         return m.channel == 0 && last_use(m.value) <= order_.at(&node) && m.value->layout == in->layout &&
                m.value->type().shape() == in->type().shape();
       });
-      const auto uses_here = std::count_if(in->uses().begin(), in->uses().end(), [&](const graph::Use& u) { return u.node == &node; });
+      const auto uses_here =
+          std::count_if(in->uses().begin(), in->uses().end(), [&](const graph::Use& u) { return u.node == &node; });
       if (dies_here && uses_here == 1 && (!g.image || g.channels == in->type().shape()[1])) return it->second;
     }
     return -1;
@@ -177,8 +179,8 @@ class Placer {
     return channel == g.channels;
   }
 
-  // Makes the inputs of a channel concatenation slices of its output's group: runs of inputs that make up a group of theirs, one
-  // value or the slices of a concatenation before (DenseNet reads the same features again with one more).
+  // Makes the inputs of a channel concatenation slices of its output's group: runs of inputs that make up a group of theirs,
+  // one value or the slices of a concatenation before (DenseNet reads the same features again with one more).
   void gather_concat(const Node& node) {
     const Value* out = node.output();
     if (out->layout != Layout::channels_last || node.attr("axis", int64_t{0}) != 1) return;
@@ -228,7 +230,8 @@ class Placer {
           place.strides.row = (shape[3] + g.halo.left + g.halo.right) * place.strides.pixel;
           place.strides.image = (shape[2] + g.halo.top + g.halo.bottom) * place.strides.row;
           place.channel_offset = m.channel;
-          place.offset = static_cast<size_t>(g.halo.top * place.strides.row + g.halo.left * place.strides.pixel + m.channel * element);
+          place.offset =
+              static_cast<size_t>(g.halo.top * place.strides.row + g.halo.left * place.strides.pixel + m.channel * element);
           bytes = static_cast<size_t>(shape[0] * place.strides.image);
         }
         request.bytes = std::max(request.bytes, bytes + 2 * static_cast<size_t>(kernels::kSlack));

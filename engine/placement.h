@@ -1,9 +1,9 @@
 // Where every value of a plan lies: storage groups, halos, slices.
 //
-// Values that can share memory form a group: a reshape and its input, an in-place operator and the operand it overwrites, the
-// inputs of a concatenation along channels and its output, an image and the parts it is split into along channels. A group of
-// images lies channels-last with one pixel pitch (the sum of channels) and one halo (the largest any consumer asks for), so a
-// slice is the same image at a channel offset:
+// Values that can share memory form a group: a reshape and its input, an in-place operator and the operand it overwrites,
+// the inputs of a concatenation along channels and its output, an image and the parts it is split into along channels. A
+// group of images lies channels-last with one pixel pitch (the sum of channels) and one halo (the largest any consumer asks
+// for), so a slice is the same image at a channel offset:
 //
 //      concat group, one pixel:   [ a: c=64 | b: c=64 ]      a.offset = 0, b.offset = 64 bytes, both with pixel = 128
 //

@@ -3,9 +3,9 @@
 // Steps run in order, each by all threads with a barrier after it; a step splits its work statically by (part, parts). All
 // addresses are arena offsets or constants, so a plan is shared by sessions, each with an arena of its own.
 //
-// A value whose shape is known only at run time, or that is a sequence, an optional or of strings, has no place in the arena: it
-// lives in a slot of the frame (engine/frame.h), written by one step and read by later ones. Plans of models without such values
-// have no slots, and their runs allocate nothing.
+// A value whose shape is known only at run time, or that is a sequence, an optional or of strings, has no place in the
+// arena: it lives in a slot of the frame (engine/frame.h), written by one step and read by later ones. Plans of models
+// without such values have no slots, and their runs allocate nothing.
 #pragma once
 
 #include <cstddef>

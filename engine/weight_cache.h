@@ -15,10 +15,11 @@ namespace octet {
 
 class WeightCache {
  public:
-  // `key` identifies the packing; `sources` are the constants it was made from, kept alive so that their addresses may be part
-  // of the key.
-  std::shared_ptr<const kernels::PackedWeights> get(const std::string& key, const std::vector<graph::Tensor>& sources,
-                                                    const std::function<std::shared_ptr<const kernels::PackedWeights>()>& make);
+  // `key` identifies the packing; `sources` are the constants it was made from, kept alive so that their addresses may be
+  // part of the key.
+  std::shared_ptr<const kernels::PackedWeights> get(
+      const std::string& key, const std::vector<graph::Tensor>& sources,
+      const std::function<std::shared_ptr<const kernels::PackedWeights>()>& make);
   // Lets go of what no plan uses any more.
   void drop_unused();
   size_t bytes() const;

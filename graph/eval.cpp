@@ -44,8 +44,8 @@ void check_input(const Graph& graph, const Value& input, const Tensor& tensor) {
   }
   if (!fits)
     throw Error(ErrorCode::invalid_argument, graph.file + ": input '" + input.name() + "' is " +
-                                                 std::string(octet::to_string(tensor.dtype())) + octet::to_string(tensor.shape()) +
-                                                 "; expected " + to_string(type));
+                                                 std::string(octet::to_string(tensor.dtype())) +
+                                                 octet::to_string(tensor.shape()) + "; expected " + to_string(type));
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 // is defined). An absent optional input is a null Value.
 //
 // A Value's Type says element type, dimensions (known or symbolic), and, where its integers stand for real numbers, the
-// quantization parameters. So one operator serves float and INT8: `Add` of two quantized values into a quantized value is the
-// quantized add, and its definition says what that means. The logical shape of an image is always N, C, H, W; how it lies in
-// memory is the value's `layout`, set by the layout pass and read by lowering.
+// quantization parameters. So one operator serves float and INT8: `Add` of two quantized values into a quantized value is
+// the quantized add, and its definition says what that means. The logical shape of an image is always N, C, H, W; how it
+// lies in memory is the value's `layout`, set by the layout pass and read by lowering.
 //
 // Operators of the standard ONNX domain are named as there, with the meaning of the newest opset: the importer normalises
 // older ones. Operators of our own carry the prefix "octet." and come into being in passes:
@@ -19,9 +19,10 @@
 //   octet.Reorder a change of layout; octet.Interleave the channels of several images by turns
 //   octet.Region  a part of the graph whose shapes are known only at run time (engine/regions.h)
 //
-// A graph may be an attribute: the branches of If, the bodies of Loop, Scan and SequenceMap. Such a graph is closed: what it reads
-// of its surroundings is an input of it, behind the inputs that the operator defines (`captures` of them, in the order in which
-// the node lists them behind its own operands). So no rewrite outside need look inside, and the use lists tell the truth.
+// A graph may be an attribute: the branches of If, the bodies of Loop, Scan and SequenceMap. Such a graph is closed: what it
+// reads of its surroundings is an input of it, behind the inputs that the operator defines (`captures` of them, in the order
+// in which the node lists them behind its own operands). So no rewrite outside need look inside, and the use lists tell the
+// truth.
 #pragma once
 
 #include <list>
@@ -67,7 +68,7 @@ struct Type {
   int rank() const { return static_cast<int>(dims->size()); }
   bool is_tensor() const { return kind == ValueKind::tensor; }
   bool static_shape() const;  // a tensor, all of whose dimensions are known
-  Shape shape() const;  // only when static_shape()
+  Shape shape() const;        // only when static_shape()
   bool quantized() const { return quant != nullptr; }
 };
 std::string to_string(const Type& type);  // "uint8[N,3,224,224] q(0.0078,128)"
@@ -214,7 +215,8 @@ void forget_dims(Graph& graph);
 void infer_types(Graph& graph);
 void infer_types(Graph& graph, Node& node);
 
-// Copies the nodes of `body` in front of `before` (null: to the end); `inputs` stand for its inputs. Gives what its outputs became.
+// Copies the nodes of `body` in front of `before` (null: to the end); `inputs` stand for its inputs. Gives what its outputs
+// became.
 std::vector<Value*> splice(Graph& graph, const Graph& body, const std::vector<Value*>& inputs, Node* before);
 
 // Checks what every pass must keep: order, use lists, arity, attribute kinds, types that inference confirms.

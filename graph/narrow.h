@@ -19,8 +19,8 @@ enum class PowerRounding : uint8_t { up, down, nearest };  // to float8e8m0, whi
 
 bool is_narrow_float(DType dtype);
 float narrow_to_float(DType dtype, uint8_t code);
-// To nearest, half to even. What is too large becomes the largest with `saturate` (infinity too); else infinity where the format
-// has one, NaN where it has that, and the largest again in float4e2m1.
+// To nearest, half to even. What is too large becomes the largest with `saturate` (infinity too); else infinity where the
+// format has one, NaN where it has that, and the largest again in float4e2m1.
 uint8_t float_to_narrow(DType dtype, float value, bool saturate = true, PowerRounding rounding = PowerRounding::up);
 
 }  // namespace octet::graph

@@ -102,12 +102,12 @@ class InferContext {
 // optionals). An absent optional input is an undefined Tensor.
 // Quantized values keep their parameters in the node's value types. Outputs are assigned.
 //
-// An operator with subgraphs runs them through `run`: by scalar evaluation, or by whatever the caller of evaluate() gave. So there
-// is one If, one Loop and one Scan, which the specification and the engine share.
+// An operator with subgraphs runs them through `run`: by scalar evaluation, or by whatever the caller of evaluate() gave. So
+// there is one If, one Loop and one Scan, which the specification and the engine share.
 class EvalContext {
  public:
-  // The outputs of `graph` for `inputs`; those from `changed` on are the ones of the call before (of the same graph, in the same
-  // evaluation). The outputs may lie where the next run writes: copy what must outlast it, apart from its inputs.
+  // The outputs of `graph` for `inputs`; those from `changed` on are the ones of the call before (of the same graph, in the
+  // same evaluation). The outputs may lie where the next run writes: copy what must outlast it, apart from its inputs.
   using RunGraph = std::function<std::vector<Tensor>(const Graph& graph, std::span<const Tensor> inputs, size_t changed)>;
 
   EvalContext(const Node& node, std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunGraph* run = nullptr)
@@ -145,7 +145,7 @@ struct OpDef {
   TypeSet types = kAnyType;
   int typed = 0;
   bool any_kind = false;  // may be given, and may give, sequences and optionals
-  bool random = false;  // what it gives is a matter of chance: only type, shape and distribution mean anything
+  bool random = false;    // what it gives is a matter of chance: only type, shape and distribution mean anything
 };
 
 // All operators, and by name; null when unknown.

@@ -1,8 +1,8 @@
 // A value in the open: element type, shape, and dense row-major bytes, shared and never changed once built.
 //
-// What flows along an edge is a tensor, a sequence of tensors, or an optional that holds one of these or nothing. All three are a
-// `Tensor` here, told apart by `kind()`, so that everything that hands values on (evaluation, plans, loops) is written once; only
-// operators that say so (OpDef::any_kind) are ever given one that is no tensor.
+// What flows along an edge is a tensor, a sequence of tensors, or an optional that holds one of these or nothing. All three
+// are a `Tensor` here, told apart by `kind()`, so that everything that hands values on (evaluation, plans, loops) is written
+// once; only operators that say so (OpDef::any_kind) are ever given one that is no tensor.
 #pragma once
 
 #include <memory>

@@ -56,7 +56,8 @@ void verify_node(const Node& node) {
   if (outputs < op.min_outputs || outputs > op.max_outputs)
     violation(label(node) + " has " + std::to_string(outputs) + " outputs");
   for (const auto& [key, value] : node.attrs()) {
-    const auto schema = std::find_if(op.attrs.begin(), op.attrs.end(), [&key = key](const AttrSchema& s) { return s.name == key; });
+    const auto schema =
+        std::find_if(op.attrs.begin(), op.attrs.end(), [&key = key](const AttrSchema& s) { return s.name == key; });
     if (schema == op.attrs.end()) violation(label(node) + " has an attribute '" + key + "' that its operator does not know");
     if (!kind_matches(schema->kind, value)) violation(label(node) + " has attribute '" + key + "' of the wrong kind");
   }

@@ -82,7 +82,7 @@ std::byte* AlignedBuffer::allocate(size_t bytes) {
   Region* region = nullptr;
   std::byte* header = kShare && bytes >= kSharedBytes
                           ? regions().take(with_header, region)
-                          : static_cast<std::byte*>(::operator new(with_header, std::align_val_t{kLine}));
+                          : static_cast<std::byte*>(::operator new (with_header, std::align_val_t{kLine}));
   *reinterpret_cast<Region**>(header) = region;
   return header + kLine;
 }
@@ -92,7 +92,7 @@ void AlignedBuffer::release(std::byte* data) {
   if (Region* region = *reinterpret_cast<Region**>(header))
     regions().give_back(region);
   else
-    ::operator delete(header, std::align_val_t{kLine});
+    ::operator delete (header, std::align_val_t{kLine});
 }
 
 }  // namespace octet::kernels

@@ -1,10 +1,10 @@
-// Owned memory on a cache line's boundary, with kSlack readable bytes behind it. Zeroed, or (for_overwrite) left as the system
-// gives it, so that pages never written cost nothing.
+// Owned memory on a cache line's boundary, with kSlack readable bytes behind it. Zeroed, or (for_overwrite) left as the
+// system gives it, so that pages never written cost nothing.
 //
-// Buffers of kSharedBytes and more are cut one behind the other from regions on huge pages: a kernel that walks weights or an
-// image with a stride of a row meets a new 4 KiB page at every step, and the first-level TLB holds less than a hundred of them.
-// Weights packed in the order of execution therefore also lie in that order. A region goes back to the system with its last
-// buffer.
+// Buffers of kSharedBytes and more are cut one behind the other from regions on huge pages: a kernel that walks weights or
+// an image with a stride of a row meets a new 4 KiB page at every step, and the first-level TLB holds less than a hundred of
+// them. Weights packed in the order of execution therefore also lie in that order. A region goes back to the system with its
+// last buffer.
 #pragma once
 
 #include <cstddef>

@@ -1,14 +1,15 @@
 // Convolution and matrix product: the engine's door to the product kernels.
 //
-// A product y[m][n] = epilogue(sum over k of x[m, k] * w[n, k]) where row m is an output pixel (or a matrix row) and k runs over
-// kernel row, kernel column, channel. A GEMM is a 1x1 convolution over an image of one row and M columns. Weights are packed
-// once per ISA, independent of image size (PackedWeights, shared by sessions and plans); a Conv binds them to one shape, one set
-// of layouts and one epilogue when a plan is made, choosing blocking and kernels; run() executes part `part` of `parts`.
+// A product y[m][n] = epilogue(sum over k of x[m, k] * w[n, k]) where row m is an output pixel (or a matrix row) and k runs
+// over kernel row, kernel column, channel. A GEMM is a 1x1 convolution over an image of one row and M columns. Weights are
+// packed once per ISA, independent of image size (PackedWeights, shared by sessions and plans); a Conv binds them to one
+// shape, one set of layouts and one epilogue when a plan is made, choosing blocking and kernels; run() executes part `part`
+// of `parts`.
 //
-// The image x is read in place: its halo must be at least the padding (bottom and right: as far as the last kernel tap reaches),
-// filled with the zero point (u8) or 0 (f32). Integer kernels may read up to kSlack bytes past any pixel run; such bytes meet
-// zero weights. Groups: channels of group g are [g*ic/groups, (g+1)*ic/groups), likewise for outputs; ic and oc are totals.
-// groups == ic (depthwise, any multiplier) takes the depthwise family.
+// The image x is read in place: its halo must be at least the padding (bottom and right: as far as the last kernel tap
+// reaches), filled with the zero point (u8) or 0 (f32). Integer kernels may read up to kSlack bytes past any pixel run; such
+// bytes meet zero weights. Groups: channels of group g are [g*ic/groups, (g+1)*ic/groups), likewise for outputs; ic and oc
+// are totals. groups == ic (depthwise, any multiplier) takes the depthwise family.
 #pragma once
 
 #include <cstdint>
@@ -43,11 +44,11 @@ inline bool few_rows(const ConvShape& s) { return s.n * s.oh * s.ow <= 4; }
 struct ConvWeights {
   // Dense [oc][ic/groups][kh][kw] (ONNX order). f32, or s8/u8 with zero points.
   const void* data = nullptr;
-  DType dtype = DType::f32;                  // f32, s8, u8
-  std::span<const int32_t> zero_points;      // empty (all 0), size 1, or one an output channel
-  std::span<const int32_t> bias;             // int32 bias, empty or size oc; integer weights only
-  int32_t x_zero_point = 0;                  // folded into the bias; ignored when x_zero_point_at_run
-  bool x_zero_point_at_run = false;          // dynamic quantization: ConvArgs::x_zero_point
+  DType dtype = DType::f32;              // f32, s8, u8
+  std::span<const int32_t> zero_points;  // empty (all 0), size 1, or one an output channel
+  std::span<const int32_t> bias;         // int32 bias, empty or size oc; integer weights only
+  int32_t x_zero_point = 0;              // folded into the bias; ignored when x_zero_point_at_run
+  bool x_zero_point_at_run = false;      // dynamic quantization: ConvArgs::x_zero_point
 };
 
 // Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on the number of rows where they are few (few_rows); not else
@@ -58,7 +59,7 @@ size_t packed_bytes(const PackedWeights& weights);
 std::string describe(const PackedWeights& weights);
 
 struct ConvArgs {
-  const void* x = nullptr;         // u8 or f32
+  const void* x = nullptr;  // u8 or f32
   void* y = nullptr;
   const void* residual = nullptr;  // u8 or f32, layout as given to make_conv
   void* workspace = nullptr;       // per thread, Conv::workspace_bytes(), 64-byte aligned

@@ -82,7 +82,8 @@ class Depthwise final : public Conv {
   }
 
   size_t workspace_bytes() const override {
-    const size_t interleaved = interleaves_at_run() ? static_cast<size_t>(wide_records(problem_.shape.oc)) * sizeof(ChannelParams) : 0;
+    const size_t interleaved =
+        interleaves_at_run() ? static_cast<size_t>(wide_records(problem_.shape.oc)) * sizeof(ChannelParams) : 0;
     return range_bytes(problem_.epilogue) + params_.bytes() + interleaved;
   }
 
@@ -91,8 +92,8 @@ class Depthwise final : public Conv {
  private:
   int64_t passes() const { return (blocks_ + pass_blocks_ - 1) / pass_blocks_; }
 
-  // Bound parameters of u8 outputs never change at run, those of values apart, so they may take the order and the offsets that
-  // the form wants; the offset of the product lies in the bias, which offset sums do without.
+  // Bound parameters of u8 outputs never change at run, those of values apart, so they may take the order and the offsets
+  // that the form wants; the offset of the product lies in the bias, which offset sums do without.
   void choose_epilogue() {
     const Epilogue& e = problem_.epilogue;
     const bool clamp_first = must_clamp_first(e, weights_->facts.bound);

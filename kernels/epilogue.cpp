@@ -19,9 +19,7 @@ float residual_term(const Epilogue& e, const void* residual) {
 float activate(const Epilogue& e, float v) {
   switch (e.act) {
     case ActKind::none: return v;
-    case ActKind::clamp:
-      v = e.act_lo > v ? e.act_lo : v;
-      return e.act_hi < v ? e.act_hi : v;
+    case ActKind::clamp: v = e.act_lo > v ? e.act_lo : v; return e.act_hi < v ? e.act_hi : v;
     case ActKind::leaky_relu: return v < 0 ? v * e.alpha : v;
     case ActKind::gelu: return numerics::gelu(v);
   }
@@ -34,7 +32,8 @@ void store_u8(const Epilogue& e, float v, void* y) {
   *static_cast<uint8_t*>(y) = static_cast<uint8_t>(q);
 }
 
-// The quotient comes from products (jit/epilogue_emitter.h), which neither overflow nor underflow between bounds of this size.
+// The quotient comes from products (jit/epilogue_emitter.h), which neither overflow nor underflow between bounds of this
+// size.
 std::string unsupported_quantization(const Epilogue& e) {
   constexpr float kQuanta = 512;
   if (e.residual != ResidualKind::none || (e.act != ActKind::clamp && e.act != ActKind::none))
@@ -42,7 +41,8 @@ std::string unsupported_quantization(const Epilogue& e) {
   if (!(e.y_scale >= 0x1p-100f && e.y_scale <= 0x1p100f)) return "the scale is outside 2^-100 to 2^100";
   if (e.act == ActKind::clamp && !(std::fabs(e.act_lo) <= kQuanta * e.y_scale && std::fabs(e.act_hi) <= kQuanta * e.y_scale))
     return "the clamp is too wide for the scale";
-  if (e.zero_point < 0 || e.zero_point > 255 || e.lo != 0 || e.hi != 255) return "zero point outside 0..255, or a clamp in quanta";
+  if (e.zero_point < 0 || e.zero_point > 255 || e.lo != 0 || e.hi != 255)
+    return "zero point outside 0..255, or a clamp in quanta";
   return {};
 }
 
@@ -51,7 +51,8 @@ std::string unsupported_quantization(const Epilogue& e) {
 float largest_x_scale(const Epilogue& e, std::span<const int64_t> bound) {
   double largest = 0x1p100;
   for (size_t n = 0; n < bound.size(); ++n) {
-    const double room = 0x1p30 * static_cast<double>(e.y_scale) - (e.bias.empty() ? 0.0 : std::fabs(static_cast<double>(e.bias[n])));
+    const double room =
+        0x1p30 * static_cast<double>(e.y_scale) - (e.bias.empty() ? 0.0 : std::fabs(static_cast<double>(e.bias[n])));
     const double of_one = static_cast<double>(bound[n]) * std::fabs(static_cast<double>(e.scale[n]));
     if (!(room > 0) || !std::isfinite(of_one)) return 0;
     if (of_one > 0) largest = std::min(largest, room / of_one);

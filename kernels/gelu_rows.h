@@ -3,9 +3,9 @@
 //
 //   for piece of the output (kPieceBytes):  product -> y;  y = gelu(y), which widens the range
 //
-// It is no stage of the emitted epilogue: its multiplications would hold up the products (amx/schedule.h), and the vectors of
-// a unit are too few to hide its chain. All of the output at once, as an operator of its own, would read again what has left
-// the cache: 128x3072 outputs, a BERT's, are 1.5 MiB, and took 497 us with their product, 460 in pieces.
+// It is no stage of the emitted epilogue: its multiplications would hold up the products (amx/schedule.h), and the vectors
+// of a unit are too few to hide its chain. All of the output at once, as an operator of its own, would read again what has
+// left the cache: 128x3072 outputs, a BERT's, are 1.5 MiB, and took 497 us with their product, 460 in pieces.
 #pragma once
 
 #include <cstdint>

@@ -36,17 +36,26 @@ struct Feature {
 std::span<const Feature> features_of(IsaId id) {
   static const Feature kAvx2[] = {{Cpu::tAVX2, "AVX2"}, {Cpu::tFMA, "FMA"}};
   static const Feature kAvx2Vnni[] = {{Cpu::tAVX2, "AVX2"}, {Cpu::tFMA, "FMA"}, {Cpu::tAVX_VNNI, "AVX-VNNI"}};
-  static const Feature kAvx512[] = {{Cpu::tAVX2, "AVX2"},         {Cpu::tFMA, "FMA"},           {Cpu::tAVX512F, "AVX512F"},
-                                    {Cpu::tAVX512BW, "AVX512BW"}, {Cpu::tAVX512VL, "AVX512VL"}, {Cpu::tAVX512DQ, "AVX512DQ"}};
-  static const Feature kAvx512Vnni[] = {{Cpu::tAVX2, "AVX2"},         {Cpu::tFMA, "FMA"},
-                                        {Cpu::tAVX512F, "AVX512F"},   {Cpu::tAVX512BW, "AVX512BW"},
-                                        {Cpu::tAVX512VL, "AVX512VL"}, {Cpu::tAVX512DQ, "AVX512DQ"},
+  static const Feature kAvx512[] = {{Cpu::tAVX2, "AVX2"},         {Cpu::tFMA, "FMA"},
+                                    {Cpu::tAVX512F, "AVX512F"},   {Cpu::tAVX512BW, "AVX512BW"},
+                                    {Cpu::tAVX512VL, "AVX512VL"}, {Cpu::tAVX512DQ, "AVX512DQ"}};
+  static const Feature kAvx512Vnni[] = {{Cpu::tAVX2, "AVX2"},
+                                        {Cpu::tFMA, "FMA"},
+                                        {Cpu::tAVX512F, "AVX512F"},
+                                        {Cpu::tAVX512BW, "AVX512BW"},
+                                        {Cpu::tAVX512VL, "AVX512VL"},
+                                        {Cpu::tAVX512DQ, "AVX512DQ"},
                                         {Cpu::tAVX512_VNNI, "AVX512-VNNI"}};
-  static const Feature kAmx[] = {{Cpu::tAVX2, "AVX2"},         {Cpu::tFMA, "FMA"},
-                                 {Cpu::tAVX512F, "AVX512F"},   {Cpu::tAVX512BW, "AVX512BW"},
-                                 {Cpu::tAVX512VL, "AVX512VL"}, {Cpu::tAVX512DQ, "AVX512DQ"},
-                                 {Cpu::tAVX512_VNNI, "AVX512-VNNI"}, {Cpu::tAVX512_VBMI, "AVX512-VBMI"},
-                                 {Cpu::tAMX_TILE, "AMX-TILE"}, {Cpu::tAMX_INT8, "AMX-INT8"}};
+  static const Feature kAmx[] = {{Cpu::tAVX2, "AVX2"},
+                                 {Cpu::tFMA, "FMA"},
+                                 {Cpu::tAVX512F, "AVX512F"},
+                                 {Cpu::tAVX512BW, "AVX512BW"},
+                                 {Cpu::tAVX512VL, "AVX512VL"},
+                                 {Cpu::tAVX512DQ, "AVX512DQ"},
+                                 {Cpu::tAVX512_VNNI, "AVX512-VNNI"},
+                                 {Cpu::tAVX512_VBMI, "AVX512-VBMI"},
+                                 {Cpu::tAMX_TILE, "AMX-TILE"},
+                                 {Cpu::tAMX_INT8, "AMX-INT8"}};
   switch (id) {
     case IsaId::reference: return {};
     case IsaId::avx2: return kAvx2;

@@ -24,8 +24,8 @@ enum class DotKind : uint8_t {
 struct Isa {
   IsaId id;
   std::string_view name;
-  int vector_bytes;   // 0, 32 or 64
-  int vector_count;   // architectural vector registers
+  int vector_bytes;  // 0, 32 or 64
+  int vector_count;  // architectural vector registers
   DotKind dot;
   bool zmm() const { return vector_bytes == 64; }
   int lanes() const { return vector_bytes / 4; }  // 32-bit lanes

@@ -1,11 +1,12 @@
-// Where an image lies in memory: byte strides, so that halos, channel slices of a concat and row pitches are all the same case.
+// Where an image lies in memory: byte strides, so that halos, channel slices of a concat and row pitches are all the same
+// case.
 //
 //      ┌───────────── row stride ─────────────┐
 //      halo │ px px px px … (w) │ halo │ pitch        pixel = `c` elements, next pixel `pixel` bytes further
 //
 // `data` pointers handed to kernels point at channel 0 of pixel (0,0) of image 0; halo pixels lie at negative offsets and
-// after the last row, hold the fill value (zero point, or 0.0f), and belong to the tensor: kernels may read them, never write.
-// At least kSlack readable bytes lie before the first and behind the last byte of every tensor.
+// after the last row, hold the fill value (zero point, or 0.0f), and belong to the tensor: kernels may read them, never
+// write. At least kSlack readable bytes lie before the first and behind the last byte of every tensor.
 #pragma once
 
 #include <cstdint>

@@ -209,8 +209,7 @@ KernelPtr make_quantize(const Isa& isa, const QuantizeProblem& problem) {
   const RunShape shape = run_shape(problem.rows, problem.length, problem.x_outer, problem.y_outer, 4, 1);
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<QuantizeProblem>>("quantize reference", problem, shape, quantize_reference);
-  return make_run(isa, "quantize ", problem, shape,
-                  quantize_code(isa, quotient_by(problem.scale)));
+  return make_run(isa, "quantize ", problem, shape, quantize_code(isa, quotient_by(problem.scale)));
 }
 
 KernelPtr make_dequantize(const Isa& isa, const QuantizeProblem& problem) {

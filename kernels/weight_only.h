@@ -20,8 +20,8 @@
 //   panel    block 0: [dwords of k 0..7][dwords of k 8..15] … [scale] [zero, u8]   block 1: …     the order of use
 //
 // With vpdpbusd 128 weights of 4 bits take 3 operations to unpack and 6 to multiply; with vpmaddubsw, whose sums of 4-bit
-// weights stay far inside int16 for 8 steps, about 16. Weights of 8 bits go there as two halves. With AMX eight rows and more
-// go by tiles (weight_only/tiles.h).
+// weights stay far inside int16 for 8 steps, about 16. Weights of 8 bits go there as two halves. With AMX eight rows and
+// more go by tiles (weight_only/tiles.h).
 #pragma once
 
 #include <cstdint>

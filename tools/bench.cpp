@@ -116,7 +116,8 @@ Loaded load(const Options& options, const Form& form, const std::string& name, c
   run.file = form.file;
   run.precision = form.precision;
   run.isa = std::string(loaded.model.isa());
-  const std::string fed = feed.data ? "" : "timed and compared on synthetic inputs (" + describe_synthetic(loaded.model) + ")";
+  const std::string fed =
+      feed.data ? "" : "timed and compared on synthetic inputs (" + describe_synthetic(loaded.model) + ")";
   run.note = form.note + (form.note.empty() || feed.data ? "" : "; ") + fed;
   run.streams = options.streams;
   run.batch = choose_batch(loaded.model.inputs(), options.batch, form.file);

@@ -59,7 +59,8 @@ void add_shapes(CLI::App& command, Common& common) {
 }
 
 void add_tokens(CLI::App& command, Common& common) {
-  command.add_option("--seq", common.sequence, "new tokens of a sample, for a zoo network of tokens; default: 128, decoders 1")
+  command
+      .add_option("--seq", common.sequence, "new tokens of a sample, for a zoo network of tokens; default: 128, decoders 1")
       ->check(CLI::Range(1, 65536))
       ->type_name("N");
   command.add_option("--past", common.past, "tokens in the cache of a zoo decoder; default: 128")

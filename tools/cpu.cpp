@@ -66,8 +66,8 @@ int cpu(bool measure) {
     fmt::print("  {:<12} {}\n", isa.name, has ? "yes" : "no: " + reason);
   }
   if (limit)
-    fmt::print("\noctet takes {}: the best here is {}, OCTET_ISA={} caps it\n", limit->id < best.id ? limit->name : best.name,
-               best.name, cap);
+    fmt::print("\noctet takes {}: the best here is {}, OCTET_ISA={} caps it\n",
+               limit->id < best.id ? limit->name : best.name, best.name, cap);
   else
     fmt::print("\noctet takes {}: the best that CPU and kernel offer (OCTET_ISA is not set)\n", best.name);
   fmt::print("\ncaches\n");

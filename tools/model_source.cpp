@@ -36,7 +36,8 @@ ModelSource open_model(const std::string& argument, const zoo::ZooOptions& netwo
     graph::infer_types(*source.graph);
   } else {
     if (network.sequence > 0 || network.past >= 0)
-      throw Error(ErrorCode::invalid_argument, argument + ": --seq and --past choose the tokens of a zoo network; expected --shape for a file");
+      throw Error(ErrorCode::invalid_argument,
+                  argument + ": --seq and --past choose the tokens of a zoo network; expected --shape for a file");
     source.graph = onnx::import_model(argument);
   }
   source.quantized = has_quantized_activations(*source.graph) || has_packed_weights(*source.graph);

@@ -29,8 +29,9 @@ int quantize(const Options& options) {
     throw Error(ErrorCode::invalid_argument,
                 "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
   if (options.cache_bits > 0 && dialect == Dialect::dynamic)
-    throw Error(ErrorCode::invalid_argument, "--cache: a cache keeps what it was given and needs scales known before; "
-                                             "expected --dialect qdq or qlinear");
+    throw Error(ErrorCode::invalid_argument,
+                "--cache: a cache keeps what it was given and needs scales known before; "
+                "expected --dialect qdq or qlinear");
   check_writable(options.out);
   std::optional<Dataset> data;
   if (!options.data.empty()) data = Dataset::load(options.data);

@@ -37,8 +37,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   const auto quantize_weights = [&](const graph::Graph& graph, const std::string& note) {
     result.graph = graph::quantize_weights(graph, {request.weight_bits, request.block});
     result.graph->file = source.file;
-    result.note = "weights of " + std::to_string(request.weight_bits) + " bits in blocks of " +
-                  std::to_string(request.block) + note;
+    result.note =
+        "weights of " + std::to_string(request.weight_bits) + " bits in blocks of " + std::to_string(request.block) + note;
     return std::move(result);
   };
   if (request.weight_bits > 0 && !request.cache) return quantize_weights(*prepared, " only");
@@ -87,8 +87,8 @@ Quantized quantize_model(const ModelSource& source, const QuantizeRequest& reque
   graph::Ranges ranges;
   for (const auto& [name, range] : calibrate(*prepared, values, feed, {request.isa, {}}, {.threads = request.threads}))
     ranges[name] = {range.min, range.max};
-  result.graph = graph::quantize_static(
-      *prepared, ranges, {request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused, scope});
+  result.graph = graph::quantize_static(*prepared, ranges,
+                                        {request.portable ? graph::QuantStyle::portable : graph::QuantStyle::fused, scope});
   if (request.weight_bits > 0) return quantize_weights(*result.graph, ", a cache of 8 bits, " + result.note);
   if (request.signed_activations) graph::to_signed_activations(*result.graph);
   if (request.dialect == Dialect::qlinear) graph::to_qlinear(*result.graph);

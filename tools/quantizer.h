@@ -23,7 +23,7 @@ struct QuantizeRequest {
   bool equalise = true;             // dynamic: channels of the inputs of matrix products (graph/quantize/equalise.h)
   int weight_bits = 0;              // 4 or 8: weights only, in blocks of `block`; the rest stays float
   int64_t block = 32;
-  bool cache = false;  // of a decoder, in 8 bits; not with Dialect::dynamic
+  bool cache = false;       // of a decoder, in 8 bits; not with Dialect::dynamic
   Dataset* data = nullptr;  // null: synthetic inputs
   ShapeOverrides shapes;
   std::string isa;

@@ -155,12 +155,14 @@ const graph::Tensor* content(const graph::Tensor& value) {
   return value.elements().empty() ? nullptr : &value.elements()[0];
 }
 
-std::string value_difference(const graph::Tensor& want, const graph::Tensor& got, Numbers numbers, const Tolerance& tolerance) {
+std::string value_difference(const graph::Tensor& want, const graph::Tensor& got, Numbers numbers,
+                             const Tolerance& tolerance) {
   const graph::Tensor *w = content(want), *g = content(got);
   if (!w || !g) return w == g ? "" : w ? "holds nothing, expected something" : "holds something, expected nothing";
   if (w->kind() != g->kind()) return fmt::format("is a {}, expected a {}", to_string(g->kind()), to_string(w->kind()));
   if (w->is_tensor() && w->dtype() == DType::string) {
-    if (g->dtype() != DType::string || w->shape() != g->shape()) return typed(g->dtype(), g->shape()) + ", expected " + typed(w->dtype(), w->shape());
+    if (g->dtype() != DType::string || w->shape() != g->shape())
+      return typed(g->dtype(), g->shape()) + ", expected " + typed(w->dtype(), w->shape());
     return w->strings() == g->strings() ? "" : "holds other strings than expected";
   }
   if (w->is_tensor()) return difference(*w, g->view(), numbers, tolerance);
@@ -172,8 +174,8 @@ std::string value_difference(const graph::Tensor& want, const graph::Tensor& got
 }
 
 // Runs one data set; adds the outputs' bytes to the hash.
-void run_data_set(const Model& model, const Kinds& kinds, Session& session, const fs::path& set, Numbers numbers, const Tolerance& tolerance,
-                  Hash& hash) {
+void run_data_set(const Model& model, const Kinds& kinds, Session& session, const fs::path& set, Numbers numbers,
+                  const Tolerance& tolerance, Hash& hash) {
   const auto inputs = numbered(set, "input"), outputs = numbered(set, "output");
   const std::string where = set.filename().string();
   if (inputs.size() != model.inputs().size())

@@ -29,8 +29,8 @@ namespace octet::zoo {
 struct ZooOptions {
   int64_t batch = 1;  // 0: symbolic, named "batch"
   uint64_t seed = 1;
-  int64_t sequence = 0;  // tokens of a sample; 0: the network's default
-  int64_t past = -1;     // tokens a decoder has seen before; -1: the network's default
+  int64_t sequence = 0;      // tokens of a sample; 0: the network's default
+  int64_t past = -1;         // tokens a decoder has seen before; -1: the network's default
   bool open_tokens = false;  // a decoder with both numbers left open, as exporters write it to be run with a cache
 };
 

@@ -32,7 +32,8 @@ int export_zoo(const Options& options) {
   if (dialect == Dialect::dynamic && options.activations == "s8")
     throw Error(ErrorCode::invalid_argument, "--activations s8: the dynamic dialect quantizes to u8");
   if (dialect != Dialect::qdq && options.style == "fused")
-    throw Error(ErrorCode::invalid_argument, "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
+    throw Error(ErrorCode::invalid_argument,
+                "--dialect " + options.dialect + ": it rounds after every operator; expected --style portable");
   if (!options.int8 && (dialect != Dialect::qdq || options.activations != "u8"))
     throw Error(ErrorCode::invalid_argument, "--dialect and --activations are for --int8");
   if (options.style != "fused" && options.style != "portable")
@@ -55,8 +56,8 @@ int export_zoo(const Options& options) {
   request.threads = options.common.threads;
   const Quantized quantized = quantize_model(source, request, [&](const std::string& text) { progress.show(text); });
   onnx::export_model(*quantized.graph, options.out);
-  fmt::print("{}: {}, INT8 in {} style, dialect {}, activations {}, {}\n", options.out, options.name, options.style, options.dialect,
-             options.activations, quantized.note);
+  fmt::print("{}: {}, INT8 in {} style, dialect {}, activations {}, {}\n", options.out, options.name, options.style,
+             options.dialect, options.activations, quantized.note);
   return kDone;
 }
 
@@ -71,7 +72,8 @@ Action declare_zoo(CLI::App& command) {
   out->add_option("output", o->out, "the ONNX file to write")->required()->type_name("OUT.onnx");
   out->add_flag("--int8", o->int8, "quantized with synthetic calibration");
   out->add_option("--style", o->style, "of --int8: portable (default) or fused")->type_name("NAME");
-  out->add_option("--dialect", o->dialect, "of --int8: qdq (default), qlinear (operator-oriented) or dynamic")->type_name("NAME");
+  out->add_option("--dialect", o->dialect, "of --int8: qdq (default), qlinear (operator-oriented) or dynamic")
+      ->type_name("NAME");
   out->add_option("--activations", o->activations, "of --int8: u8 (default) or s8")->type_name("NAME");
   out->add_option("--batch", o->batch, "default: 1; 0 leaves it open")->check(CLI::Range(0, 65536))->type_name("N");
   add_threads(*out, o->common);

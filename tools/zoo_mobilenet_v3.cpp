@@ -46,8 +46,8 @@ Value* inverted_residual(GraphBuilder& g, Value* x, const Block& b, const std::s
              depthwise + ".0", gain);
   y = activate(y, depthwise);
   if (b.gate) y = g.squeeze_excite(y, {.squeeze = round_to_8(b.expand / 4), .hard = true}, next());
-  // A gate halves its input. Nothing is normalised behind the projection, so it neither gains nor, in a branch, adds much: where
-  // activations grow from block to block, the gates end up as steps and every rounding error flips some.
+  // A gate halves its input. Nothing is normalised behind the projection, so it neither gains nor, in a branch, adds much:
+  // where activations grow from block to block, the gates end up as steps and every rounding error flips some.
   y = g.conv(y, {.out = b.out}, next() + ".0", (b.gate ? 1.8f : 1.0f) * (residual ? 0.5f : 1.0f));
   return residual ? g.add(y, x, name + ".add") : y;
 }

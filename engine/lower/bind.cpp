@@ -112,7 +112,8 @@ BroadcastWalk broadcast_walk(const Shape& shape, const std::vector<const graph::
     for (const Axis& axis : axes) {
       std::vector<int64_t> finer;
       for (const int64_t start : starts)
-        for (int64_t i = 0; i < axis.size; ++i) finer.push_back(start + i * axis.steps[v] * static_cast<int64_t>(size_of(values[v]->dtype())));
+        for (int64_t i = 0; i < axis.size; ++i)
+          finer.push_back(start + i * axis.steps[v] * static_cast<int64_t>(size_of(values[v]->dtype())));
       starts = std::move(finer);
     }
     b.walk.operands.push_back({std::move(starts), rows.steps[v]});
@@ -120,8 +121,8 @@ BroadcastWalk broadcast_walk(const Shape& shape, const std::vector<const graph::
   return b;
 }
 
-StepInfo& add_walk_step(Lowering& lowering, const graph::Node& node, std::shared_ptr<const kernels::Kernel> kernel, const Walk& walk,
-                        const std::vector<const graph::Value*>& values, const Location* broadcast_b) {
+StepInfo& add_walk_step(Lowering& lowering, const graph::Node& node, std::shared_ptr<const kernels::Kernel> kernel,
+                        const Walk& walk, const std::vector<const graph::Value*>& values, const Location* broadcast_b) {
   struct Bound {
     Location at;
     std::vector<int64_t> starts;
@@ -131,17 +132,18 @@ StepInfo& add_walk_step(Lowering& lowering, const graph::Node& node, std::shared
   const std::string name = kernel->name();
   const bool apart = broadcast_b != nullptr;
   const Location b = apart ? *broadcast_b : Location{};
-  return lowering.add_step(node, name, [kernel = std::move(kernel), bound = std::move(bound), apart, b](const RunContext& context, int part,
-                                                                                                      int parts) {
-    for (size_t i = 0; i < bound[0].starts.size(); ++i) {
-      const auto at = [&](size_t operand) { return bound[operand].at.in(context) + bound[operand].starts[i]; };
-      kernels::KernelArgs args;
-      args.y = at(0);
-      args.a = at(1);
-      args.b = apart ? b.in(context) : bound.size() > 2 ? at(2) : nullptr;
-      kernel->run(args, part, parts);
-    }
-  });
+  return lowering.add_step(
+      node, name,
+      [kernel = std::move(kernel), bound = std::move(bound), apart, b](const RunContext& context, int part, int parts) {
+        for (size_t i = 0; i < bound[0].starts.size(); ++i) {
+          const auto at = [&](size_t operand) { return bound[operand].at.in(context) + bound[operand].starts[i]; };
+          kernels::KernelArgs args;
+          args.y = at(0);
+          args.a = at(1);
+          args.b = apart ? b.in(context) : bound.size() > 2 ? at(2) : nullptr;
+          kernel->run(args, part, parts);
+        }
+      });
 }
 
 }  // namespace octet

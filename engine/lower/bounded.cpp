@@ -59,7 +59,8 @@ float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
 const Node* foreseen_quantization(const graph::Graph& graph, const Node& product) {
   if (product.op_name() != "octet.Conv" && product.op_name() != "octet.Gemm") return nullptr;
   const Value* y = product.output();
-  if (!product.input(kXScale) || product.input(kResidual) || y->dtype() != DType::f32 || y->uses().size() != 1 || graph.is_output(y))
+  if (!product.input(kXScale) || product.input(kResidual) || y->dtype() != DType::f32 || y->uses().size() != 1 ||
+      graph.is_output(y))
     return nullptr;
   const Node* quantize = y->uses()[0].node;
   if (quantize->op_name() != "DynamicQuantizeLinear" || product.attr("act", "") != "clip") return nullptr;
@@ -86,8 +87,10 @@ void lower_foreseen(Lowering& lowering, const Node& product, const Node& quantiz
   in_bytes.y = product_layout(lowering, quantize.output(0), in_bytes.shape.oc);
   const auto weights = pack_product(lowering, product, in_floats.shape);
   std::string reason;
-  const std::shared_ptr<kernels::Conv> bytes = kernels::make_conv(lowering.isa(), in_bytes, weights, lowering.threads(), &reason),
-                                       values = kernels::make_conv(lowering.isa(), in_floats, weights, lowering.threads(), &reason);
+  const std::shared_ptr<kernels::Conv> bytes = kernels::make_conv(lowering.isa(), in_bytes, weights, lowering.threads(),
+                                                                  &reason),
+                                       values = kernels::make_conv(lowering.isa(), in_floats, weights, lowering.threads(),
+                                                                   &reason);
   if (!bytes || !values) {
     lower_eval(lowering, product);
     lower_eval(lowering, quantize);
@@ -100,43 +103,46 @@ void lower_foreseen(Lowering& lowering, const Node& product, const Node& quantiz
   const bool clamped = in_bytes.epilogue.act == kernels::ActKind::clamp;
   const float largest = clamped ? INFINITY : kernels::largest_x_scale(in_bytes.epilogue, weights->facts.bound);
   const int threads = lowering.threads();
-  const Location range = *lowering.range(product.output()), seen = lowering.scratch(static_cast<size_t>(threads) * 2 * sizeof(float)),
+  const Location range = *lowering.range(product.output()),
+                 seen = lowering.scratch(static_cast<size_t>(threads) * 2 * sizeof(float)),
                  state = *lowering.state(product.output()), y = lowering.location(quantize.output(0)),
                  y_values = lowering.location(product.output()), scale = lowering.location(quantize.output(1)),
                  zero_point = lowering.location(quantize.output(2));
   const auto state_of = [state](const RunContext& context) { return reinterpret_cast<int32_t*>(state.in(context)); };
 
   if (args.needs_halo()) add_run_time_halo(lowering, product, quantize);
-  StepInfo& info = lowering.add_step(
-      quantize, bytes->name() + ", " + kernels::describe(*weights) + ", at its bounds", [=](const RunContext& context, int part, int parts) {
-        float* mine = floats(seen.in(context)) + 2 * part;
-        mine[0] = mine[1] = 0;
-        kernels::ConvArgs call = args.of(context, part);
-        if (!tries_bounds(*state_of(context)) || !(call.x_scale <= largest)) return;
-        call.y = y.in(context);
-        call.range = mine;
-        bytes->run(call, part, parts);
-      });
+  StepInfo& info = lowering.add_step(quantize, bytes->name() + ", " + kernels::describe(*weights) + ", at its bounds",
+                                     [=](const RunContext& context, int part, int parts) {
+                                       float* mine = floats(seen.in(context)) + 2 * part;
+                                       mine[0] = mine[1] = 0;
+                                       kernels::ConvArgs call = args.of(context, part);
+                                       if (!tries_bounds(*state_of(context)) || !(call.x_scale <= largest)) return;
+                                       call.y = y.in(context);
+                                       call.range = mine;
+                                       bytes->run(call, part, parts);
+                                     });
   info.gmac = product_gmac(product);
-  lowering.add_step(quantize, values->name() + ", in float32 where they are not reached", [=](const RunContext& context, int part, int parts) {
-    if (reaches(bounds, clamped, floats(seen.in(context)), parts)) {
-      if (part != 0) return;
-      *floats(scale.in(context)) = bounds.params.scale;
-      *reinterpret_cast<uint8_t*>(zero_point.in(context)) = static_cast<uint8_t>(bounds.params.zero_point);
-      return;
-    }
-    kernels::ConvArgs call = args.of(context, part);
-    call.y = y_values.in(context);
-    call.range = floats(range.in(context)) + 2 * part;
-    call.range[0] = call.range[1] = 0;
-    values->run(call, part, parts);
-  });
+  lowering.add_step(quantize, values->name() + ", in float32 where they are not reached",
+                    [=](const RunContext& context, int part, int parts) {
+                      if (reaches(bounds, clamped, floats(seen.in(context)), parts)) {
+                        if (part != 0) return;
+                        *floats(scale.in(context)) = bounds.params.scale;
+                        *reinterpret_cast<uint8_t*>(zero_point.in(context)) = static_cast<uint8_t>(bounds.params.zero_point);
+                        return;
+                      }
+                      kernels::ConvArgs call = args.of(context, part);
+                      call.y = y_values.in(context);
+                      call.range = floats(range.in(context)) + 2 * part;
+                      call.range[0] = call.range[1] = 0;
+                      values->run(call, part, parts);
+                    });
   const Lowering::Run apply = dynamic_quantization(lowering, quantize);
-  lowering.add_step(quantize, "quantize dynamic where they are not reached", [=](const RunContext& context, int part, int parts) {
-    const bool reached = reaches(bounds, clamped, floats(seen.in(context)), parts);
-    if (part == 0) *state_of(context) = next_state(*state_of(context), reached);
-    if (!reached) apply(context, part, parts);
-  });
+  lowering.add_step(quantize, "quantize dynamic where they are not reached",
+                    [=](const RunContext& context, int part, int parts) {
+                      const bool reached = reaches(bounds, clamped, floats(seen.in(context)), parts);
+                      if (part == 0) *state_of(context) = next_state(*state_of(context), reached);
+                      if (!reached) apply(context, part, parts);
+                    });
 }
 
 }  // namespace octet

@@ -20,8 +20,9 @@ using graph::Value;
 
 std::optional<kernels::BinaryKind> binary_kind(std::string_view op) {
   using kernels::BinaryKind;
-  constexpr std::pair<std::string_view, BinaryKind> kKinds[] = {{"Add", BinaryKind::add}, {"Sub", BinaryKind::sub}, {"Mul", BinaryKind::mul},
-                                                                {"Div", BinaryKind::div}, {"Max", BinaryKind::max}, {"Min", BinaryKind::min}};
+  constexpr std::pair<std::string_view, BinaryKind> kKinds[] = {{"Add", BinaryKind::add}, {"Sub", BinaryKind::sub},
+                                                                {"Mul", BinaryKind::mul}, {"Div", BinaryKind::div},
+                                                                {"Max", BinaryKind::max}, {"Min", BinaryKind::min}};
   for (const auto& [name, kind] : kKinds)
     if (name == op) return kind;
   return std::nullopt;
@@ -29,8 +30,8 @@ std::optional<kernels::BinaryKind> binary_kind(std::string_view op) {
 
 enum class Broadcast { none, scalar, channel, sample_channel, row, strided };
 
-// How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), one a channel of every sample,
-// one a last-axis position, or in some other way, for which only plain tensors have kernels.
+// How `small` broadcasts over `shape`: one element, one a channel (axis 1 of a channels-last image), one a channel of every
+// sample, one a last-axis position, or in some other way, for which only plain tensors have kernels.
 Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
   const Shape s = small->type().shape();
   if (s == shape) return Broadcast::none;
@@ -42,14 +43,13 @@ Broadcast broadcast_of(const Value* small, const Shape& shape, bool image) {
       if (s[i] != (i + lead == a ? shape[a] : 1)) return false;
     return lead <= a;
   };
-  if (image && shape.size() == 4 && !small->is_constant() && s == Shape{shape[0], shape[1], 1, 1}) return Broadcast::sample_channel;
+  if (image && shape.size() == 4 && !small->is_constant() && s == Shape{shape[0], shape[1], 1, 1})
+    return Broadcast::sample_channel;
   if (image) return shape.size() == 4 && axis(1) ? Broadcast::channel : Broadcast::strided;
   return !shape.empty() && axis(shape.size() - 1) ? Broadcast::row : Broadcast::strided;
 }
 
-bool any_image(const Node& node) {
-  return node.output()->layout == Layout::channels_last;
-}
+bool any_image(const Node& node) { return node.output()->layout == Layout::channels_last; }
 
 // The operand that has the output's shape, rather one that is no constant; -1 when there is none.
 int full_operand(const Node& node) {
@@ -69,7 +69,8 @@ bool takes_binary(const Node& node, std::string* why) {
   };
   if (node.inputs().size() != 2) return no("only two operands have a kernel");
   const Value *a = node.input(0), *b = node.input(1), *y = node.output();
-  if (!a->type().static_shape() || !b->type().static_shape() || !y->type().static_shape()) return no("its shape is not known");
+  if (!a->type().static_shape() || !b->type().static_shape() || !y->type().static_shape())
+    return no("its shape is not known");
   if (a->dtype() != b->dtype() || a->dtype() != y->dtype()) return no("mixed element types");
   if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
   if (y->dtype() == DType::u8) {
@@ -90,7 +91,8 @@ void lower_binary(Lowering& lowering, const Node& node) {
   const Value *a = node.input(static_cast<size_t>(full)), *b = node.input(static_cast<size_t>(1 - full)), *y = node.output();
   const bool image = any_image(node);
   const Broadcast broadcast = broadcast_of(b, y->type().shape(), image);
-  const bool same_places = a->layout == y->layout && (broadcast != Broadcast::none || (b->layout == y->layout && !(b->is_constant() && image)));
+  const bool same_places =
+      a->layout == y->layout && (broadcast != Broadcast::none || (b->layout == y->layout && !(b->is_constant() && image)));
   if ((broadcast == Broadcast::strided && image) || !same_places) {
     lower_eval(lowering, node);
     return;
@@ -104,9 +106,11 @@ void lower_binary(Lowering& lowering, const Node& node) {
   Walk w = walk(lowering, values);
   if (broadcast == Broadcast::sample_channel) {
     w = walk_samples(lowering, values);
-    const int64_t sample = lowering.place(b).image ? lowering.place(b).strides.image : y->type().shape()[1] * static_cast<int64_t>(size_of(b->dtype()));
+    const int64_t sample = lowering.place(b).image ? lowering.place(b).strides.image
+                                                   : y->type().shape()[1] * static_cast<int64_t>(size_of(b->dtype()));
     Walk::Operand gate;
-    for (size_t i = 0; i < w.blocks(); ++i) gate.starts.push_back(static_cast<int64_t>(i) / (static_cast<int64_t>(w.blocks()) / y->type().shape()[0]) * sample);
+    for (size_t i = 0; i < w.blocks(); ++i)
+      gate.starts.push_back(static_cast<int64_t>(i) / (static_cast<int64_t>(w.blocks()) / y->type().shape()[0]) * sample);
     w.operands.push_back(std::move(gate));
     values.push_back(b);
   }
@@ -163,8 +167,8 @@ bool takes_where(const Node& node, std::string* why) {
     *why = reason;
     return false;
   };
-  for (const Value* v : {static_cast<const Value*>(node.output()), static_cast<const Value*>(node.input(0)), static_cast<const Value*>(node.input(1)),
-                         static_cast<const Value*>(node.input(2))})
+  for (const Value* v : {static_cast<const Value*>(node.output()), static_cast<const Value*>(node.input(0)),
+                         static_cast<const Value*>(node.input(1)), static_cast<const Value*>(node.input(2))})
     if (!v->type().static_shape() || element_count(v->type().shape()) == 0) return no("its shape is not known, or empty");
   if (size_of(node.output()->dtype()) != 4) return no("only elements of 4 bytes have a kernel");
   return true;
@@ -176,7 +180,8 @@ void lower_where(Lowering& lowering, const Node& node) {
     if (!v->is_constant() && lowering.place(v).image) return lower_eval(lowering, node);
   const BroadcastWalk b = broadcast_walk(node.output()->type().shape(), values);
   const auto& o = b.walk.operands;
-  const kernels::SelectProblem p{b.walk.rows, b.walk.length, o[1].row, o[2].row, o[3].row, o[0].row, b.inner[1], b.inner[2], b.inner[3]};
+  const kernels::SelectProblem p{b.walk.rows, b.walk.length, o[1].row,   o[2].row,  o[3].row,
+                                 o[0].row,    b.inner[1],    b.inner[2], b.inner[3]};
   std::shared_ptr<const kernels::Select> kernel = kernels::make_select(lowering.isa(), p);
   std::vector<Location> at;
   for (const Value* v : values) at.push_back(lowering.location(v));
@@ -194,12 +199,24 @@ std::vector<int> where_in_place(const Node&) { return {1, 2}; }
 
 std::optional<kernels::UnaryKind> unary_kind(std::string_view op) {
   using kernels::UnaryKind;
-  constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {
-      {"Relu", UnaryKind::relu},       {"Clip", UnaryKind::clip},       {"LeakyRelu", UnaryKind::leaky_relu}, {"HardSigmoid", UnaryKind::hard_sigmoid},
-      {"HardSwish", UnaryKind::hard_swish}, {"Swish", UnaryKind::silu}, {"Sigmoid", UnaryKind::sigmoid}, {"Tanh", UnaryKind::tanh},        {"Exp", UnaryKind::exp},
-      {"Erf", UnaryKind::erf},         {"Gelu", UnaryKind::gelu},       {"Elu", UnaryKind::elu},               {"Softplus", UnaryKind::softplus},
-      {"Mish", UnaryKind::mish},
-      {"Neg", UnaryKind::neg},         {"Abs", UnaryKind::abs},         {"Sqrt", UnaryKind::sqrt},            {"Reciprocal", UnaryKind::reciprocal}};
+  constexpr std::pair<std::string_view, UnaryKind> kKinds[] = {{"Relu", UnaryKind::relu},
+                                                               {"Clip", UnaryKind::clip},
+                                                               {"LeakyRelu", UnaryKind::leaky_relu},
+                                                               {"HardSigmoid", UnaryKind::hard_sigmoid},
+                                                               {"HardSwish", UnaryKind::hard_swish},
+                                                               {"Swish", UnaryKind::silu},
+                                                               {"Sigmoid", UnaryKind::sigmoid},
+                                                               {"Tanh", UnaryKind::tanh},
+                                                               {"Exp", UnaryKind::exp},
+                                                               {"Erf", UnaryKind::erf},
+                                                               {"Gelu", UnaryKind::gelu},
+                                                               {"Elu", UnaryKind::elu},
+                                                               {"Softplus", UnaryKind::softplus},
+                                                               {"Mish", UnaryKind::mish},
+                                                               {"Neg", UnaryKind::neg},
+                                                               {"Abs", UnaryKind::abs},
+                                                               {"Sqrt", UnaryKind::sqrt},
+                                                               {"Reciprocal", UnaryKind::reciprocal}};
   for (const auto& [name, kind] : kKinds)
     if (name == op) return kind;
   return std::nullopt;
@@ -211,7 +228,8 @@ bool takes_unary(const Node& node, std::string* why) {
     return false;
   };
   const Value *x = node.input(0), *y = node.output();
-  if (!y->type().static_shape() || x->dtype() != DType::f32 || y->dtype() != DType::f32) return no("only float32 of known shape has a kernel");
+  if (!y->type().static_shape() || x->dtype() != DType::f32 || y->dtype() != DType::f32)
+    return no("only float32 of known shape has a kernel");
   if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
   for (const size_t i : {1u, 2u})
     if (node.input(i) && !node.input(i)->is_constant()) return no("bounds known only at run time");
@@ -237,10 +255,13 @@ void lower_unary(Lowering& lowering, const Node& node) {
   const Walk w = walk(lowering, values);
   kernels::UnaryProblem p;
   p.kind = *unary_kind(node.op_name());
-  if (p.kind == kernels::UnaryKind::gelu && node.attr("approximate", "none") == "tanh") p.kind = kernels::UnaryKind::gelu_tanh;
+  if (p.kind == kernels::UnaryKind::gelu && node.attr("approximate", "none") == "tanh")
+    p.kind = kernels::UnaryKind::gelu_tanh;
   p.count = w.length;
   if (p.kind == kernels::UnaryKind::clip) {
-    const auto bound = [&](size_t i, float fallback) { return node.input(i) ? node.input(i)->constant().to_f32().at(0) : fallback; };
+    const auto bound = [&](size_t i, float fallback) {
+      return node.input(i) ? node.input(i)->constant().to_f32().at(0) : fallback;
+    };
     p.alpha = bound(1, std::numeric_limits<float>::lowest());
     p.beta = bound(2, std::numeric_limits<float>::max());
   } else {
@@ -263,8 +284,9 @@ void lower_unary(Lowering& lowering, const Node& node) {
   lowering.keep_range(node.output());
   std::shared_ptr<const kernels::Kernel> kernel = kernels::make_unary(lowering.isa(), p);
   lowering.add_step(node, kernel->name(),
-                    [kernel, y = lowering.location(values[0]), x = lowering.location(values[1]), range = *lowering.range(node.output()),
-                     y_starts = runs.operands[0].starts, x_starts = runs.operands[1].starts](const RunContext& context, int part, int parts) {
+                    [kernel, y = lowering.location(values[0]), x = lowering.location(values[1]),
+                     range = *lowering.range(node.output()), y_starts = runs.operands[0].starts,
+                     x_starts = runs.operands[1].starts](const RunContext& context, int part, int parts) {
                       float* mine = reinterpret_cast<float*>(range.in(context)) + 2 * part;
                       mine[0] = mine[1] = 0;
                       for (size_t i = 0; i < y_starts.size(); ++i)
@@ -277,7 +299,8 @@ std::vector<int> first_in_place(const Node&) { return {0}; }
 // --- table -------------------------------------------------------------------------------------------------------------
 
 bool takes_table(const Node& node, std::string* why) {
-  if (!node.output()->type().static_shape() || element_count(node.output()->type().shape()) == 0 || !node.input(1)->is_constant()) {
+  if (!node.output()->type().static_shape() || element_count(node.output()->type().shape()) == 0 ||
+      !node.input(1)->is_constant()) {
     *why = "its shape or table is not known";
     return false;
   }
@@ -305,9 +328,10 @@ void lower_table(Lowering& lowering, const Node& node) {
 std::span<const LowerDef> elementwise_lowerings() {
   static const std::vector<LowerDef> kDefs = [] {
     std::vector<LowerDef> defs;
-    for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) defs.push_back({op, takes_binary, lower_binary, nullptr, binary_in_place});
-    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Erf", "Gelu", "Elu", "Softplus", "Mish",
-                           "Neg", "Abs", "Sqrt", "Reciprocal"})
+    for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"})
+      defs.push_back({op, takes_binary, lower_binary, nullptr, binary_in_place});
+    for (const char* op : {"Relu", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Sigmoid", "Tanh", "Exp", "Erf",
+                           "Gelu", "Elu", "Softplus", "Mish", "Neg", "Abs", "Sqrt", "Reciprocal"})
       defs.push_back({op, takes_unary, lower_unary, nullptr, first_in_place});
     defs.push_back({"Where", takes_where, lower_where, nullptr, where_in_place});
     defs.push_back({"octet.Table", takes_table, lower_table, nullptr, first_in_place});

@@ -49,8 +49,8 @@ bool is_view(const Node& node) {
   constexpr std::string_view kViews[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
   if (std::find(std::begin(kViews), std::end(kViews), node.op_name()) == std::end(kViews)) return false;
   const Value* in = node.input(0);
-  return !in->is_constant() && is_static(in) && is_static(node.output()) && in->dtype() == node.output()->dtype() && in->layout == graph::Layout::plain &&
-         node.output()->layout == graph::Layout::plain;
+  return !in->is_constant() && is_static(in) && is_static(node.output()) && in->dtype() == node.output()->dtype() &&
+         in->layout == graph::Layout::plain && node.output()->layout == graph::Layout::plain;
 }
 
 namespace {
@@ -92,7 +92,8 @@ int Lowering::slot(const Value* value) const {
 
 bool Lowering::touches_slots(const Node& node) const {
   const auto has = [&](const Value* v) { return v && slot(v) >= 0; };
-  return std::any_of(node.inputs().begin(), node.inputs().end(), has) || std::any_of(node.outputs().begin(), node.outputs().end(), has);
+  return std::any_of(node.inputs().begin(), node.inputs().end(), has) ||
+         std::any_of(node.outputs().begin(), node.outputs().end(), has);
 }
 
 Location Lowering::scratch(size_t bytes) {
@@ -143,7 +144,8 @@ Lowering::Run with_halos(const Node& node, const Lowering& lowering, Lowering::R
     if (lowering.slot(out) >= 0) continue;
     const Place& place = lowering.place(out);
     if (!place.image || place.halo.empty()) continue;
-    fills.push_back({lowering.location(out), place, out->type().shape(), static_cast<int64_t>(size_of(out->dtype())), fill_value(out)});
+    fills.push_back(
+        {lowering.location(out), place, out->type().shape(), static_cast<int64_t>(size_of(out->dtype())), fill_value(out)});
   }
   if (fills.empty()) return run;
   return [fills = std::move(fills), run = std::move(run)](const RunContext& context, int part, int parts) {
@@ -153,9 +155,9 @@ Lowering::Run with_halos(const Node& node, const Lowering& lowering, Lowering::R
       const bool mine = n >= parts || part == 0;
       const int64_t from = n >= parts ? begin : 0, to = n >= parts ? end : n;
       if (mine && to > from)
-        kernels::fill_halo(f.at.in(context) + from * f.place.strides.image, f.place.strides, to - from, f.shape[2], f.shape[3],
-                           f.shape[1] * f.element, f.place.halo.top, f.place.halo.left, f.place.halo.bottom, f.place.halo.right,
-                           f.value, f.element);
+        kernels::fill_halo(f.at.in(context) + from * f.place.strides.image, f.place.strides, to - from, f.shape[2],
+                           f.shape[3], f.shape[1] * f.element, f.place.halo.top, f.place.halo.left, f.place.halo.bottom,
+                           f.place.halo.right, f.value, f.element);
     }
     run(context, part, parts);
   };
@@ -169,9 +171,11 @@ double gmac_of(const Node& node) {
   if (!y->type().static_shape()) return 0;
   if (node.op_name().ends_with("ConvTranspose")) {
     const Shape x = node.input(0)->type().shape();
-    return static_cast<double>(element_count(x)) * static_cast<double>(w->constant().size()) / static_cast<double>(x[1]) / 1e9;
+    return static_cast<double>(element_count(x)) * static_cast<double>(w->constant().size()) / static_cast<double>(x[1]) /
+           1e9;
   }
-  const int64_t channels = std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
+  const int64_t channels =
+      std::max<int64_t>(1, node.op_name().ends_with("MatMul") ? w->constant().shape().back() : w->constant().shape()[0]);
   return static_cast<double>(element_count(y->type().shape())) * static_cast<double>(w->constant().size() / channels) / 1e9;
 }
 
@@ -191,11 +195,13 @@ StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
   for (const Value* v : node.inputs()) {
     if (!v) continue;
     step.info.int8 |= is_int8(v) && !v->is_constant();
-    if (v->type().static_shape()) step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+    if (v->type().static_shape())
+      step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
   }
   for (const Value* v : node.outputs()) {
     step.info.int8 |= is_int8(v);
-    if (v->type().static_shape()) step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+    if (v->type().static_shape())
+      step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
   }
   step.info.gmac = gmac_of(node);
   step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);

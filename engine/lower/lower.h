@@ -1,8 +1,8 @@
 // Lowering: from a node to the steps that compute it.
 //
-// One file here per family; lower.cpp names them all, once. A lowering says whether kernels can take a node, what halo it wants
-// around its inputs, which operands it may overwrite, and makes the steps. A node without a lowering, or one that its lowering
-// declines, runs through the operator's scalar form (`lower_eval`), which copes with any placement.
+// One file here per family; lower.cpp names them all, once. A lowering says whether kernels can take a node, what halo it
+// wants around its inputs, which operands it may overwrite, and makes the steps. A node without a lowering, or one that its
+// lowering declines, runs through the operator's scalar form (`lower_eval`), which copes with any placement.
 #pragma once
 
 #include <functional>
@@ -44,17 +44,18 @@ class Lowering {
   }
 
   using Run = std::function<void(const RunContext&, int part, int parts)>;
-  // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of its
-  // image outputs.
+  // A step of `node`; fills in what its StepInfo can know from the node. The first step of a node also fills the halos of
+  // its image outputs.
   StepInfo& add_step(const graph::Node& node, std::string kernel, Run run);
   Step& last_step();
   void need_workspace(size_t bytes);
   // Arena memory that belongs to the steps of one node, whichever thread runs them; it holds nothing from node to node.
   Location scratch(size_t bytes);
-  // What a DynamicQuantizeLinear reads: `threads` pairs {least, greatest} of float32, a part's own each, 0 included. A step that
-  // stores `x` may find them on the way (keep_range); otherwise the quantization does. Nothing where none quantizes x.
+  // What a DynamicQuantizeLinear reads: `threads` pairs {least, greatest} of float32, a part's own each, 0 included. A step
+  // that stores `x` may find them on the way (keep_range); otherwise the quantization does. Nothing where none quantizes x.
   std::optional<Location> range(const graph::Value* x) const;
-  // A line of the arena beside it that steps alone write: what it holds at first is not known, and later what they left there.
+  // A line of the arena beside it that steps alone write: what it holds at first is not known, and later what they left
+  // there.
   std::optional<Location> state(const graph::Value* x) const;
   void keep_range(const graph::Value* x) { kept_ranges_.insert(x); }
   bool keeps_range(const graph::Value* x) const { return kept_ranges_.contains(x); }

@@ -21,17 +21,19 @@ bool takes_known(const Node& node, std::string* why) {
   for (const Value* v : node.inputs())
     if (v && !v->type().static_shape()) return *why = "its shape is not known", false;
   for (const Value* v : node.outputs())
-    if (!v->type().static_shape() || element_count(v->type().shape()) == 0) return *why = "its shape is not known, or empty", false;
+    if (!v->type().static_shape() || element_count(v->type().shape()) == 0)
+      return *why = "its shape is not known, or empty", false;
   if (size_of(node.output()->dtype()) == 0) return *why = "strings are not moved by kernels", false;
   return true;
 }
 
-void add_copy(Lowering& lowering, const Node& node, const kernels::CopyProblem& problem, Location from, int64_t from_offset, Location to,
-              int64_t to_offset) {
+void add_copy(Lowering& lowering, const Node& node, const kernels::CopyProblem& problem, Location from, int64_t from_offset,
+              Location to, int64_t to_offset) {
   std::shared_ptr<const kernels::Kernel> kernel = kernels::make_copy(lowering.isa(), problem);
-  lowering.add_step(node, kernel->name(), [kernel, from, to, from_offset, to_offset](const RunContext& context, int part, int parts) {
-    kernel->run({from.in(context) + from_offset, nullptr, to.in(context) + to_offset}, part, parts);
-  });
+  lowering.add_step(node, kernel->name(),
+                    [kernel, from, to, from_offset, to_offset](const RunContext& context, int part, int parts) {
+                      kernel->run({from.in(context) + from_offset, nullptr, to.in(context) + to_offset}, part, parts);
+                    });
 }
 
 // Strides of an image value as it lies: channels-last or plain.
@@ -133,8 +135,15 @@ void lower_concat(Lowering& lowering, const Node& node) {
     for (const Value* v : node.inputs()) {
       const Shape s = v->type().shape();
       if (!lowering.is_slice(v, y, channel)) {
-        const kernels::CopyProblem p{.element = e, .n = s[0], .c = s[1], .h = s[2], .w = s[3], .from = lowering.place(v).strides,
-                                     .to = lowering.place(y).strides, .from_channel = e, .to_channel = e};
+        const kernels::CopyProblem p{.element = e,
+                                     .n = s[0],
+                                     .c = s[1],
+                                     .h = s[2],
+                                     .w = s[3],
+                                     .from = lowering.place(v).strides,
+                                     .to = lowering.place(y).strides,
+                                     .from_channel = e,
+                                     .to_channel = e};
         add_copy(lowering, node, p, lowering.location(v), 0, lowering.location(y), channel * e);
       }
       channel += s[1];
@@ -176,7 +185,8 @@ struct Box {
   Shape shape, strides;
 };
 
-// Axes of one element gone, axes that continue one another taken as one: what is left of channel shuffles and attention heads.
+// Axes of one element gone, axes that continue one another taken as one: what is left of channel shuffles and attention
+// heads.
 Box collapsed(const Box& box) {
   Box c;
   for (size_t i = 0; i < box.shape.size(); ++i) {
@@ -193,7 +203,8 @@ Box collapsed(const Box& box) {
 }
 
 // Gathers a box of x, which may be an image, into y. Axes before the last four are loops around the kernel.
-void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Box& whole, int64_t from_offset) {
+void add_strided(Lowering& lowering, const Node& node, const Value* x, const Value* y, const Box& whole,
+                 int64_t from_offset) {
   const int64_t e = element_bytes(y);
   Box box = lowering.place(y).image ? whole : collapsed(whole);  // an image has four axes
   std::vector<int64_t> from_starts{from_offset * e};
@@ -312,7 +323,8 @@ void add_picked_rows(Lowering& lowering, const Node& node, int64_t outer, int64_
   const Value* indices = node.input(1);
   const int64_t count = element_count(indices->type().shape());
   const bool wide = indices->dtype() == DType::s64;
-  const Location from = lowering.location(node.input(0)), at = lowering.location(indices), to = lowering.location(node.output());
+  const Location from = lowering.location(node.input(0)), at = lowering.location(indices),
+                 to = lowering.location(node.output());
   lowering.add_step(node, "gather", [=, &node](const RunContext& context, int part, int) {
     if (part != 0) return;
     const std::byte *in = from.in(context), *list = at.in(context);
@@ -341,7 +353,8 @@ void lower_gather(Lowering& lowering, const Node& node) {
   for (size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
   const std::optional<Progression> p = progression(node);
   if (!p) return add_picked_rows(lowering, node, outer, shape[axis], static_cast<size_t>(inner * element_bytes(x)));
-  add_strided(lowering, node, x, node.output(), {{outer, p->count, inner}, {shape[axis] * inner, p->step * inner, 1}}, p->first * inner);
+  add_strided(lowering, node, x, node.output(), {{outer, p->count, inner}, {shape[axis] * inner, p->step * inner, 1}},
+              p->first * inner);
 }
 
 // An axis of one element stands still; missing ones are in front.
@@ -386,7 +399,8 @@ void lower_split(Lowering& lowering, const Node& node) {
   const auto axis = static_cast<size_t>(axis_attr < 0 ? axis_attr + static_cast<int64_t>(shape.size()) : axis_attr);
   int64_t offset = 0, channel = 0;
   for (const Value* y : node.outputs()) {
-    if (axis != 1 || !lowering.is_slice(y, x, channel)) add_strided(lowering, node, x, y, {y->type().shape(), strides}, offset);
+    if (axis != 1 || !lowering.is_slice(y, x, channel))
+      add_strided(lowering, node, x, y, {y->type().shape(), strides}, offset);
     channel += y->type().shape()[axis];
     offset += y->type().shape()[axis] * strides[axis];
   }
@@ -398,7 +412,8 @@ std::span<const LowerDef> move_lowerings() {
   static const std::vector<LowerDef> kDefs = [] {
     std::vector<LowerDef> defs;
     defs.push_back({"octet.Reorder", takes_known, lower_reorder});
-    for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}) defs.push_back({op, takes_known, lower_view});
+    for (const char* op : {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
+      defs.push_back({op, takes_known, lower_view});
     defs.push_back({"Concat", takes_known, lower_concat});
     defs.push_back({"Transpose", takes_known, lower_transpose});
     defs.push_back({"Expand", takes_known, lower_expand});

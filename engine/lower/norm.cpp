@@ -85,17 +85,18 @@ void lower_norm(Lowering& lowering, const Node& node) {
     std::byte* in(const RunContext& context) const { return present ? at.in(context) : nullptr; }
   };
   const auto bind = [&](const Value* v) { return v ? Bound{true, lowering.location(v)} : Bound{}; };
-  lowering.add_step(node, kernel->name(),
-                    [kernel, x = bind(x), residual = bind(residual), scale = bind(node.input(1)), bias = bind(bias),
-                     y = bind(y), q = bind(q), sum = bind(sum),
-                     range = p.keeps_range ? Bound{true, *lowering.range(y)} : Bound{}](const RunContext& context, int part, int parts) {
-                      const auto floats = [&](const Bound& b) { return reinterpret_cast<float*>(b.in(context)); };
-                      float* mine = range.present ? floats(range) + 2 * part : nullptr;
-                      if (mine) mine[0] = mine[1] = 0;
-                      kernel->run({x.in(context), residual.in(context), floats(scale), floats(bias), floats(y),
-                                   reinterpret_cast<uint8_t*>(q.in(context)), floats(sum), context.workspace(part), mine},
-                                  part, parts);
-                    });
+  lowering.add_step(
+      node, kernel->name(),
+      [kernel, x = bind(x), residual = bind(residual), scale = bind(node.input(1)), bias = bind(bias), y = bind(y),
+       q = bind(q), sum = bind(sum),
+       range = p.keeps_range ? Bound{true, *lowering.range(y)} : Bound{}](const RunContext& context, int part, int parts) {
+        const auto floats = [&](const Bound& b) { return reinterpret_cast<float*>(b.in(context)); };
+        float* mine = range.present ? floats(range) + 2 * part : nullptr;
+        if (mine) mine[0] = mine[1] = 0;
+        kernel->run({x.in(context), residual.in(context), floats(scale), floats(bias), floats(y),
+                     reinterpret_cast<uint8_t*>(q.in(context)), floats(sum), context.workspace(part), mine},
+                    part, parts);
+      });
 }
 
 // The kernel reads a block of rows before it writes one.

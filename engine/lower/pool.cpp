@@ -26,8 +26,10 @@ bool takes_pool(const Node& node, std::string* why) {
   if (x->type().rank() != 4) return no("only two-dimensional pooling has kernels");
   if (element_count(y->type().shape()) == 0) return no("the tensor is empty");
   if (node.outputs().size() > 1) return no("MaxPool with indices has no kernel");
-  if (x->dtype() != y->dtype() || (x->dtype() != DType::f32 && x->dtype() != DType::u8)) return no("element types without kernels");
-  if (x->dtype() == DType::u8 && is_average(node) && (!x->quant() || !y->quant())) return no("an average of integers without scale");
+  if (x->dtype() != y->dtype() || (x->dtype() != DType::f32 && x->dtype() != DType::u8))
+    return no("element types without kernels");
+  if (x->dtype() == DType::u8 && is_average(node) && (!x->quant() || !y->quant()))
+    return no("an average of integers without scale");
   const std::string auto_pad = node.attr("auto_pad", "NOTSET");
   if (!is_global(node) && auto_pad != "NOTSET" && auto_pad != "VALID") return no("auto_pad is not resolved");
   return true;

@@ -1,5 +1,5 @@
-// octet.Conv and octet.Gemm onto kernels/conv.h, and what octet.ConvTranspose shares with them. A Gemm is a 1x1 convolution over
-// one image row whose pixels are the matrix rows.
+// octet.Conv and octet.Gemm onto kernels/conv.h, and what octet.ConvTranspose shares with them. A Gemm is a 1x1 convolution
+// over one image row whose pixels are the matrix rows.
 #include "engine/lower/product.h"
 
 #include <algorithm>
@@ -54,7 +54,8 @@ Halo conv_halo(const Node& node) {
     return static_cast<int>(std::max<int64_t>(0, (out - 1) * stride + (k - 1) * dilation - pad - (in - 1)));
   };
   return {static_cast<int>(s.pad_top), static_cast<int>(s.pad_left),
-          reach(s.oh, s.stride_h, s.kh, s.dilation_h, s.pad_top, s.ih), reach(s.ow, s.stride_w, s.kw, s.dilation_w, s.pad_left, s.iw)};
+          reach(s.oh, s.stride_h, s.kh, s.dilation_h, s.pad_top, s.ih),
+          reach(s.ow, s.stride_w, s.kw, s.dilation_w, s.pad_left, s.iw)};
 }
 
 }  // namespace
@@ -67,10 +68,12 @@ bool takes_product(const Node& node, std::string* why) {
   };
   if (!w->is_constant()) return no("the weights are not constant");
   if (!x->type().static_shape() || !y->type().static_shape()) return no("its shape is not known");
-  if (!is_gemm(node) && x->type().rank() != 4) return no("only two-dimensional convolution has kernels; flatten_depth did not make it one");
+  if (!is_gemm(node) && x->type().rank() != 4)
+    return no("only two-dimensional convolution has kernels; flatten_depth did not make it one");
   if (element_count(y->type().shape()) == 0 || element_count(x->type().shape()) == 0) return no("the tensor is empty");
   if (x->dtype() == DType::f32) return w->dtype() == DType::f32 ? true : no("mixed element types");
-  if (x->dtype() != DType::u8 || (w->dtype() != DType::s8 && w->dtype() != DType::u8)) return no("element types without kernels");
+  if (x->dtype() != DType::u8 || (w->dtype() != DType::s8 && w->dtype() != DType::u8))
+    return no("element types without kernels");
   if (x->quant() && !x->quant()->per_tensor()) return no("activations quantized per channel");
   const DType out = y->dtype();
   if (out != DType::u8 && out != DType::f32 && out != DType::s32) return no("output type without kernels");
@@ -160,7 +163,8 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
   weights.dtype = w.dtype();
   std::vector<int32_t> zero_points;
   const QuantParams* wq = node.input(kW)->quant();
-  if (wq && std::any_of(wq->zero_point.begin(), wq->zero_point.end(), [](int32_t z) { return z != 0; })) zero_points = wq->zero_point;
+  if (wq && std::any_of(wq->zero_point.begin(), wq->zero_point.end(), [](int32_t z) { return z != 0; }))
+    zero_points = wq->zero_point;
   weights.zero_points = zero_points;
   const Value* bias = node.input(kBias);
   if (bias && bias->dtype() == DType::s32) {
@@ -171,13 +175,15 @@ std::shared_ptr<const kernels::PackedWeights> pack_product(Lowering& lowering, c
   weights.x_zero_point = xq && !xq->zero_point.empty() ? xq->zero_point[0] : 0;
   weights.x_zero_point_at_run = is_dynamic(node);
   char key[256];
-  std::snprintf(key, sizeof key, "%s %p %p z%d,%d oc%ld ic%ld k%ldx%ld g%ld d%ldx%ld zw", std::string(lowering.isa().name).c_str(),
-                weights.data, static_cast<const void*>(weights.bias.data()), weights.x_zero_point, weights.x_zero_point_at_run,
-                static_cast<long>(shape.oc), static_cast<long>(shape.ic), static_cast<long>(shape.kh), static_cast<long>(shape.kw),
-                static_cast<long>(shape.groups), static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
+  std::snprintf(key, sizeof key, "%s %p %p z%d,%d oc%ld ic%ld k%ldx%ld g%ld d%ldx%ld zw",
+                std::string(lowering.isa().name).c_str(), weights.data, static_cast<const void*>(weights.bias.data()),
+                weights.x_zero_point, weights.x_zero_point_at_run, static_cast<long>(shape.oc), static_cast<long>(shape.ic),
+                static_cast<long>(shape.kh), static_cast<long>(shape.kw), static_cast<long>(shape.groups),
+                static_cast<long>(shape.dilation_h), static_cast<long>(shape.dilation_w));
   std::string full_key = key;
   if (kernels::few_rows(shape)) full_key += " rows " + std::to_string(shape.n * shape.oh * shape.ow);
-  full_key += " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
+  full_key +=
+      " s" + std::to_string(shape.stride_h) + "x" + std::to_string(shape.stride_w);  // depthwise packing depends on it
   if (part) full_key += " part " + part->name;
   for (const int32_t z : zero_points) full_key += ' ' + std::to_string(z);
   return lowering.weights().get(full_key, sources, [&] {
@@ -191,7 +197,8 @@ kernels::ImageLayout product_layout(const Lowering& lowering, const Value* value
   const Place& place = lowering.place(value);
   if (place.image) return place.strides;
   const int64_t pixel = channels * static_cast<int64_t>(size_of(value->dtype()));
-  const int64_t total = static_cast<int64_t>(element_count(value->type().shape())) * static_cast<int64_t>(size_of(value->dtype()));
+  const int64_t total =
+      static_cast<int64_t>(element_count(value->type().shape())) * static_cast<int64_t>(size_of(value->dtype()));
   return {pixel, total, total};
 }
 
@@ -203,12 +210,15 @@ bool product_in_images(const Node& node) {
 void add_run_time_halo(Lowering& lowering, const Node& node, const Node& at) {
   const Value* value = node.input(kX);
   const Location x = lowering.location(value), zero_point = lowering.location(node.input(kXZeroPoint));
-  StepInfo& info = lowering.add_step(at, "halo", [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
-                                      const RunContext& context, int part, int) {
-    if (part != 0) return;
-    kernels::fill_halo(x.in(context), place.strides, shape[0], shape[2], shape[3], shape[1], place.halo.top, place.halo.left,
-                       place.halo.bottom, place.halo.right, *reinterpret_cast<const uint8_t*>(zero_point.in(context)), 1);
-  });
+  StepInfo& info =
+      lowering.add_step(at, "halo",
+                        [x, zero_point, place = lowering.place(value), shape = value->type().shape()](
+                            const RunContext& context, int part, int) {
+                          if (part != 0) return;
+                          kernels::fill_halo(x.in(context), place.strides, shape[0], shape[2], shape[3], shape[1],
+                                             place.halo.top, place.halo.left, place.halo.bottom, place.halo.right,
+                                             *reinterpret_cast<const uint8_t*>(zero_point.in(context)), 1);
+                        });
   info.gmac = 0;
 }
 
@@ -245,19 +255,20 @@ void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundCon
   const bool ranged = lowering.keeps_range(node.output());
   const Location range = ranged ? *lowering.range(node.output()) : Location{};
   if (operands.needs_halo()) add_run_time_halo(lowering, node, node);
-  lowering.add_step(node, kernel, [convs = std::move(convs), operands, y, range, ranged](const RunContext& context, int part, int parts) {
-    kernels::ConvArgs args = operands.of(context, part);
-    const auto* residual = static_cast<const std::byte*>(args.residual);
-    if (ranged) {
-      args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
-      args.range[0] = args.range[1] = 0;
-    }
-    for (const BoundConv& bound : convs) {
-      args.y = y.in(context) + bound.y_offset;
-      args.residual = residual ? residual + bound.residual_offset : nullptr;
-      bound.conv->run(args, part, parts);
-    }
-  });
+  lowering.add_step(node, kernel,
+                    [convs = std::move(convs), operands, y, range, ranged](const RunContext& context, int part, int parts) {
+                      kernels::ConvArgs args = operands.of(context, part);
+                      const auto* residual = static_cast<const std::byte*>(args.residual);
+                      if (ranged) {
+                        args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
+                        args.range[0] = args.range[1] = 0;
+                      }
+                      for (const BoundConv& bound : convs) {
+                        args.y = y.in(context) + bound.y_offset;
+                        args.residual = residual ? residual + bound.residual_offset : nullptr;
+                        bound.conv->run(args, part, parts);
+                      }
+                    });
 }
 
 // A residual is read, row by row, by the unit that then writes the same elements.
@@ -278,7 +289,8 @@ kernels::ConvProblem product_problem(const Lowering& lowering, const Node& node)
 
 double product_gmac(const Node& node) {
   const graph::Tensor& w = node.input(kW)->constant();
-  return static_cast<double>(element_count(node.output()->type().shape())) * static_cast<double>(w.size() / w.shape()[0]) / 1e9;
+  return static_cast<double>(element_count(node.output()->type().shape())) * static_cast<double>(w.size() / w.shape()[0]) /
+         1e9;
 }
 
 namespace {

@@ -64,7 +64,9 @@ void lower_quantize(Lowering& lowering, const Node& node) {
   p.scale = node.input(1)->constant().to_f32().at(0);
   p.zero_point = zero_point_of(node);
   const bool forward = node.op_name() == "QuantizeLinear";
-  add_walk_step(lowering, node, forward ? kernels::make_quantize(lowering.isa(), p) : kernels::make_dequantize(lowering.isa(), p), w, values);
+  add_walk_step(lowering, node,
+                forward ? kernels::make_quantize(lowering.isa(), p) : kernels::make_dequantize(lowering.isa(), p), w,
+                values);
 }
 
 bool takes_dynamic(const Node& node, std::string* why) {
@@ -88,9 +90,14 @@ DynamicSteps dynamic_steps(const Lowering& lowering, const Node& node) {
   kernels::DynamicQuantizeProblem p;
   p.rows = w.rows, p.length = w.length;
   p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
-  return {kernels::make_dynamic_quantize(lowering.isa(), p), lowering.location(x), lowering.location(y),
-          lowering.location(node.output(1)), lowering.location(node.output(2)), *lowering.range(x),
-          w.operands[1].starts, w.operands[0].starts};
+  return {kernels::make_dynamic_quantize(lowering.isa(), p),
+          lowering.location(x),
+          lowering.location(y),
+          lowering.location(node.output(1)),
+          lowering.location(node.output(2)),
+          *lowering.range(x),
+          w.operands[1].starts,
+          w.operands[0].starts};
 }
 
 float* floats(std::byte* bytes) { return reinterpret_cast<float*>(bytes); }
@@ -152,7 +159,8 @@ Conversion conversion_from(DType dtype) {
 
 bool takes_cast(const Node& node, std::string* why) {
   const Value *x = node.input(0), *y = node.output();
-  if (!y->type().static_shape() || element_count(y->type().shape()) == 0 || y->dtype() != DType::f32 || !conversion_from(x->dtype())) {
+  if (!y->type().static_shape() || element_count(y->type().shape()) == 0 || y->dtype() != DType::f32 ||
+      !conversion_from(x->dtype())) {
     *why = "only integers and bools of known shape to float32 have a kernel";
     return false;
   }
@@ -162,11 +170,14 @@ bool takes_cast(const Node& node, std::string* why) {
 void lower_cast(Lowering& lowering, const Node& node) {
   const Value *x = node.input(0), *y = node.output();
   if (lowering.place(y).image || (!x->is_constant() && lowering.place(x).image)) return lower_eval(lowering, node);
-  lowering.add_step(node, "convert", [convert = conversion_from(x->dtype()), element = size_of(x->dtype()), count = element_count(y->type().shape()),
-                                      from = lowering.location(x), to = lowering.location(y)](const RunContext& context, int part, int parts) {
-    const kernels::WorkRange mine = kernels::split_work(count, part, parts);
-    convert(from.in(context) + static_cast<size_t>(mine.begin) * element, reinterpret_cast<float*>(to.in(context)) + mine.begin, mine.size());
-  });
+  lowering.add_step(
+      node, "convert",
+      [convert = conversion_from(x->dtype()), element = size_of(x->dtype()), count = element_count(y->type().shape()),
+       from = lowering.location(x), to = lowering.location(y)](const RunContext& context, int part, int parts) {
+        const kernels::WorkRange mine = kernels::split_work(count, part, parts);
+        convert(from.in(context) + static_cast<size_t>(mine.begin) * element,
+                reinterpret_cast<float*>(to.in(context)) + mine.begin, mine.size());
+      });
 }
 
 // The size of the axis when nothing lies behind it in memory; else 0.
@@ -201,7 +212,8 @@ void lower_softmax(Lowering& lowering, const Node& node) {
     return;
   }
   const int64_t length = softmax_length(node);
-  std::shared_ptr<const kernels::Kernel> kernel = kernels::make_softmax(lowering.isa(), {element_count(x->type().shape()) / length, length});
+  std::shared_ptr<const kernels::Kernel> kernel =
+      kernels::make_softmax(lowering.isa(), {element_count(x->type().shape()) / length, length});
   const std::vector<const Value*> values{y, x};
   add_walk_step(lowering, node, kernel, walk(lowering, values), values);
 }

@@ -1,7 +1,7 @@
 // A node on its way in or out: names and attributes as in the file, not yet (or no longer) bound to a schema.
 //
-// Differences between opsets are differences of spelling, so they are settled on drafts, before the schema of the newest opset
-// is asked on the way in and after the graph has been left on the way out.
+// Differences between opsets are differences of spelling, so they are settled on drafts, before the schema of the newest
+// opset is asked on the way in and after the graph has been left on the way out.
 #pragma once
 
 #include <functional>

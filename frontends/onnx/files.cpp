@@ -78,7 +78,8 @@ ExternalFile::ExternalFile(const std::string& folder, const ExternalSlice& slice
   if (error) throw Error(ErrorCode::io, context_ + ": cannot be resolved: " + error.message());
   const fs::path inside = target.lexically_relative(root);
   if (inside.empty() || *inside.begin() == "..")
-    throw Error(ErrorCode::invalid_model, context_ + ": a symbolic link leaves the model's folder; expected a file inside it");
+    throw Error(ErrorCode::invalid_model,
+                context_ + ": a symbolic link leaves the model's folder; expected a file inside it");
 
   fd_ = ::open(target.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd_ < 0) throw Error(ErrorCode::io, context_ + ": cannot be opened: " + errno_text(errno));

@@ -5,16 +5,16 @@
 //
 // Import is driven by the operator schemas (graph/op_def.h): there is one importer for all operators, and nothing here knows
 // an operator by name except the tables of opset differences (normalise.cpp, denormalise.cpp), which give every node the
-// meaning of the newest opset. Opset 7 and later are read; opsets newer than the newest known are accepted, since an operator that changed in them
-// will be caught by its schema. Operators outside the standard domain are named "domain.Name".
+// meaning of the newest opset. Opset 7 and later are read; opsets newer than the newest known are accepted, since an
+// operator that changed in them will be caught by its schema. Operators outside the standard domain are named "domain.Name".
 //
-// Files are hostile until proved otherwise. A size is checked against the bytes that are there before anything of that size is
-// allocated; external data must lie inside the model's folder, symbolic links resolved; every defect is one Error
+// Files are hostile until proved otherwise. A size is checked against the bytes that are there before anything of that size
+// is allocated; external data must lie inside the model's folder, symbolic links resolved; every defect is one Error
 // (invalid_model, or unsupported for what is valid ONNX but not ours) whose message names the file, the node, and what was
 // expected. A name of the file is never trusted to be unique, printable or short.
 //
-// Dimensions: a known one is a number, a symbolic one keeps its name, so that the batch of input and output is seen to be one.
-// An initialiser that is also an input is a constant: nobody overrides weights at run time.
+// Dimensions: a known one is a number, a symbolic one keeps its name, so that the batch of input and output is seen to be
+// one. An initialiser that is also an input is a constant: nobody overrides weights at run time.
 //
 // Export writes what was imported, or built, or quantized: standard ONNX operators and those of other domains. A graph that
 // has been optimized for execution (octet.* operators, values with quantized types) is refused. The bytes are deterministic.

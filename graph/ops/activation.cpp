@@ -1,5 +1,5 @@
-// Activations: Relu, Clip and the smooth ones. Relu is 0 > v ? 0 : v and Clip min > v ? min : v, then max < v ? max : v, as vmaxps
-// and vminps with the bound first give them: a NaN stays one, and so does the sign of zero.
+// Activations: Relu, Clip and the smooth ones. Relu is 0 > v ? 0 : v and Clip min > v ? min : v, then max < v ? max : v, as
+// vmaxps and vminps with the bound first give them: a NaN stays one, and so does the sign of zero.
 #include <cmath>
 #include <limits>
 #include <type_traits>

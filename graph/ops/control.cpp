@@ -101,8 +101,8 @@ Type stacked(const Type& slice, Dim count, int64_t axis) {
   return t;
 }
 
-// A branch that is not taken may be wrong for the shapes at hand (a case for images, another for volumes). What is wrong with it
-// is said if it is taken; until then it is inferred from the ranks alone.
+// A branch that is not taken may be wrong for the shapes at hand (a case for images, another for volumes). What is wrong
+// with it is said if it is taken; until then it is inferred from the ranks alone.
 void infer_branch(Graph& branch, std::vector<Type> types) {
   try {
     infer_body(branch, types);

@@ -22,8 +22,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "graph/ops/families.h"
 #include "graph/ops/conv_transposed.h"
+#include "graph/ops/families.h"
 #include "graph/ops/fused_norm.h"
 #include "graph/ops/integer_products.h"
 
@@ -98,7 +98,8 @@ std::optional<TransposedConv> fused_transposed(const Ctx& ctx) {
   for (size_t i = 0; i < 2; ++i) {
     const Dim& in = (*x)[i + 2];
     if (!in.known()) continue;
-    const int64_t out = (in.value - 1) * t.window.strides[i] + extra[i] + t.window.extent(i) - t.window.pad_begin[i] - t.window.pad_end[i];
+    const int64_t out =
+        (in.value - 1) * t.window.strides[i] + extra[i] + t.window.extent(i) - t.window.pad_begin[i] - t.window.pad_end[i];
     if (out < 1) fail(ctx, "the output would have size " + std::to_string(out) + " along spatial axis " + std::to_string(i));
     t.dims[i + 2] = Dim(out);
   }
@@ -271,7 +272,8 @@ void eval_fused_transposed(EvalContext& ctx) {
         }
   };
   if (!epilogue.integer())
-    planes(0.0f, x.as<float>(), w.as<float>(), [](int64_t) { return [](float a, float b, float sum) { return std::fma(a, b, sum); }; });
+    planes(0.0f, x.as<float>(), w.as<float>(),
+           [](int64_t) { return [](float a, float b, float sum) { return std::fma(a, b, sum); }; });
   else
     with_byte(ctx, x.dtype(), [&](auto x_tag) {
       with_byte(ctx, w.dtype(), [&](auto w_tag) {
@@ -341,7 +343,8 @@ void infer_interleave(InferContext& ctx) {
   for (size_t i = 1; i < count; ++i) {
     expect_same_dtype(ctx, 0, i);
     const MaybeDims other = dims_of(ctx, i);
-    for (size_t d = 0; dims && other && d < dims->size(); ++d) same_dim(ctx, (*dims)[d], (*other)[d], "dimensions of all images");
+    for (size_t d = 0; dims && other && d < dims->size(); ++d)
+      same_dim(ctx, (*dims)[d], (*other)[d], "dimensions of all images");
   }
   if (dims && (*dims)[1].known()) (*dims)[1] = Dim((*dims)[1].value * static_cast<int64_t>(count));
   set_keeping_quant(ctx, 0, dtype_of(ctx, 0), dims);

@@ -1,8 +1,8 @@
 // How the heads of an octet.Attention lie in its operands.
 //
 // An operand of rank 4 is dense [batch, heads, sequence, size]. One of rank 3 is [batch, sequence, width], the heads side by
-// side in the width, as a product leaves them: head h of a row starts at `first + h * step`. So queries, keys and values may be
-// parts of one value, and nothing is transposed.
+// side in the width, as a product leaves them: head h of a row starts at `first + h * step`. So queries, keys and values may
+// be parts of one value, and nothing is transposed.
 //
 //   width   | q0 q1 q2 | k0 k1 k2 | v0 v1 v2 |      k_heads = {3 * size, size}
 #pragma once

@@ -75,9 +75,7 @@ void fill(EvalContext& ctx, DType dtype, const Shape& shape, F draw) {
 
 // --- Bernoulli, Multinomial
 // ---------------------------------------------------------------------------------------------------
-void infer_bernoulli(InferContext& ctx) {
-  set_dims(ctx, 0, dtype_attr(ctx, dtype_of(ctx, 0)), dims_of(ctx, 0));
-}
+void infer_bernoulli(InferContext& ctx) { set_dims(ctx, 0, dtype_attr(ctx, dtype_of(ctx, 0)), dims_of(ctx, 0)); }
 void eval_bernoulli(EvalContext& ctx) {
   const Source source(ctx.node());
   const Tensor& p = ctx.in(0);

@@ -13,7 +13,8 @@ struct RecurrentActivation {
   float alpha = 0, beta = 0;
 };
 
-// One an activation, direction by direction: f for RNN; f, g for GRU; f, g, h for LSTM. Throws Error invalid_model naming the node.
+// One an activation, direction by direction: f for RNN; f, g for GRU; f, g, h for LSTM. Throws Error invalid_model naming
+// the node.
 std::vector<RecurrentActivation> recurrent_activations(const Node& node);
 
 }  // namespace octet::graph::ops

@@ -18,7 +18,8 @@ std::optional<std::vector<int64_t>> explicit_pads(const Node& node, const Shape&
   if (mode == "NOTSET") return ints_or(node, "pads", 2 * spatial, 0);
   std::vector<int64_t> pads(2 * spatial, 0);
   if (mode == "VALID") return pads;
-  const std::vector<int64_t> strides = ints_or(node, "strides", spatial, 1), dilations = ints_or(node, "dilations", spatial, 1);
+  const std::vector<int64_t> strides = ints_or(node, "strides", spatial, 1),
+                             dilations = ints_or(node, "dilations", spatial, 1);
   for (size_t i = 0; i < spatial; ++i) {
     const int64_t extent = (kernel[i] - 1) * dilations[i] + 1;
     int64_t total = extent - 1;

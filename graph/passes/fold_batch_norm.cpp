@@ -5,7 +5,8 @@
 //   BatchNormalization(x[N,C,H,W])           →  octet.Conv(x, g[C,1,1,1], B - mean·g) {group = C}
 //   BatchNormalization(x)                    →  Add(Mul(x, g), B - mean·g)
 //
-// Also after octet.Gemm and ConvTranspose. Declined: parameters that are not constant, training mode, an input of unknown rank.
+// Also after octet.Gemm and ConvTranspose. Declined: parameters that are not constant, training mode, an input of unknown
+// rank.
 #include <cmath>
 
 #include "graph/passes/match.h"

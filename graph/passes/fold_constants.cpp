@@ -3,9 +3,9 @@
 //   Constant, Reshape(w, [4]), Gather(Shape(x), 0) of a known dimension …  →  a constant
 //
 // Shape and Size count as constant when the dimensions are known, whether or not the tensor is.
-// Declined: operators with sub-graphs, sequences and optionals, strings and random ones (no inputs, yet not Constant); results above 64 MiB unless they
-// are no larger than their inputs; DequantizeLinear, whose integers are worth keeping until products have taken them. What is
-// left of those, `fold_dequantized` evaluates at the end.
+// Declined: operators with sub-graphs, sequences and optionals, strings and random ones (no inputs, yet not Constant);
+// results above 64 MiB unless they are no larger than their inputs; DequantizeLinear, whose integers are worth keeping until
+// products have taken them. What is left of those, `fold_dequantized` evaluates at the end.
 #include <algorithm>
 
 #include "graph/eval.h"
@@ -24,7 +24,8 @@ bool foldable(const Node& node) {
   if (!node.op().eval || node.outputs().empty()) return false;
   if (!node.subgraphs().empty()) return false;
   const auto tensor = [](const Value* v) { return !v || v->type().is_tensor(); };
-  if (!std::all_of(node.inputs().begin(), node.inputs().end(), tensor) || !std::all_of(node.outputs().begin(), node.outputs().end(), tensor))
+  if (!std::all_of(node.inputs().begin(), node.inputs().end(), tensor) ||
+      !std::all_of(node.outputs().begin(), node.outputs().end(), tensor))
     return false;
   if (reads_only_dimensions(node)) return node.input(0)->is_constant() || node.input(0)->type().static_shape();
   const auto constant = [](const Value* v) { return !v || v->is_constant(); };

@@ -2,8 +2,8 @@
 //
 //   Add(octet.Conv(x, w, b) : u8 q(sm,zm), r : u8) {act} : u8   →   octet.Conv(x, w, b, r) {mid_scale, mid_zero_point, act}
 //
-// The product must not be used elsewhere and have no residual or activation yet; a relu that its zero point 0 makes idle does
-// not count. Shapes must be equal.
+// The product must not be used elsewhere and have no residual or activation yet; a relu that its zero point 0 makes idle
+// does not count. Shapes must be equal.
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 

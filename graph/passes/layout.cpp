@@ -2,16 +2,17 @@
 //
 //   x (plain) ─ Conv ─ Relu ─ Add ─ Flatten        x ─ Reorder ═ Conv ═ Relu ═ Add ═ Reorder ─ Flatten       ═ channels-last
 //
-// One walk in order. An operator that gains from channels-last (LayoutRole) and whose kernel the engine has takes all its images
-// so; one that does not care follows its operands: channels-last when at least half of its images lie so, or when one does and a
-// consumer wants it; everything else is plain. An element-wise operator can follow only if its constants broadcast per channel
-// or are scalars, a Concat only along the channels, other moves (Slice, Split, Pad) only where the engine says so. Where a value lies otherwise than its consumer wants, one octet.Reorder per
-// value and direction is shared by all of them, and turning back gives the value before the turn. Interface values are plain.
+// One walk in order. An operator that gains from channels-last (LayoutRole) and whose kernel the engine has takes all its
+// images so; one that does not care follows its operands: channels-last when at least half of its images lie so, or when one
+// does and a consumer wants it; everything else is plain. An element-wise operator can follow only if its constants
+// broadcast per channel or are scalars, a Concat only along the channels, other moves (Slice, Split, Pad) only where the
+// engine says so. Where a value lies otherwise than its consumer wants, one octet.Reorder per value and direction is shared
+// by all of them, and turning back gives the value before the turn. Interface values are plain.
 //
 // A QuantizeLinear that only one operator on images reads may turn, where the engine says so: plain → QuantizeLinear ═.
 //
-// A Transpose between the model's N, H, W, C and our N, C, H, W moves no byte when the side in our order lies channels-last, and
-// stands so if the engine says it can: plain → Transpose(0,3,1,2) ═ and ═ Transpose(0,2,3,1) → plain.
+// A Transpose between the model's N, H, W, C and our N, C, H, W moves no byte when the side in our order lies channels-last,
+// and stands so if the engine says it can: plain → Transpose(0,3,1,2) ═ and ═ Transpose(0,2,3,1) → plain.
 //
 // An image is a value of rank 4 that is no constant. Weights are constants: how they lie is the packer's business.
 #include <map>
@@ -76,7 +77,8 @@ struct Layouts {
 
   // An operator of role `any` that may lie channels-last.
   bool can_follow(const Node& node) const {
-    if (node.op().layout != LayoutRole::any || !is_image(node.output()) || !node.output()->type().static_shape()) return false;
+    if (node.op().layout != LayoutRole::any || !is_image(node.output()) || !node.output()->type().static_shape())
+      return false;
     if (node.op().quant == QuantRole::transparent) {
       const int64_t axis = node.attr("axis", int64_t{0});
       return node.op_name() == "Concat" ? axis == 1 || axis == -3 : wants(node);
@@ -125,7 +127,8 @@ void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_
     for (Value* v : node->outputs()) v->layout = is_image(v) ? layout : Layout::plain;
   }
   for (size_t i = 0; i < graph.outputs().size(); ++i)
-    if (graph.outputs()[i]->layout != Layout::plain) graph.set_output(i, layouts.get(graph.outputs()[i], Layout::plain, nullptr));
+    if (graph.outputs()[i]->layout != Layout::plain)
+      graph.set_output(i, layouts.get(graph.outputs()[i], Layout::plain, nullptr));
 }
 
 }  // namespace octet::graph

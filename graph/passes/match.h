@@ -1,7 +1,7 @@
 // Small questions that many passes ask of a graph, and the few edits they share.
 //
-// Q and DQ stand for QuantizeLinear and DequantizeLinear. `as_dequantize` and `as_quantize` recognise them when scale and zero
-// point are constants, which is what every quantizer writes; nothing else in the passes looks at their inputs.
+// Q and DQ stand for QuantizeLinear and DequantizeLinear. `as_dequantize` and `as_quantize` recognise them when scale and
+// zero point are constants, which is what every quantizer writes; nothing else in the passes looks at their inputs.
 //
 // A pass walks a copy of the node list and anchors each pattern at its last node: it may then erase that node and whatever
 // comes before it without invalidating the walk.
@@ -47,8 +47,8 @@ bool is_rank(const Value* value, int rank);
 
 // A constant of one element.
 std::optional<float> scalar_constant(const Value* value);
-// A float32 constant that, broadcast against a tensor of rank `rank`, varies along `axis` only: `size` numbers (repeated when it
-// is a scalar).
+// A float32 constant that, broadcast against a tensor of rank `rank`, varies along `axis` only: `size` numbers (repeated
+// when it is a scalar).
 std::optional<std::vector<float>> per_channel_constant(const Value* value, int rank, int axis, int64_t size);
 
 // The index of the input with this name in the operator's schema; -1 when there is none.
@@ -57,14 +57,15 @@ int input_index(const OpDef& op, std::string_view name);
 // An octet.Conv's or octet.Gemm's inputs by meaning.
 enum ProductInput : size_t { kX = 0, kW = 1, kBias = 2, kResidual = 3, kXScale = 4, kXZeroPoint = 5 };
 
-// `to` stands for `from` from now on and, when a node produces it, takes its name. The producer of `from` is erased once none
-// of its outputs is used.
+// `to` stands for `from` from now on and, when a node produces it, takes its name. The producer of `from` is erased once
+// none of its outputs is used.
 void substitute(Graph& graph, Value* from, Value* to);
-// rewrite(node) for the nodes in order, until it returns false for all of them; returns how often it returned true. A rewrite may
-// erase nodes behind the one it was given, so the walk starts over after each.
+// rewrite(node) for the nodes in order, until it returns false for all of them; returns how often it returned true. A
+// rewrite may erase nodes behind the one it was given, so the walk starts over after each.
 int rewrite_each(Graph& graph, const std::function<bool(Node*)>& rewrite);
-// rewrite(node) once for each node: nothing where the node is not its concern, "" after a rewrite, else the sentence that says why
-// it declines, which becomes the node's `why`. Returns the number of rewrites. A rewrite may erase its node and nodes before it.
+// rewrite(node) once for each node: nothing where the node is not its concern, "" after a rewrite, else the sentence that
+// says why it declines, which becomes the node's `why`. Returns the number of rewrites. A rewrite may erase its node and
+// nodes before it.
 int rewrite_or_say_why(Graph& graph, const std::function<std::optional<std::string>(Node*)>& rewrite);
 // Erases the node, and then producers that nothing uses any more.
 void erase_dead(Graph& graph, Node* node);
@@ -76,7 +77,8 @@ Value* quantized_constant(Graph& graph, Tensor tensor, const QuantParams& params
 // New nodes in front of `before`, types filled in.
 Value* insert_node(Graph& graph, std::string_view op, std::vector<Value*> inputs, std::string name, Node* before);
 Value* insert_dequantize(Graph& graph, Value* source, const QuantParams& params, Node* before, std::string name = {});
-Value* insert_quantize(Graph& graph, Value* source, const QuantParams& params, DType dtype, Node* before, std::string name = {});
+Value* insert_quantize(Graph& graph, Value* source, const QuantParams& params, DType dtype, Node* before,
+                       std::string name = {});
 // y[i] = table[x[i]], x and table of one-byte integers; the byte of x is the index, the table's type is y's.
 Value* insert_table(Graph& graph, Value* x, Tensor table, std::shared_ptr<const QuantParams> y_quant, Node* before,
                     std::string name = {});

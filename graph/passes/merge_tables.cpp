@@ -62,12 +62,16 @@ bool same_source(Graph& graph, Node* node) {
   if (node->op().quant != QuantRole::binary || node->inputs().size() != 2 || !node->output()->quant()) return false;
   Value *a = node->input(0), *b = node->input(1);
   const std::optional<Table> left = as_table(a), right = as_table(b);
-  const auto derives = [](const Value* v, const std::optional<Table>& t, const Value* x) { return v == x || (t && t->x == x); };
+  const auto derives = [](const Value* v, const std::optional<Table>& t, const Value* x) {
+    return v == x || (t && t->x == x);
+  };
   Value* x = nullptr;
   for (Value* candidate : {a, b, left ? left->x : nullptr})
     if (candidate && derives(a, left, candidate) && derives(b, right, candidate)) x = candidate;
   if (!x || x->is_constant() || x->dtype() != DType::u8 || !x->quant()) return false;
-  const auto entries = [&](const Value* v, const std::optional<Table>& t) { return v == x ? ramp() : t->node->input(1)->constant(); };
+  const auto entries = [&](const Value* v, const std::optional<Table>& t) {
+    return v == x ? ramp() : t->node->input(1)->constant();
+  };
   const std::vector<Tensor> in{entries(a, left), entries(b, right)};
   const Tensor out = evaluate(*node, in)[0];
   Value* y = insert_table(graph, x, out, node->output()->type().quant, node, node->name());

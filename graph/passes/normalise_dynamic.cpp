@@ -4,8 +4,9 @@
 //   Mul(Cast(ConvInteger(x8, w, zx, zw)), Mul(sx, sw))   →   octet.Conv(x8, w:s8 q(sw, zw), , , sx, zx) : float32
 //   the same with MatMulInteger                          →   octet.Gemm(x8, wᵀ, …)
 //
-// The scales are multiplied in the same order in both, so not a bit changes. A bias and an activation behind it are folded by
-// the passes that do so for every product. Declined: s8 activations, weights, their zero point or scale that are not constant.
+// The scales are multiplied in the same order in both, so not a bit changes. A bias and an activation behind it are folded
+// by the passes that do so for every product. Declined: s8 activations, weights, their zero point or scale that are not
+// constant.
 #include <algorithm>
 
 #include "graph/passes/conv_attributes.h"
@@ -20,7 +21,7 @@ namespace {
 bool is_one_element(const Value* v) { return v->type().static_shape() && element_count(v->type().shape()) == 1; }
 
 struct Scales {
-  Value* x;                // at run time, one element
+  Value* x;  // at run time, one element
   std::vector<float> w;
 };
 
@@ -47,7 +48,8 @@ std::optional<Candidate> match(const Graph& graph, const Node* mul) {
   if (mul->op_name() != "Mul" || mul->inputs().size() != 2) return std::nullopt;
   for (const size_t side : {size_t{0}, size_t{1}}) {
     Node* cast = mul->input(side)->producer();
-    if (!cast || cast->op_name() != "Cast" || cast->output()->dtype() != DType::f32 || !graph.single_use(cast->output())) continue;
+    if (!cast || cast->op_name() != "Cast" || cast->output()->dtype() != DType::f32 || !graph.single_use(cast->output()))
+      continue;
     Node* integer = cast->input(0)->producer();
     if (!integer || !graph.single_use(cast->input(0))) continue;
     if (integer->op_name() != "ConvInteger" && integer->op_name() != "MatMulInteger") continue;
@@ -65,7 +67,8 @@ std::string rewrite(Graph& graph, Node* mul, const Candidate& found) {
   if (!w->is_constant() || (w_zero && !w_zero->is_constant())) return "its weights are not constant";
   const size_t w_rank = w->constant().shape().size();
   if (w_rank != (conv ? 4u : 2u)) return "its weights have rank " + std::to_string(w_rank);
-  if (!is_rank(x, conv ? 4 : x->type().ranked() ? std::max(2, x->type().rank()) : 2)) return "the rank of its input is not known";
+  if (!is_rank(x, conv ? 4 : x->type().ranked() ? std::max(2, x->type().rank()) : 2))
+    return "the rank of its input is not known";
   if (x_zero && !is_one_element(x_zero)) return "its input has zero points per row";
   Weights weights{w->constant(), QuantParams{}, w->name()};
   if (!conv) weights = transposed(weights);
@@ -84,11 +87,13 @@ std::string rewrite(Graph& graph, Node* mul, const Candidate& found) {
   const Shape kernel = conv ? Shape(w->constant().shape().begin() + 2, w->constant().shape().end()) : Shape{};
   if (conv) {
     pads = explicit_pads(*node, kernel);
-    if (!pads || std::any_of(pads->begin(), pads->end(), [](int64_t v) { return v < 0; })) return "its padding is not known or negative";
+    if (!pads || std::any_of(pads->begin(), pads->end(), [](int64_t v) { return v < 0; }))
+      return "its padding is not known or negative";
   }
   if (!x_zero) x_zero = graph.add_constant(Tensor(DType::u8, {}));
   Value* w8 = signed_weights(graph, weights);
-  Node* product = graph.add_node(conv ? "octet.Conv" : "octet.Gemm", {x, w8, nullptr, nullptr, scales->x, x_zero}, 1, node->name(), mul);
+  Node* product =
+      graph.add_node(conv ? "octet.Conv" : "octet.Gemm", {x, w8, nullptr, nullptr, scales->x, x_zero}, 1, node->name(), mul);
   if (conv) {
     product->set_attr("strides", ints_or(*node, "strides", 2, 1));
     product->set_attr("pads", *pads);

@@ -27,7 +27,8 @@ bool is_whole_image_mean(const Node& node) {
 }
 
 bool is_whole_image_pool(const Node& node) {
-  if (node.op_name() != "AveragePool" || !is_rank(node.input(0), 4) || node.attr("auto_pad", "NOTSET") != "NOTSET") return false;
+  if (node.op_name() != "AveragePool" || !is_rank(node.input(0), 4) || node.attr("auto_pad", "NOTSET") != "NOTSET")
+    return false;
   const std::vector<int64_t> kernel = node.ints("kernel_shape");
   return kernel.size() == 2 && kernel[0] == known_dim(node.input(0), 2) && kernel[1] == known_dim(node.input(0), 3) &&
          all_are(node.ints("pads"), 0) && all_are(node.ints("dilations"), 1);

@@ -5,9 +5,9 @@
 //   Gemm(a, b, c) {alpha, beta, …}   → octet.Gemm(a, alpha·b as [N,K], beta·c as [N])    [→ Add(c) when c is no bias]
 //   MatMul(a, b[K,N])                → octet.Gemm(a, bᵀ)
 //
-// Weights may be float32 or integers behind a DQ. Declined, each with its sentence: other element types, weights or biases that
-// change at run time, paddings that depend on an unknown size or are negative. A convolution over three axes stays one until
-// flatten_depth.
+// Weights may be float32 or integers behind a DQ. Declined, each with its sentence: other element types, weights or biases
+// that change at run time, paddings that depend on an unknown size or are negative. A convolution over three axes stays one
+// until flatten_depth.
 #include <algorithm>
 
 #include "graph/passes/conv_attributes.h"
@@ -42,7 +42,8 @@ std::string normalise_conv(Graph& graph, Node* node) {
   std::optional<std::vector<int64_t>> pads = explicit_pads(*node, kernel);
   if (!pads) return "its automatic padding depends on an unknown size";
   if (std::any_of(pads->begin(), pads->end(), [](int64_t p) { return p < 0; })) return "a padding is negative";
-  std::vector<int64_t> strides = ints_or(*node, "strides", rank - 2, 1), dilations = ints_or(*node, "dilations", rank - 2, 1);
+  std::vector<int64_t> strides = ints_or(*node, "strides", rank - 2, 1),
+                       dilations = ints_or(*node, "dilations", rank - 2, 1);
 
   Value* input = node->input(0);
   Value* axis = nullptr;
@@ -147,7 +148,8 @@ std::string normalise_matmul(Graph& graph, Node* node) {
   Value* a = node->input(0);
   const std::optional<Weights> w = read_weights(node->input(1));
   if (!w) return "both its operands change at run time, or B is not float32";
-  if (w->values.shape().size() != 2) return "its constant B has rank " + std::to_string(w->values.shape().size()) + "; expected 2";
+  if (w->values.shape().size() != 2)
+    return "its constant B has rank " + std::to_string(w->values.shape().size()) + "; expected 2";
   if (!a->type().ranked() || a->type().rank() < 2) return "its A is not known to be a matrix";
   if (a->dtype() != DType::f32) return "it computes in " + std::string(octet::to_string(a->dtype()));
   return make_gemm(graph, node, a, transposed(*w), std::nullopt, nullptr);

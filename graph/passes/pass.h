@@ -37,11 +37,12 @@ std::span<const Pass> all_passes();
 // Brings an imported graph into the form that lowering takes: folded, canonicalised, quantized, fused.
 std::vector<PassTiming> optimize(Graph& graph, const PassOptions& options = {});
 
-// Marks image values channels-last where `wants_channels_last(node)` holds, and puts octet.Reorder at the borders. Apart from
-// the list above: it runs last, and only for execution on kernels. Interface values stay plain. layout.cpp says who follows whom.
+// Marks image values channels-last where `wants_channels_last(node)` holds, and puts octet.Reorder at the borders. Apart
+// from the list above: it runs last, and only for execution on kernels. Interface values stay plain. layout.cpp says who
+// follows whom.
 //
-// Asked about: operators of LayoutRole::channels_last, and, beyond those, Slice, Split and Pad (may they run channels-last?) and
-// the Transposes (0,3,1,2) and (0,2,3,1) (may their N, C, H, W side lie channels-last? Then they move no byte), and a
+// Asked about: operators of LayoutRole::channels_last, and, beyond those, Slice, Split and Pad (may they run channels-last?)
+// and the Transposes (0,3,1,2) and (0,2,3,1) (may their N, C, H, W side lie channels-last? Then they move no byte), and a
 // QuantizeLinear of a plain image (may its output lie channels-last?). Other element-wise operators and Concat along the
 // channels are not: they follow their operands.
 void assign_layouts(Graph& graph, const std::function<bool(const Node&)>& wants_channels_last);

@@ -2,8 +2,8 @@
 //
 //   x:f16 → Conv:f16 (w:f16) → y:f16     →     x:f16 → Cast → Conv:f32 (w:f32) → Cast → y:f16
 //
-// The interface keeps its types. Constants are widened once; what was rounded after every operator is now rounded at the end, so
-// results differ from the unoptimised graph by less than it differs from the exact ones. Declined: graphs that have
+// The interface keeps its types. Constants are widened once; what was rounded after every operator is now rounded at the
+// end, so results differ from the unoptimised graph by less than it differs from the exact ones. Declined: graphs that have
 // sub-graphs, sequences or optionals, whose values are not ours to retype.
 #include <algorithm>
 

@@ -2,10 +2,9 @@
 //
 //   octet.Conv(DQ(x:u8), DQ(w:s8), DQ(b:s32)) : float32  →  octet.Conv(x, w, b) : float32
 //
-// The integers and their scales move into the types; u8 weights become s8. A bias whose scale is sx·sw stays int32 and joins the
-// sum; any other is added in float32. Zero padding of the reals is padding by the zero point.
-// Declined: an input or weights in float, weights with scales along another axis than their output channels, sums that could
-// leave int32.
+// The integers and their scales move into the types; u8 weights become s8. A bias whose scale is sx·sw stays int32 and joins
+// the sum; any other is added in float32. Zero padding of the reals is padding by the zero point. Declined: an input or
+// weights in float, weights with scales along another axis than their output channels, sums that could leave int32.
 #include <cmath>
 #include <cstdlib>
 
@@ -34,7 +33,8 @@ Tensor dequantized(const Weights& w) {
   std::vector<float> reals;
   for (size_t i = 0; i < static_cast<size_t>(w.values.size()); ++i) {
     const size_t c = w.params->scale.size() == 1 ? 0 : i;
-    reals.push_back(static_cast<float>(w.values.at_s64(static_cast<int64_t>(i)) - w.params->zero_point[c]) * w.params->scale[c]);
+    reals.push_back(static_cast<float>(w.values.at_s64(static_cast<int64_t>(i)) - w.params->zero_point[c]) *
+                    w.params->scale[c]);
   }
   return Tensor::of<float>(DType::f32, w.values.shape(), reals);
 }
@@ -67,13 +67,15 @@ std::string quantize(Graph& graph, Node* node) {
   if (!x) return "its input is not quantized";
   const std::optional<Weights> w = read_weights(node->input(kW));
   if (!w || !w->params || size_of(w->values.dtype()) != 1) return "its weights are not quantized";
-  if (!w->params->per_tensor() && w->params->axis != 0) return "the scales of its weights run along axis " + std::to_string(w->params->axis);
+  if (!w->params->per_tensor() && w->params->axis != 0)
+    return "the scales of its weights run along axis " + std::to_string(w->params->axis);
   Tensor bias;
   bool integer_bias = false;
   if (const Value* b = node->input(kBias)) {
     const std::optional<Weights> read = read_weights(b);
     if (!read) return "its bias is not constant";
-    integer_bias = read->params && read->values.dtype() == DType::s32 && is_product_scale(*read->params, x->params, *w->params);
+    integer_bias =
+        read->params && read->values.dtype() == DType::s32 && is_product_scale(*read->params, x->params, *w->params);
     bias = integer_bias || !read->params ? read->values : dequantized(*read);
   }
   const std::vector<int64_t> in_sum = integer_bias ? bias.to_s64() : std::vector<int64_t>{};

@@ -4,7 +4,8 @@
 //   Slice of everything, Concat and Sum of one, Expand to the same shape        →   x
 //   Transpose(Transpose(x)) → Transpose(x), Reshape(Reshape(x)) → Reshape(x)
 //
-// Reshape, Squeeze, Unsqueeze and Flatten all keep row-major order, so two in a row are one Reshape, once the shape is known.
+// Reshape, Squeeze, Unsqueeze and Flatten all keep row-major order, so two in a row are one Reshape, once the shape is
+// known.
 #include <algorithm>
 #include <numeric>
 
@@ -19,7 +20,9 @@ bool all_equal(const std::vector<int64_t>& list, int64_t value) {
   return std::all_of(list.begin(), list.end(), [&](int64_t v) { return v == value; });
 }
 
-bool constant_ints_are(const Value* v, int64_t value) { return v && v->is_constant() && all_equal(v->constant().to_s64(), value); }
+bool constant_ints_are(const Value* v, int64_t value) {
+  return v && v->is_constant() && all_equal(v->constant().to_s64(), value);
+}
 
 bool is_ramp(const std::vector<int64_t>& perm) {
   for (size_t i = 0; i < perm.size(); ++i)
@@ -64,7 +67,8 @@ bool merge_into_producer(Graph& graph, Node* node) {
     // Both keep row-major order: one Reshape to the final shape.
     const Shape shape = node->output()->type().shape();
     if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return false;
-    Node* merged = graph.add_node("Reshape", {before->input(0), graph.add_constant(Tensor::of_s64(shape))}, 1, node->name(), node);
+    Node* merged =
+        graph.add_node("Reshape", {before->input(0), graph.add_constant(Tensor::of_s64(shape))}, 1, node->name(), node);
     merged->output()->set_type(node->output()->type());
     substitute(graph, node->output(), merged->output());
     return true;

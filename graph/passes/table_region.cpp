@@ -64,7 +64,8 @@ std::optional<TableRegion> find_table_region(const Graph& graph, const Node* qua
 
 Tensor table_of(const TableRegion& region, const Node* quantize) {
   std::vector<float> reals;
-  for (int i = 0; i < 256; ++i) reals.push_back(numerics::dequantize(i, region.params.scale[0], region.params.zero_point[0]));
+  for (int i = 0; i < 256; ++i)
+    reals.push_back(numerics::dequantize(i, region.params.scale[0], region.params.zero_point[0]));
   const Tensor source = Tensor::of<float>(DType::f32, {256}, reals);
   std::unordered_map<const Value*, Tensor> values;
   for (const Node* node : region.nodes) {

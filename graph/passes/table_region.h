@@ -3,9 +3,9 @@
 //   q ─ DQ ─┬─ Sigmoid ─┐
 //           └───────────Mul ─ Q ─ y        →   y = octet.Table(q)
 //
-// The region ends in a Q and reaches back through element-wise nodes, Qs, DQs and tables whose other operands are constants of
-// one element, to DQs of a single value. Everything inside is used inside. The table is found by running the nodes' own evals on
-// the 256 reals that the quanta stand for.
+// The region ends in a Q and reaches back through element-wise nodes, Qs, DQs and tables whose other operands are constants
+// of one element, to DQs of a single value. Everything inside is used inside. The table is found by running the nodes' own
+// evals on the 256 reals that the quanta stand for.
 #pragma once
 
 #include <optional>
@@ -16,9 +16,9 @@
 namespace octet::graph {
 
 struct TableRegion {
-  Value* source = nullptr;    // u8, quantized
-  QuantParams params;         // of the source
-  std::vector<Node*> nodes;   // in order, from behind the DQs to the one in front of the Q
+  Value* source = nullptr;   // u8, quantized
+  QuantParams params;        // of the source
+  std::vector<Node*> nodes;  // in order, from behind the DQs to the one in front of the Q
 };
 
 // The region that ends in this u8 Q; nothing when its value depends on more than one 8-bit value, or on none.

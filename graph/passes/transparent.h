@@ -1,10 +1,10 @@
-// Transparent operators (QuantRole::transparent) move elements and compute nothing, so that dequantizing before or after them
-// is the same, and so is quantizing (a maximum counts: both are monotone).
+// Transparent operators (QuantRole::transparent) move elements and compute nothing, so that dequantizing before or after
+// them is the same, and so is quantizing (a maximum counts: both are monotone).
 //
 //   T(DQ(q)) = DQ(T(q))        Q(T(x)) = T(Q(x))
 //
-// Which inputs are data: the first, all of a variadic one, and one called `constant_value`, which is a scalar that has to change
-// its meaning along with them.
+// Which inputs are data: the first, all of a variadic one, and one called `constant_value`, which is a scalar that has to
+// change its meaning along with them.
 #pragma once
 
 #include <optional>

@@ -114,7 +114,8 @@ bool apply_affine(Graph& graph, Node* product, const std::vector<float>& factor,
     Tensor scaled(DType::f32, w->constant().shape());
     const auto* from = w->constant().as<float>();
     auto* to = scaled.mutable_as<float>();
-    for (size_t i = 0; i < static_cast<size_t>(scaled.size()); ++i) to[i] = from[i] * factor[channel_of(*product, scaled, i)];
+    for (size_t i = 0; i < static_cast<size_t>(scaled.size()); ++i)
+      to[i] = from[i] * factor[channel_of(*product, scaled, i)];
     graph.set_input(product, kW, graph.add_constant(std::move(scaled), w->name()));
   }
   const std::string name = bias ? bias->name() : product->name() + "/bias";

@@ -29,12 +29,12 @@ Value* write_weights(Graph& graph, const Weights& weights, Node* before);
 // 8-bit integer weights as a typed s8 constant: u8 ones less 128, zero points too, which changes no difference.
 Value* signed_weights(Graph& graph, const Weights& weights);
 
-Weights transposed(const Weights& weights);                 // rank 2
-Weights reshaped(const Weights& weights, Shape shape);      // per tensor, or the axis of the scales stays in its place
+Weights transposed(const Weights& weights);             // rank 2
+Weights reshaped(const Weights& weights, Shape shape);  // per tensor, or the axis of the scales stays in its place
 
-// y = x * factor[n] + shift[n] over the output channels of an octet.Conv, octet.Gemm or ConvTranspose `product`, put into its
-// weights and bias. Empty factor: all ones. False, with a reason in `why`, when the weights or bias are not float32 constants
-// (a shift alone needs only the bias).
+// y = x * factor[n] + shift[n] over the output channels of an octet.Conv, octet.Gemm or ConvTranspose `product`, put into
+// its weights and bias. Empty factor: all ones. False, with a reason in `why`, when the weights or bias are not float32
+// constants (a shift alone needs only the bias).
 bool apply_affine(Graph& graph, Node* product, const std::vector<float>& factor, const std::vector<float>& shift,
                   std::string& why);
 

@@ -14,8 +14,8 @@ struct ActivationParams {
   uint8_t zero_point = 0;
 };
 
-// The grid of 256 values that covers the range and 0, the zero point rounded. A range that begins at 0 ends at 255 quanta that
-// do not pass its maximum, so that rounding to it implies a ReLU6. An empty range has scale 1.
+// The grid of 256 values that covers the range and 0, the zero point rounded. A range that begins at 0 ends at 255 quanta
+// that do not pass its maximum, so that rounding to it implies a ReLU6. An empty range has scale 1.
 ActivationParams activation_params(Range range);
 
 struct WeightParams {
@@ -23,8 +23,8 @@ struct WeightParams {
   std::vector<float> scale;
 };
 
-// One scale for each index of `axis`, the largest magnitude at 127. Where the bias (empty, or one number a channel) would need
-// more than 30 bits at scale x_scale·scale[n], the scale is raised until it does not: the weights of such a channel are
+// One scale for each index of `axis`, the largest magnitude at 127. Where the bias (empty, or one number a channel) would
+// need more than 30 bits at scale x_scale·scale[n], the scale is raised until it does not: the weights of such a channel are
 // negligible against its bias, and the exact sum still fits 32 bits.
 WeightParams quantize_weights(const Tensor& weights, int axis, std::span<const float> bias, float x_scale);
 

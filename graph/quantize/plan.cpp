@@ -47,7 +47,8 @@ class Planner {
       if (style_ == QuantStyle::portable) demand(p.end);
     }
     for (const AttentionPattern& a : attentions_)
-      for (Value* operand : {scope_ == QuantScope::caches ? (a.first ? a.first : a.last)->input(0) : a.q.source, a.k.source, a.v.source})
+      for (Value* operand :
+           {scope_ == QuantScope::caches ? (a.first ? a.first : a.last)->input(0) : a.q.source, a.k.source, a.v.source})
         demand(operand);
     if (style_ == QuantStyle::portable && scope_ != QuantScope::caches) spread();
     list_groups();
@@ -55,7 +56,8 @@ class Planner {
   }
 
  private:
-  // --- groups: a forest of values ------------------------------------------------------------------------------------------
+  // --- groups: a forest of values
+  // ------------------------------------------------------------------------------------------
   Value* root(Value* v) {
     auto it = parent_.find(v);
     if (it == parent_.end()) {
@@ -109,7 +111,8 @@ class Planner {
     for (Value* v : data_outputs(node)) unite(node.input(inputs[0]), v);
   }
 
-  // --- attention: its queries, keys and values are demanded, as the operands of products are ---------------------------------
+  // --- attention: its queries, keys and values are demanded, as the operands of products are
+  // ---------------------------------
   void find_attention(Node* node) {
     std::string why;
     const std::optional<AttentionPattern> found = match_attention(graph_, node, why);
@@ -126,7 +129,8 @@ class Planner {
     absorbed_.insert(found->inside.begin(), found->inside.end());
   }
 
-  // --- demand --------------------------------------------------------------------------------------------------------------
+  // --- demand
+  // --------------------------------------------------------------------------------------------------------------
   bool demanded(Value* v) { return demanded_.contains(root(v)); }
 
   void demand(Value* v) {
@@ -184,7 +188,8 @@ class Planner {
     return list;
   }
 
-  // --- tables: element-wise expressions of one value (find_table_region takes them up) ---------------------------------------
+  // --- tables: element-wise expressions of one value (find_table_region takes them up)
+  // ---------------------------------------
   bool is_elementwise(const Node& node) const {
     const OpDef& op = node.op();
     if (op.layout != LayoutRole::any || op.quant == QuantRole::transparent || op.quant == QuantRole::quantize ||
@@ -196,13 +201,14 @@ class Planner {
       if (!v) continue;
       if (!is_real(v)) return false;
       if (v->is_constant() && v->constant().size() != 1) return false;
-      if (v->is_constant() && y->type().ranked() && static_cast<int>(v->constant().shape().size()) > y->type().rank()) return false;
+      if (v->is_constant() && y->type().ranked() && static_cast<int>(v->constant().shape().size()) > y->type().rank())
+        return false;
     }
     return true;
   }
 
-  // The value that the element-wise nodes before `v` all start from, as far back as their inner values are used nowhere else.
-  // Portable style knows one node at a time.
+  // The value that the element-wise nodes before `v` all start from, as far back as their inner values are used nowhere
+  // else. Portable style knows one node at a time.
   Value* table_source(Value* v) const {
     Value* source = nullptr;
     std::unordered_set<const Node*> inside;
@@ -213,8 +219,8 @@ class Planner {
     return source;
   }
 
-  // The nearest value that everything `v` depends on goes through; adds the nodes between to `inside`. Null, and `inside` as it
-  // was, when there is none, or when `v` itself is inside and used outside.
+  // The nearest value that everything `v` depends on goes through; adds the nodes between to `inside`. Null, and `inside` as
+  // it was, when there is none, or when `v` itself is inside and used outside.
   Value* nearest_source(Value* v, std::unordered_set<const Node*>& inside) const {
     std::unordered_set<const Node*> nodes = inside;
     std::vector<Value*> frontier{v};
@@ -229,7 +235,8 @@ class Planner {
       nodes.insert(node);
       if (style_ == QuantStyle::portable && nodes.size() > 1) return nullptr;
       for (Value* in : node->inputs())
-        if (in && !in->is_constant() && std::find(frontier.begin(), frontier.end(), in) == frontier.end()) frontier.push_back(in);
+        if (in && !in->is_constant() && std::find(frontier.begin(), frontier.end(), in) == frontier.end())
+          frontier.push_back(in);
     } while (frontier.size() > 1);
     if (frontier.empty()) return nullptr;
     inside = std::move(nodes);
@@ -249,7 +256,8 @@ class Planner {
       const QuantRole role = node->op().quant;
       if ((role != QuantRole::average && role != QuantRole::binary) || absorbed_.contains(node.get())) continue;
       if (role == QuantRole::binary && !binary_before(*node)) continue;
-      const std::vector<Value*> operands = role == QuantRole::binary ? variable_operands(*node) : std::vector<Value*>{node->input(0)};
+      const std::vector<Value*> operands =
+          role == QuantRole::binary ? variable_operands(*node) : std::vector<Value*>{node->input(0)};
       if (!std::all_of(operands.begin(), operands.end(), [&](Value* v) { return is_real(v) && demanded(v); })) continue;
       Node* clamp = sole_consumer(graph_, node->output());
       const bool clamped = role == QuantRole::binary && clamp && clamp->op().quant == QuantRole::clamp;
@@ -257,7 +265,8 @@ class Planner {
     }
   }
 
-  // --- the result ----------------------------------------------------------------------------------------------------------
+  // --- the result
+  // ----------------------------------------------------------------------------------------------------------
   void list_groups() {
     for (Value* r : demanded_) {
       QuantGroup group;
@@ -297,7 +306,8 @@ class Planner {
     const auto is_input = [&](const std::string& name) {
       return std::any_of(graph_.inputs().begin(), graph_.inputs().end(), [&](const Value* v) { return v->name() == name; });
     };
-    const auto end = std::stable_partition(group.sources.begin(), group.sources.end(), [&](const auto& s) { return !is_input(s); });
+    const auto end =
+        std::stable_partition(group.sources.begin(), group.sources.end(), [&](const auto& s) { return !is_input(s); });
     if (end != group.sources.begin()) group.sources.erase(end, group.sources.end());
   }
 

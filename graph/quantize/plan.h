@@ -2,8 +2,8 @@
 //
 // Values that must share one scale form a group: the data operands and results of transparent operators. A group is demanded
 // when one of its values is: by a product, or by an operator that computes on integers because its own result is demanded.
-// Every value of a demanded group gets a Q and a DQ; its range is the union of its sources' ranges, a source being a value of the
-// group that no transparent operator of the group made.
+// Every value of a demanded group gets a Q and a DQ; its range is the union of its sources' ranges, a source being a value
+// of the group that no transparent operator of the group made.
 #pragma once
 
 #include <unordered_map>
@@ -23,9 +23,9 @@ struct QuantizedProduct {
 };
 
 struct QuantGroup {
-  std::vector<Value*> values;         // in topological order; constants among them
-  std::vector<std::string> sources;   // values whose ranges count
-  std::vector<Range> known;           // ranges that are known: of constants
+  std::vector<Value*> values;        // in topological order; constants among them
+  std::vector<std::string> sources;  // values whose ranges count
+  std::vector<Range> known;          // ranges that are known: of constants
 };
 
 struct QuantPlan {

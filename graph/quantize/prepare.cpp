@@ -1,4 +1,5 @@
-// The float passes of graph/passes, which speak of octet.Conv, octet.ConvTranspose and octet.Gemm, and the way back to ONNX operators.
+// The float passes of graph/passes, which speak of octet.Conv, octet.ConvTranspose and octet.Gemm, and the way back to ONNX
+// operators.
 #include <algorithm>
 
 #include "graph/op_def.h"
@@ -49,7 +50,8 @@ Tensor inputs_first(const Tensor& w, int64_t groups) {
 
 void restore_transposed(Graph& graph, Node* node) {
   const Value* w = node->input(kW);
-  Value* turned = graph.add_constant(inputs_first(w->constant(), node->attr("group", int64_t{1})), w->name() + "_inputs_first");
+  Value* turned =
+      graph.add_constant(inputs_first(w->constant(), node->attr("group", int64_t{1})), w->name() + "_inputs_first");
   Node* conv = graph.add_node("ConvTranspose", {node->input(kX), turned, node->input(kBias)}, 1, node->name(), node);
   for (const char* key : {"strides", "pads", "dilations", "group", "output_padding"})
     if (const Attribute* a = node->find_attr(key)) conv->set_attr(key, *a);
@@ -91,10 +93,10 @@ void restore_products(Graph& graph) {
   }
 }
 
-constexpr int (*kPasses[])(Graph&) = {promote_half, fold_constants, fix_reshapes,    remove_identity, merge_duplicates,
-                                      dead_code,      fold_dequantized, fold_constants, normalise_products, normalise_transposed,
-                                      normalise_pools, fold_batch_norm, fold_scale_bias, fold_pad,
-                                      remove_identity, merge_duplicates, dead_code};
+constexpr int (*kPasses[])(Graph&) = {
+    promote_half,     fold_constants, fix_reshapes,       remove_identity,      merge_duplicates, dead_code,
+    fold_dequantized, fold_constants, normalise_products, normalise_transposed, normalise_pools,  fold_batch_norm,
+    fold_scale_bias,  fold_pad,       remove_identity,    merge_duplicates,     dead_code};
 
 }  // namespace
 

@@ -70,7 +70,8 @@ bool is_quantizable_product(const Node& node, std::string& why) {
     why = "it has groups, and a file cannot hold a scale for each of its output channels";
     return false;
   }
-  if (op == "Gemm" && (node.attr("transA", int64_t{0}) != 0 || node.attr("alpha", 1.0f) != 1 || node.attr("beta", 1.0f) != 1)) {
+  if (op == "Gemm" &&
+      (node.attr("transA", int64_t{0}) != 0 || node.attr("alpha", 1.0f) != 1 || node.attr("beta", 1.0f) != 1)) {
     why = "it has transA, alpha or beta";
     return false;
   }

@@ -20,11 +20,12 @@ namespace {
 Range checked_range(const Graph& graph, const Ranges& ranges, const std::string& name) {
   const std::string where = graph.file + ": value '" + name + "': ";
   const auto it = ranges.find(name);
-  if (it == ranges.end()) throw Error(ErrorCode::invalid_argument, where + "has no range; expected one for each value to calibrate");
+  if (it == ranges.end())
+    throw Error(ErrorCode::invalid_argument, where + "has no range; expected one for each value to calibrate");
   const Range r = it->second;
   if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
-    throw Error(ErrorCode::invalid_argument, where + "has the range [" + std::to_string(r.min) + ", " + std::to_string(r.max) +
-                                                 "], expected finite numbers in order");
+    throw Error(ErrorCode::invalid_argument, where + "has the range [" + std::to_string(r.min) + ", " +
+                                                 std::to_string(r.max) + "], expected finite numbers in order");
   return r;
 }
 
@@ -130,7 +131,8 @@ class Writer {
     const std::vector<float> b = bias ? bias->constant().to_f32() : std::vector<float>{};
     const WeightParams params = quantize_weights(w->constant(), axis, b, x_scale);
     const auto channels = static_cast<int64_t>(params.scale.size());
-    const auto per_channel = [&](Tensor integers, const std::vector<float>& scale, Tensor zero, const std::string& name, int at) {
+    const auto per_channel = [&](Tensor integers, const std::vector<float>& scale, Tensor zero, const std::string& name,
+                                 int at) {
       Value* q = graph_.add_constant(std::move(integers), name + "_quantized");
       Value* s = graph_.add_constant(Tensor::of<float>(DType::f32, {channels}, scale), name + "_scale");
       Value* z = graph_.add_constant(std::move(zero), name + "_zero_point");
@@ -157,7 +159,8 @@ std::vector<std::string> values_to_calibrate(const Graph& graph, QuantScope scop
   std::set<std::string> names;
   for (const QuantStyle style : {QuantStyle::fused, QuantStyle::portable}) {
     const std::unique_ptr<Graph> copy = graph.clone();
-    for (const QuantGroup& group : make_plan(*copy, {style, scope}).groups) names.insert(group.sources.begin(), group.sources.end());
+    for (const QuantGroup& group : make_plan(*copy, {style, scope}).groups)
+      names.insert(group.sources.begin(), group.sources.end());
   }
   return {names.begin(), names.end()};
 }

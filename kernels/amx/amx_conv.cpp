@@ -46,7 +46,8 @@ int64_t copy_batch(const ConvProblem& problem, const Form& form, int64_t m) {
 bool offsets_fit(const ConvProblem& problem, const Form& form) {
   constexpr int64_t kFar = int64_t{1} << 30;
   const std::vector<int64_t> offsets = step_offsets(problem, form);
-  return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar && kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
+  return (offsets.empty() || offsets.back() < kFar) && form.panel_bytes() * kMaxTiles < kFar &&
+         kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
 bool tile_is_dense(const ConvProblem& p, const Tiling& tiling, int64_t tile) {
@@ -60,11 +61,11 @@ bool tile_is_dense(const ConvProblem& p, const Tiling& tiling, int64_t tile) {
   return true;
 }
 
-// Whether blocks of whole pixels may be dense (BlockSpec). Only the last tile may be another: a change of kernels costs what a
-// block does. Parameters lie in an order of their own then, made with the plan: none may come at run.
+// Whether blocks of whole pixels may be dense (BlockSpec). Only the last tile may be another: a change of kernels costs what
+// a block does. Parameters lie in an order of their own then, made with the plan: none may come at run.
 bool is_dense(const ConvProblem& p, const Tiling& tiling) {
-  if (p.shape.groups != 1 || p.epilogue.out != DType::u8 || p.epilogue.y_scale != 0 || p.epilogue.residual == ResidualKind::f32 ||
-      dense_vectors(p.shape.oc) == 0)
+  if (p.shape.groups != 1 || p.epilogue.out != DType::u8 || p.epilogue.y_scale != 0 ||
+      p.epilogue.residual == ResidualKind::f32 || dense_vectors(p.shape.oc) == 0)
     return false;
   for (int64_t tile = 0; tile + 1 < tiling.tiles(); ++tile)
     if (!tile_is_dense(p, tiling, tile)) return false;
@@ -101,15 +102,13 @@ class AmxConv final : public Conv {
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
-    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) + " " +
-            kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
+    name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
+            " " + kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
             kStreams[static_cast<size_t>(blocking_.stream)] + (any_dense() ? " dense" : "");
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
-  size_t workspace_bytes() const override {
-    return fixed_bytes() + static_cast<size_t>(copy_bytes());
-  }
+  size_t workspace_bytes() const override { return fixed_bytes() + static_cast<size_t>(copy_bytes()); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
@@ -169,16 +168,16 @@ class AmxConv final : public Conv {
   const Tiling tiling_;
   const PhasePlanes planes_;  // when tiling_ wants them
   const Blocking blocking_;
-  const Stacks stacks_;        // when tiling_ wants them
+  const Stacks stacks_;  // when tiling_ wants them
   std::shared_ptr<const Code> stack_code_;
-  const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
+  const int64_t batch_tiles_;     // copied rows that lie in the workspace at once
   std::vector<int64_t> offsets_;  // of k steps in x
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
   Block idle_{};
   std::vector<Block> blocks_;
-  std::vector<BlockShape> shapes_;        // of each block
+  std::vector<BlockShape> shapes_;  // of each block
   std::vector<BlockFunction> functions_;
-  std::vector<int64_t> call_end_;         // of each block: up to which one a call of its function may go
+  std::vector<int64_t> call_end_;  // of each block: up to which one a call of its function may go
   std::vector<Chunk> chunks_;
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
@@ -310,9 +309,11 @@ void AmxConv::copy_rows(const ConvArgs& args, const Block& first, const Block& l
   const auto* x = static_cast<const std::byte*>(args.x) + group_of(first) * (problem_.shape.ic / problem_.shape.groups);
   if (stacked()) {
     const int64_t in_row = tiles_of_row(problem_.shape), row = tile / in_row;
-    return copy_stacks(stack_code_->entry<StackFunction>(), problem_, stacks_, x, row, (tile_end - 1) / in_row + 1, to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
+    return copy_stacks(stack_code_->entry<StackFunction>(), problem_, stacks_, x, row, (tile_end - 1) / in_row + 1,
+                       to + tile % batch_tiles_ / in_row * stacks_.row_bytes());
   }
-  const std::span<const int64_t> windows(tiling_.copied.data() + tile * kTileRows, static_cast<size_t>((tile_end - tile) * kTileRows));
+  const std::span<const int64_t> windows(tiling_.copied.data() + tile * kTileRows,
+                                         static_cast<size_t>((tile_end - tile) * kTileRows));
   copy_windows(x, windows, offsets_, to + tile % batch_tiles_ * form_.panel_bytes());
 }
 
@@ -323,7 +324,8 @@ void AmxConv::copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile
   const auto row_of = [&](int64_t tile) { return tiling_.x[static_cast<size_t>(tile)] / row_bytes; };
   const int64_t last = (tiling_.x[static_cast<size_t>(tile_end - 1)] + (kTileRows - 1) * planes_.pixel) / row_bytes;
   const int64_t taps = planes_.height - problem_.shape.oh;
-  copy_phases(problem_, planes_, static_cast<const std::byte*>(args.x), row_of(tile_begin), std::min(last + taps + 1, planes_.height), to);
+  copy_phases(problem_, planes_, static_cast<const std::byte*>(args.x), row_of(tile_begin),
+              std::min(last + taps + 1, planes_.height), to);
 }
 
 void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
@@ -343,7 +345,8 @@ void AmxConv::run_pieces(const ConvArgs& args, int part, int parts, Run&& run) c
   const auto finish = [&](int64_t block, int64_t row_blocks, int64_t panels) {
     const Block& first = blocks_[static_cast<size_t>(block)];
     const int64_t row = tile_of(first) * kTileRows, channel = first.y / 4;
-    gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y, std::min(row_blocks * blocking_.m * kTileRows, problem_.shape.ow - row),
+    gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y,
+          std::min(row_blocks * blocking_.m * kTileRows, problem_.shape.ow - row),
           std::min(panels * 16, problem_.shape.oc - channel), pitch, args.range);
   };
   if (rows < parts) {
@@ -391,7 +394,8 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     while (from < to) {
       const Block& first = blocks_[static_cast<size_t>(from)];
       int64_t end = from;
-      while (end < to && same_batch(blocks_[static_cast<size_t>(end)], first)) end = std::min(call_end_[static_cast<size_t>(end)], to);
+      while (end < to && same_batch(blocks_[static_cast<size_t>(end)], first))
+        end = std::min(call_end_[static_cast<size_t>(end)], to);
       copy_rows(args, first, blocks_[static_cast<size_t>(end - 1)], copies);
       run_blocks(call, from, end);
       from = end;
@@ -419,8 +423,8 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
 std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingProblem& cut) {
   CodeKey key("amx blocking");
   const ConvShape& s = p.shape;
-  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w,
-                          s.pad_top, s.pad_left, s.groups})
+  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h,
+                          s.dilation_w, s.pad_top, s.pad_left, s.groups})
     key.add(v);
   for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
   key.add(form.needs_touching_pixels).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
@@ -440,7 +444,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                                  const Form& form, std::optional<size_t> candidate) {
   const int64_t panels = weights->as<Packed>().panels;
   const Tiling tiling = make_tiling(problem, panels,
-                                    form.stacked_stride > 0          ? PackedK::stacked
+                                    form.stacked_stride > 0      ? PackedK::stacked
                                     : form.needs_touching_pixels ? PackedK::across_pixels
                                                                  : PackedK::positions);
   const BlockingProblem cut{.tiles = tiling.tiles(),
@@ -462,8 +466,8 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
 
 namespace {
 
-std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, std::string* reason,
-                           std::optional<size_t> candidate) {
+std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
+                           std::string* reason, std::optional<size_t> candidate) {
   const auto decline = [&](std::string why) {
     if (reason != nullptr) *reason = std::move(why);
     return nullptr;
@@ -491,8 +495,8 @@ std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, 
   return make(isa, problem, std::move(weights), reason, std::nullopt);
 }
 
-std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                         size_t candidate) {
+std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem,
+                                         std::shared_ptr<const PackedWeights> weights, size_t candidate) {
   return make(isa, problem, std::move(weights), nullptr, candidate);
 }
 

@@ -13,7 +13,7 @@ std::shared_ptr<const PackedWeights> pack_amx(const Isa& isa, const ConvShape& s
 std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
                                     int threads, std::string* reason);
 // Cut in the way that the cost model names at place `candidate` instead of the fastest; null where it names fewer.
-std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                         size_t candidate);
+std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem,
+                                         std::shared_ptr<const PackedWeights> weights, size_t candidate);
 
 }  // namespace octet::kernels

@@ -208,8 +208,8 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
     const double second_level = (weights_stay(problem, b) ? weight_tiles / block_rows : weight_tiles) +
                                 (x_stays(problem, b) ? b.m * static_cast<double>(b.n) / static_cast<double>(b.chunk) : b.m);
     const double step = 16.0 * b.m * n + 3.0 * (b.m + weight_tiles) + 3.0 * second_level;
-    // What the epilogue takes, little of which hides between the products. Half of a pass of the packs goes for one cell as for
-    // four; four rows of one panel are stored by quarters of a line.
+    // What the epilogue takes, little of which hides between the products. Half of a pass of the packs goes for one cell as
+    // for four; four rows of one panel are stored by quarters of a line.
     const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
     const double line = problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0;  // 16 passes of four cells
     const double epilogue = is_dense(problem, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
@@ -221,7 +221,8 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   double cycles = block_rows * (static_cast<double>(whole) * block_cycles(b.n) + (rest > 0 ? block_cycles(rest) : 0));
 
   const double weights = static_cast<double>(problem.panels) * panel_bytes(problem);
-  if (weights > kL2Bytes) cycles += (chunk_bytes(problem, b) > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
+  if (weights > kL2Bytes)
+    cycles += (chunk_bytes(problem, b) > kL2Bytes ? block_rows : 1) * weights / kFarBytesPerCycle * 0.25;
   if (problem.copied) cycles += static_cast<double>(problem.tiles) * panel_bytes(problem) / kCopiedBytesPerCycle;
   // The side that is used again soonest must not be the streamed one.
   const Stream right = weights_stay(problem, b) ? Stream::x : Stream::weights;
@@ -238,8 +239,8 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
     Blocking b;
     b.n = static_cast<int>(std::min<int64_t>(shape.n, problem.panels));
     b.m = static_cast<int>(std::min<int64_t>(shape.m, problem.tiles));
-    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp); and where rows
-    // are not dense, stores of half a line cost more than two tiles save.
+    // Units of tall blocks with few steps would have to wrap, which their registers do not allow (generator.cpp); and where
+    // rows are not dense, stores of half a line cost more than two tiles save.
     if (problem.k_steps <= 2) b.m = std::min(b.m, b.n == 1 || is_dense(problem, b.n) ? 2 : 1);
     const int64_t all = (problem.panels + b.n - 1) / b.n * b.n;
     for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {

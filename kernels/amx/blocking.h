@@ -7,7 +7,8 @@
 //           add, so 16 neighbouring positions are a tile wherever rows end. Positions beyond the width are junk: computed,
 //           not stored
 //   rows    16 outputs of one row, stride_w pixels apart
-//   phases  strides above 1: x is copied once into stride_h * stride_w planes of every stride-th row and column, in which the
+//   phases  strides above 1: x is copied once into stride_h * stride_w planes of every stride-th row and column, in which
+//   the
 //           convolution is a flat one of stride 1 (gather.h)
 //   stacked a few channels: the kernel's rows of an output row are interleaved into stacks, in which a window is contiguous
 //           and neighbouring windows overlap (gather.h)
@@ -47,7 +48,8 @@ struct TileRow {
   int64_t y = -1, residual = 0;
 };
 
-// One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w + phase_w).
+// One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w +
+// phase_w).
 struct PhasePlanes {
   int64_t height = 0, width = 0;  // pixels of a plane
   int64_t pixel = 0, plane = 0;   // bytes
@@ -60,9 +62,9 @@ PhasePlanes make_phase_planes(const ConvShape& shape);
 
 // One output row's stacks: element j holds, kernel row by kernel row, the stride_w pixels from j * stride_w on.
 struct Stacks {
-  int64_t piece = 0;      // bytes of a kernel row in an element
-  int64_t element = 0;    // bytes of an element
-  int64_t elements = 0;   // of an output row
+  int64_t piece = 0;     // bytes of a kernel row in an element
+  int64_t element = 0;   // bytes of an element
+  int64_t elements = 0;  // of an output row
   int64_t row_bytes() const { return (elements * element + kSlack + 63) / 64 * 64; }
 };
 // Empty (element 0) where pixels are too wide or kernels too high for it.
@@ -71,7 +73,8 @@ Stacks make_stacks(const ConvShape& shape);
 struct Tiling {
   RowSource source = RowSource::flat;
   int64_t row_bytes = 0;  // distance of the rows of a tile; 64 when copied
-  // Bytes from pixel (0, 0) of image 0 (phases: from the planes; stacked: from the output row's stacks) to the window of the tile's first row; empty when copied.
+  // Bytes from pixel (0, 0) of image 0 (phases: from the planes; stacked: from the output row's stacks) to the window of the
+  // tile's first row; empty when copied.
   std::vector<int64_t> x;
   std::vector<int64_t> copied;  // 16 a tile: the same for each row; rows past the last repeat it
   std::vector<TileRow> rows;    // 16 a tile
@@ -98,17 +101,17 @@ struct BlockingProblem {
   bool copied = false;          // rows are copied once a chunk
   bool residual = false;
   bool offset_sum = false;
-  int64_t dense_channels = 0;   // of pixels that blocks of all panels store as lines (BlockSpec::dense), or 0
+  int64_t dense_channels = 0;  // of pixels that blocks of all panels store as lines (BlockSpec::dense), or 0
 };
 // Whether the weights of a chunk are a block's, few enough to stay in tiles while all rows pass.
 bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
 
-// Cycles of one thread with all operands in the second-level cache: products at 16 a tile, what loads and epilogues add, and bytes
-// that come from further away. Fitted to all blockings of ResNet-50's convolutions, timed alone: the first choices take 3 % more
-// than the fastest ones, and those are among the first ten.
+// Cycles of one thread with all operands in the second-level cache: products at 16 a tile, what loads and epilogues add, and
+// bytes that come from further away. Fitted to all blockings of ResNet-50's convolutions, timed alone: the first choices
+// take 3 % more than the fastest ones, and those are among the first ten.
 double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
-// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): the first
-// tiles read a wide chunk before all of it is there.
+// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): the
+// first tiles read a wide chunk before all of it is there.
 double network_factor(const BlockingProblem& problem, const Blocking& blocking);
 // All that make sense, the cheapest in a network first.
 std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);

@@ -103,14 +103,16 @@ class Generator : public Assembler {
   int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
   // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
   // products, the loads hold up more than that.
-  bool starts_at_bias() const { return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && spec_.steps.size() <= 2; }
+  bool starts_at_bias() const {
+    return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && spec_.steps.size() <= 2;
+  }
   int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }
   // Panels in the order in which they are multiplied and stored.
   int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
-  // A unit is the same row of 1, 2 or 4 tiles i, or so many neighbouring rows where there are fewer tiles: as many as fill four
-  // cells and have registers for their addresses.
+  // A unit is the same row of 1, 2 or 4 tiles i, or so many neighbouring rows where there are fewer tiles: as many as fill
+  // four cells and have registers for their addresses.
   void assign_registers() {
     free_ = {rdx};
     if (pitch() != rdi) free_.push_back(rdi);
@@ -242,8 +244,14 @@ class Generator : public Assembler {
     const int n = spec_.n, ring = accumulators();
     for (int j = 0; j < n; ++j) {
       const Tmm x_tile(ring);
-      Product& p = products.emplace_back(Product{
-          Tmm((variant * n + j) % ring), x_tile, Tmm(ring + 1 + panel(j)), true, panel((j + n - ring) % n), j == 0 || j >= ring, {}, panel(j)});
+      Product& p = products.emplace_back(Product{Tmm((variant * n + j) % ring),
+                                                 x_tile,
+                                                 Tmm(ring + 1 + panel(j)),
+                                                 true,
+                                                 panel((j + n - ring) % n),
+                                                 j == 0 || j >= ring,
+                                                 {},
+                                                 panel(j)});
       if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
     }
   }
@@ -297,8 +305,9 @@ class Generator : public Assembler {
   // All rows of a bias tile are the same 64 bytes.
   void start_sum(const Product& p) {
     if (starts_at_bias())
-      tileloadd(p.c,
-                at(bias_, zero_, static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) + offsetof(ChannelParams, int_bias))));
+      tileloadd(p.c, at(bias_, zero_,
+                        static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) +
+                                             offsetof(ChannelParams, int_bias))));
     else
       tilezero(p.c);
   }
@@ -437,7 +446,8 @@ class Generator : public Assembler {
     EpilogueForm form = form_;
     form.keeps_range = false;  // row by row instead
     EpilogueRegisters registers = registers_;
-    if (spec_.epilogue.keeps_range) registers.with_values = [this](std::span<const EpilogueCell> values) { widen_range(values); };
+    if (spec_.epilogue.keeps_range)
+      registers.with_values = [this](std::span<const EpilogueCell> values) { widen_range(values); };
     emit_epilogue(*this, form, registers, cells);
   }
 

@@ -16,11 +16,11 @@ inline constexpr int kMaxTiles = 4;
 
 // In bytes from the bases in BlockArgs, but for `prefetch`.
 struct Block {
-  int64_t x[kMaxTiles];  // first row of each tile
-  int64_t weights;       // first panel
-  int64_t params;        // its record
-  int64_t y, residual;   // its first channel in a pixel
-  int64_t rows;          // the block's TileRows
+  int64_t x[kMaxTiles];       // first row of each tile
+  int64_t weights;            // first panel
+  int64_t params;             // its record
+  int64_t y, residual;        // its first channel in a pixel
+  int64_t rows;               // the block's TileRows
   const std::byte* prefetch;  // BlockSpec::prefetch_lines cache lines from here
 };
 
@@ -44,15 +44,16 @@ using BlockFunction = void (*)(const BlockArgs*);
 struct BlockSpec {
   int m = 1, n = 1;  // tiles, panels
   int columns = 16;  // valid channels of the last panel
-  // The panels are whole pixels of u8, and the rows of a tile lie one behind the other in y and residual: no lane is empty, and
-  // stores are whole lines. `params` are then dense_vectors() records in turn, as if the pixels' channels went on and on.
+  // The panels are whole pixels of u8, and the rows of a tile lie one behind the other in y and residual: no lane is empty,
+  // and stores are whole lines. `params` are then dense_vectors() records in turn, as if the pixels' channels went on and
+  // on.
   bool dense = false;
   Stream stream = Stream::x;
-  bool resident = false;         // m = 1, one k step: all blocks have the weights of the first, which stay in tiles
-  EpilogueForm epilogue;         // with add_int_bias
-  std::vector<int32_t> steps;    // from the first row of a tile to each k step, bytes; not empty
-  int64_t row_bytes = 64;        // distance of x rows
-  int prefetch_lines = 0;        // fetched into the second-level cache, spread over the products
+  bool resident = false;       // m = 1, one k step: all blocks have the weights of the first, which stay in tiles
+  EpilogueForm epilogue;       // with add_int_bias
+  std::vector<int32_t> steps;  // from the first row of a tile to each k step, bytes; not empty
+  int64_t row_bytes = 64;      // distance of x rows
+  int prefetch_lines = 0;      // fetched into the second-level cache, spread over the products
 };
 // Vectors of dense pixels of so many channels before they repeat; 0 where they would not be faster: 64 channels are a line
 // anyway, others need too many registers, do not fill whole lines, or let the rows of a stored tile overlap.

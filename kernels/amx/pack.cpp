@@ -95,8 +95,7 @@ std::shared_ptr<const PackedWeights> pack_amx(const Isa& isa, const ConvShape& s
     const bool stacks = amx::make_stacks(shape).element > 0 && shape.ow >= amx::kTileRows;
     if (stacks && 2 * amx::steps_of(amx::stacked_k(shape)) <= shape.kh * std::min(by_row, by_position))
       payload.forms.push_back(amx::pack_stacked(shape, weights));
-    if (4 * by_row <= 3 * by_position)
-      payload.forms.push_back(amx::pack_form(shape, weights, shape.kw));
+    if (4 * by_row <= 3 * by_position) payload.forms.push_back(amx::pack_form(shape, weights, shape.kw));
   }
   payload.forms.push_back(amx::pack_form(shape, weights, 1));
 

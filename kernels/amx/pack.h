@@ -28,7 +28,7 @@ struct Form {
   bool needs_touching_pixels = false;
   int64_t stacked_stride = 0;  // stride_w of the stacks when K is stacked; 0: it is not
   std::vector<KStep> steps;    // stacked: only their number counts
-  AlignedBuffer tiles;  // [groups][panels][steps][1024]
+  AlignedBuffer tiles;         // [groups][panels][steps][1024]
   int64_t panel_bytes() const { return static_cast<int64_t>(steps.size()) * kTileBytes; }
 };
 

@@ -37,7 +37,8 @@ double seconds(const Conv& conv, const ConvArgs& args) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const std::vector<Blocking>& candidates, const MakeBlocked& make) {
+Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const std::vector<Blocking>& candidates,
+                 const MakeBlocked& make) {
   const ConvShape& s = problem.shape;
   const int64_t height = (s.oh - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1;
   const int64_t width = (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1;
@@ -81,7 +82,8 @@ Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const s
 
 }  // namespace
 
-Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key, const MakeBlocked& make) {
+Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key,
+                        const MakeBlocked& make) {
   static std::mutex mutex;
   static auto& chosen = *new std::map<std::string, Blocking>;
   std::vector<Blocking> candidates = candidate_blockings(cut);

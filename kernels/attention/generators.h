@@ -68,7 +68,7 @@ std::shared_ptr<const Code> probability_code(const Isa& isa, const Form& form, b
 // f32: scores to probabilities in place, row by row.
 struct FloatProbabilityArgs {
   float* scores;
-  int64_t row;         // bytes
+  int64_t row;  // bytes
   const float* mask;
   int64_t mask_row;    // bytes
   int64_t row_bytes;   // of whole chunks of 16

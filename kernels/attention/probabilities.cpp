@@ -142,8 +142,8 @@ class ProbabilityEmitter {
     e.vmovd(e.ptr[e.r9], e.x(kMost));
   }
 
-  // v(i) = 2^v(i), the cubic on its fraction. What lies below kLeastPower, and NaN, must come to 0: on a zmm vscalefps and the
-  // conversion see to the former, and narrowing to u8 to the latter, which the conversion makes the least integer.
+  // v(i) = 2^v(i), the cubic on its fraction. What lies below kLeastPower, and NaN, must come to 0: on a zmm vscalefps and
+  // the conversion see to the former, and narrowing to u8 to the latter, which the conversion makes the least integer.
   void power_of_two(int i, int scratch) {
     const Xmm t = e.v(i), f = e.v(scratch), p = e.v(scratch + 1);
     const bool narrows_to_0 = e.zmm() && (!masked_ || form_.group == 4);

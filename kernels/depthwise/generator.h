@@ -22,15 +22,15 @@ Costs costs(const Isa& isa, Form form, bool wide);
 struct Spec {
   IsaId isa = IsaId::reference;
   Form form = Form::int16;
-  int rows = 1;           // of this strip
-  int cols = 1;           // of a full block
-  int tail_cols = 0;      // output width % cols
-  int tail_channels = 0;  // channels % 16, or % 64 when wide
-  bool spread = false;    // several output channels an input channel
-  bool wide = false;      // blocks of 64 channels (pack.h)
+  int rows = 1;             // of this strip
+  int cols = 1;             // of a full block
+  int tail_cols = 0;        // output width % cols
+  int tail_channels = 0;    // channels % 16, or % 64 when wide
+  bool spread = false;      // several output channels an input channel
+  bool wide = false;        // blocks of 64 channels (pack.h)
   std::vector<int> planes;  // wide: of every tuple
-  int copies = 1;         // wide: blocks of columns that a vector of the tail channels holds
-  int copy_step = 0;      // columns from the last but one to the last such vector, at most cols * copies
+  int copies = 1;           // wide: blocks of columns that a vector of the tail channels holds
+  int copy_step = 0;        // columns from the last but one to the last such vector, at most cols * copies
   int64_t x_pixel = 0, x_row = 0, y_pixel = 0, y_row = 0, r_pixel = 0, r_row = 0;
   EpilogueForm epilogue;
 };

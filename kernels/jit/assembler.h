@@ -1,8 +1,8 @@
 // The assembler every generator writes with: xbyak plus the ISA as a value.
 //
 // xbyak registers carry their width at run time, so one generator serves 32- and 64-byte vectors: `v(i)` is the i-th vector
-// register of the ISA's width, and most AVX mnemonics choose VEX or EVEX by it. The verbs below are the few places where the two
-// encodings have different names or where ISAs differ in how a thing is done.
+// register of the ISA's width, and most AVX mnemonics choose VEX or EVEX by it. The verbs below are the few places where the
+// two encodings have different names or where ISAs differ in how a thing is done.
 #pragma once
 
 #include <xbyak/xbyak.h>

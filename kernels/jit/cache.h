@@ -1,9 +1,9 @@
 // Generated code, and the process-wide cache of it.
 //
-// A kernel is found by a key that spells out everything baked into its instructions; pointers and run-time sizes travel in an
-// argument struct, so two layers of the same form share code. Looking up takes a lock; generating happens outside it, once a
-// key, whoever asks first, and the others wait for that one. The cache holds weak references: code lives as long as a kernel
-// object uses it.
+// A kernel is found by a key that spells out everything baked into its instructions; pointers and run-time sizes travel in
+// an argument struct, so two layers of the same form share code. Looking up takes a lock; generating happens outside it,
+// once a key, whoever asks first, and the others wait for that one. The cache holds weak references: code lives as long as a
+// kernel object uses it.
 #pragma once
 
 #include <cstddef>

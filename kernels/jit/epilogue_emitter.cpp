@@ -77,9 +77,13 @@ class Emitter {
     };
     each([&](const Xmm& t, const EpilogueCell& c) { as_.vpmovzxbd(t, at(c.residual, c.column)); });
     if (form_.residual_zero_point)
-      each([&](const Xmm& t, const EpilogueCell&) { as_.vpsubd(t, t, held_constant(offsetof(EpilogueConstants, residual_zero_point))); });
+      each([&](const Xmm& t, const EpilogueCell&) {
+        as_.vpsubd(t, t, held_constant(offsetof(EpilogueConstants, residual_zero_point)));
+      });
     each([&](const Xmm& t, const EpilogueCell&) { as_.vcvtdq2ps(t, t); });
-    each([&](const Xmm& t, const EpilogueCell&) { as_.vmulps(t, t, held_constant(offsetof(EpilogueConstants, residual_scale))); });
+    each([&](const Xmm& t, const EpilogueCell&) {
+      as_.vmulps(t, t, held_constant(offsetof(EpilogueConstants, residual_scale)));
+    });
   }
 
   bool residuals_are_wide() const {
@@ -96,7 +100,9 @@ class Emitter {
     const auto bytes = [&](size_t i) { return Zmm(temp(4 + i)); };
     each([&](const Zmm&, size_t i) { as_.vbroadcasti32x4(bytes(i), at(cells[i].residual, cells[i].column)); });
     each([&](const Zmm& r, size_t) { as_.vmovaps(r, Zmm(regs_.residual[1])); });
-    each([&](const Zmm& r, size_t i) { as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes(i), Zmm(regs_.residual[0])); });
+    each([&](const Zmm& r, size_t i) {
+      as_.vpshufb(r | Xbyak::Opmask(regs_.residual_opmask), bytes(i), Zmm(regs_.residual[0]));
+    });
     if (form_.residual_zero_point) {
       each([&](const Zmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, offset_residual))); });
       each([&](const Zmm& r, size_t) { as_.vmulps(r, r, Zmm(regs_.residual[2])); });
@@ -115,7 +121,8 @@ class Emitter {
   }
 
   // The parameter's register where it has one, else its place in memory.
-  const Xbyak::Operand& operand(const std::vector<int>& registers, int column, const Xbyak::Operand& memory, Xmm& holder) const {
+  const Xbyak::Operand& operand(const std::vector<int>& registers, int column, const Xbyak::Operand& memory,
+                                Xmm& holder) const {
     if (registers.empty()) return memory;
     holder = v(registers[static_cast<size_t>(column / 16)]);
     return holder;
@@ -156,7 +163,8 @@ class Emitter {
 
     // As many cells at a time as there are registers for their residuals.
     const bool wide = residuals_are_wide();
-    const size_t step = wide || form_.residual == ResidualKind::none ? cells.size() : std::min(cells.size(), regs_.temps.size());
+    const size_t step =
+        wide || form_.residual == ResidualKind::none ? cells.size() : std::min(cells.size(), regs_.temps.size());
     for (size_t i = 0; i < cells.size(); i += step) scale_and_add(cells.subspan(i, std::min(step, cells.size() - i)), wide);
     activate(cells);
   }
@@ -179,7 +187,8 @@ class Emitter {
     const bool once = form_.out == DType::u8 && form_.residual == ResidualKind::u8_once;
     each([&](const Xmm& r, size_t i) {
       if (once)
-        scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vfmadd132ps(r, v(temp(i)), scale); });  // r * scale + residual
+        scaled(cells[i],
+               [&](const Xbyak::Operand& scale) { as_.vfmadd132ps(r, v(temp(i)), scale); });  // r * scale + residual
       else if (!form_.float_sum)
         scaled(cells[i], [&](const Xbyak::Operand& scale) { as_.vmulps(r, r, scale); });
     });
@@ -192,7 +201,9 @@ class Emitter {
       each([&](const Xmm& r, size_t) { as_.vminps(r, r, held_constant(offsetof(EpilogueConstants, mid_high))); });
       each([&](const Xmm& r, size_t) { as_.vaddps(r, r, held_constant(offsetof(EpilogueConstants, round_offset))); });
       each([&](const Xmm& r, size_t) { as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, round_offset))); });
-      each([&](const Xmm& r, size_t i) { as_.vfmadd132ps(r, v(temp(i)), held_constant(offsetof(EpilogueConstants, mid_scale))); });
+      each([&](const Xmm& r, size_t i) {
+        as_.vfmadd132ps(r, v(temp(i)), held_constant(offsetof(EpilogueConstants, mid_scale)));
+      });
     } else {
       each([&](const Xmm& r, size_t i) { as_.vaddps(r, r, v(temp(i))); });
     }
@@ -212,7 +223,8 @@ class Emitter {
       constexpr uint8_t kLessThan = 1;
       for (const EpilogueCell& c : cells) {
         const Xmm r = v(c.reg);
-        const Address zero = constant(offsetof(EpilogueConstants, zero)), alpha = constant(offsetof(EpilogueConstants, alpha));
+        const Address zero = constant(offsetof(EpilogueConstants, zero)),
+                      alpha = constant(offsetof(EpilogueConstants, alpha));
         if (as_.isa().zmm()) {
           as_.vcmpps(Xbyak::Opmask(regs_.opmask), r, zero, kLessThan);
           as_.vmulps(r | Xbyak::Opmask(regs_.opmask), r, alpha);
@@ -406,8 +418,7 @@ class Emitter {
     }
     const int rest = c.valid - done;
     if (rest >= 2) as_.vmovlps(at(c.y, 4 * (c.column + done)), source);
-    if (rest % 2 != 0)
-      as_.vextractps(at(c.y, 4 * (c.column + done + rest - 1)), source, static_cast<uint8_t>(rest - 1));
+    if (rest % 2 != 0) as_.vextractps(at(c.y, 4 * (c.column + done + rest - 1)), source, static_cast<uint8_t>(rest - 1));
   }
 
   Assembler& as_;
@@ -419,7 +430,9 @@ class Emitter {
 }  // namespace
 
 void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
-  const auto load = [&](int reg, size_t offset) { as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset))); };
+  const auto load = [&](int reg, size_t offset) {
+    as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset)));
+  };
   if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
   const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
   for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) load(regs.spare[i], constants[i]);
@@ -440,7 +453,8 @@ void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs) {
   for (size_t i = 0; i < regs.int_biases.size(); ++i)
     as.vmovups(as.v(regs.int_biases[i]), param(i, offsetof(ChannelParams, int_bias)));
   for (size_t i = 0; i < regs.biases.size(); ++i) as.vmovups(as.v(regs.biases[i]), param(i, offsetof(ChannelParams, bias)));
-  for (size_t i = 0; i < regs.offsets.size(); ++i) as.vmovups(as.v(regs.offsets[i]), param(i, offsetof(ChannelParams, bias)));
+  for (size_t i = 0; i < regs.offsets.size(); ++i)
+    as.vmovups(as.v(regs.offsets[i]), param(i, offsetof(ChannelParams, bias)));
 }
 
 EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
@@ -451,7 +465,8 @@ EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const E
   size_t slot = 0;
   const auto load = [&](size_t field, int column) {
     const Xmm t = as.v(regs.temps[slot++ % regs.temps.size()]);
-    const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams), lane = static_cast<size_t>(column % 16) * 4;
+    const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams),
+                 lane = static_cast<size_t>(column % 16) * 4;
     as.vmovups(t, as.at(regs.params, static_cast<int64_t>(record + field + lane)));
     return t;
   };
@@ -466,7 +481,8 @@ EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const E
   return rest;
 }
 
-void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs, std::span<const EpilogueCell> cells) {
+void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
+                   std::span<const EpilogueCell> cells) {
   Emitter(as, form, regs).emit(cells);
 }
 

@@ -14,7 +14,6 @@ void fill(T (&vector)[N], T value) {
   std::fill(std::begin(vector), std::end(vector), value);
 }
 
-
 }  // namespace
 
 EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_bias, bool clamp_first) {
@@ -25,8 +24,8 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
   if (e.out == DType::s32) return form;
   form.bias = !e.bias.empty();
   form.residual = e.residual;
-  form.residual_zero_point = (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice) &&
-                             e.residual_zero_point != 0;
+  form.residual_zero_point =
+      (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice) && e.residual_zero_point != 0;
   form.act = e.act;
   form.keeps_range = e.keeps_range;
   form.range_of_most = e.keeps_range && e.range_of_most;
@@ -44,7 +43,13 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
 }
 
 void add_to_key(CodeKey& key, const EpilogueForm& f) {
-  key.add(f.float_sum).add(f.add_int_bias).add(f.offset_sum).add(f.bias).add(f.residual_zero_point).add(f.clamp_first).add(f.zero_point);
+  key.add(f.float_sum)
+      .add(f.add_int_bias)
+      .add(f.offset_sum)
+      .add(f.bias)
+      .add(f.residual_zero_point)
+      .add(f.clamp_first)
+      .add(f.zero_point);
   key.add(f.of_values).add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
   key.add(f.keeps_range).add(f.range_of_most);
 }
@@ -132,10 +137,11 @@ std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals
   std::vector<size_t> used;
   if (form.out != DType::u8) return used;
   if (form.of_values)
-    return {offsetof(EpilogueConstants, y_reciprocal), offsetof(EpilogueConstants, y_scale), offsetof(EpilogueConstants, zero_point)};
+    return {offsetof(EpilogueConstants, y_reciprocal), offsetof(EpilogueConstants, y_scale),
+            offsetof(EpilogueConstants, zero_point)};
   if (form.residual == ResidualKind::u8_twice)
-    used = {offsetof(EpilogueConstants, round_offset), offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high),
-            offsetof(EpilogueConstants, mid_scale)};
+    used = {offsetof(EpilogueConstants, round_offset), offsetof(EpilogueConstants, mid_low),
+            offsetof(EpilogueConstants, mid_high), offsetof(EpilogueConstants, mid_scale)};
   if (form.residual == ResidualKind::u8_once || form.residual == ResidualKind::u8_twice) {
     if (wide_residuals) {
       used.push_back(form.residual_zero_point ? offsetof(EpilogueConstants, offset_residual)

@@ -93,7 +93,9 @@ void pair_sums(const int8_t* weights, Lanes<Columns>& positive, Lanes<Columns>& 
   for (int r = 0; r < Columns / 4; ++r) {
     const __m128i w = _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights + 16 * r));
     const __m128i a = _mm_srai_epi16(_mm_unpacklo_epi8(w, w), 8), b = _mm_srai_epi16(_mm_unpackhi_epi8(w, w), 8);
-    const auto sums = [&](__m128i p, __m128i q) { return _mm_packs_epi32(_mm_madd_epi16(p, ones), _mm_madd_epi16(q, ones)); };
+    const auto sums = [&](__m128i p, __m128i q) {
+      return _mm_packs_epi32(_mm_madd_epi16(p, ones), _mm_madd_epi16(q, ones));
+    };
     positive.v[r] = sums(_mm_max_epi16(a, zero), _mm_max_epi16(b, zero));
     negative.v[r] = sums(_mm_min_epi16(a, zero), _mm_min_epi16(b, zero));
   }
@@ -179,7 +181,8 @@ void split_rare_types(std::vector<Bin>& bins, int rare) {
   for (const BinType& type : types) {
     if (type.x + type.d < 2 || count[type.x][type.d] == 0 || count[type.x][type.d] > rare) continue;
     const bool gives_d = type.d > 0;
-    const BinType rest = gives_d ? BinType{type.x, type.d - 1} : BinType{type.x - 1, 0}, one = gives_d ? BinType{0, 1} : BinType{1, 0};
+    const BinType rest = gives_d ? BinType{type.x, type.d - 1} : BinType{type.x - 1, 0},
+                  one = gives_d ? BinType{0, 1} : BinType{1, 0};
     if (count[rest.x][rest.d] == 0 || count[one.x][one.d] == 0) continue;
     const size_t before = bins.size();
     for (size_t i = 0; i < before; ++i) {

@@ -8,10 +8,10 @@
 //                                       [-128 * S, 127 * S] with S = |w0| + |w1| <= 256: always inside int16
 //               sum w*a = sum |w|*(a^c) + 128 * sum w + sum of |w| over negative w: a constant a column, added to its bias
 //
-// A *bin* is a set of groups whose lane ranges add up to an int16, in any order and mixture of modes: their products are added
-// with vpaddw, then one vpmaddwd by ones and one vpaddd carry them to int32. Operations are 2 a group, 1 more an X group, 2 a bin
-// (the first group of a bin needs no vpaddw), so few and deep bins are fast. Packing is first-fit-decreasing: groups in order of
-// their largest lane, each into the first open bin that keeps every lane in range.
+// A *bin* is a set of groups whose lane ranges add up to an int16, in any order and mixture of modes: their products are
+// added with vpaddw, then one vpmaddwd by ones and one vpaddd carry them to int32. Operations are 2 a group, 1 more an X
+// group, 2 a bin (the first group of a bin needs no vpaddw), so few and deep bins are fast. Packing is first-fit-decreasing:
+// groups in order of their largest lane, each into the first open bin that keeps every lane in range.
 //
 //   panel = bins sorted by type (x, d) = (X groups, D groups in it); memory: per bin  |w| c |w| c … w w …
 //
@@ -29,14 +29,29 @@ struct BinType {
   int x, d;
 };
 // In the order in which a panel runs them. The generator emits one loop a type.
-inline constexpr std::array<BinType, 17> kBinTypes = {{{0, 8}, {0, 7}, {0, 6}, {0, 5}, {0, 4}, {0, 3}, {0, 2}, {0, 1}, {1, 4},
-                                                       {1, 3}, {1, 2}, {1, 1}, {1, 0}, {2, 2}, {2, 1}, {2, 0}, {3, 0}}};
+inline constexpr std::array<BinType, 17> kBinTypes = {{{0, 8},
+                                                       {0, 7},
+                                                       {0, 6},
+                                                       {0, 5},
+                                                       {0, 4},
+                                                       {0, 3},
+                                                       {0, 2},
+                                                       {0, 1},
+                                                       {1, 4},
+                                                       {1, 3},
+                                                       {1, 2},
+                                                       {1, 1},
+                                                       {1, 0},
+                                                       {2, 2},
+                                                       {2, 1},
+                                                       {2, 0},
+                                                       {3, 0}}};
 inline constexpr size_t kBinTypeCount = kBinTypes.size();
 // 16-register ISAs keep at most 5 weight vectors in registers.
 inline constexpr int kMaxGroupsYmm = 5, kMaxGroupsZmm = 8;
 
-// `count` bins of type kBinTypes[type], one after the other. A panel's runs name only the types it has; the kernel jumps from the
-// loop of one type to that of the next.
+// `count` bins of type kBinTypes[type], one after the other. A panel's runs name only the types it has; the kernel jumps
+// from the loop of one type to that of the next.
 struct BinRun {
   uint32_t type;
   int32_t count;
@@ -44,10 +59,10 @@ struct BinRun {
 inline constexpr BinRun kEndOfRuns = {kBinTypeCount, 0};
 
 struct BinnedPanel {
-  std::vector<uint32_t> order;               // group indices in order of use
-  std::vector<BinRun> runs;                  // without kEndOfRuns
-  std::vector<int8_t> b;                     // vectors in order of use
-  std::vector<int32_t> bias;                 // a column: what X mode owes
+  std::vector<uint32_t> order;  // group indices in order of use
+  std::vector<BinRun> runs;     // without kEndOfRuns
+  std::vector<int8_t> b;        // vectors in order of use
+  std::vector<int32_t> bias;    // a column: what X mode owes
   size_t x_groups = 0;
 };
 

@@ -1,6 +1,7 @@
 // The sum of a panel of bins (bins.h); one vector of columns.
 //
-//   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 | weights 19-31
+//   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 |
+//   weights 19-31
 //
 //   with prefetch_lines: r14 what to fetch, a few lines a bin
 //
@@ -23,8 +24,13 @@ using Xbyak::Label;
 class BinLoop {
  public:
   BinLoop(Assembler& as, const ProductKernelSpec& spec)
-      : as_(as), spec_(spec), t_(static_cast<int>(max_block_rows(as.isa(), spec.kind, 1))), a_(t_ + 1), ones_(t_ + 2),
-        first_weight_(t_ + 3), max_groups_(as.isa().zmm() ? kMaxGroupsZmm : kMaxGroupsYmm) {}
+      : as_(as),
+        spec_(spec),
+        t_(static_cast<int>(max_block_rows(as.isa(), spec.kind, 1))),
+        a_(t_ + 1),
+        ones_(t_ + 2),
+        first_weight_(t_ + 3),
+        max_groups_(as.isa().zmm() ? kMaxGroupsZmm : kMaxGroupsYmm) {}
 
   void emit() {
     as_.broadcast_constant(ones_, 0x00010001, as_.eax);

@@ -52,8 +52,8 @@ class Cover {
       for (int r = 1; r <= rows; ++r) {
         const int64_t down = height / r, across = width / columns;
         // A rectangle no larger than the region in neither direction leaves smaller regions, so this ends.
-        const int64_t cost_of = down * across * (r * columns + kBlockOverhead) +
-                                cost(down * r, width - across * columns) + cost(height - down * r, width);
+        const int64_t cost_of = down * across * (r * columns + kBlockOverhead) + cost(down * r, width - across * columns) +
+                                cost(height - down * r, width);
         if (cost_of < choice.cost) choice = {{r, columns}, cost_of};
       }
     }
@@ -70,9 +70,8 @@ Blocking blocking(int64_t height, int64_t width, int max_rows) {
   assert(height > 0 && width > 0 && max_rows > 0);
   Blocking out;
   Cover(max_rows).place({0, 0, height, width}, out);
-  std::stable_sort(out.blocks.begin(), out.blocks.end(), [](const PixelBlock& a, const PixelBlock& b) {
-    return std::pair(a.y, a.x) < std::pair(b.y, b.x);
-  });
+  std::stable_sort(out.blocks.begin(), out.blocks.end(),
+                   [](const PixelBlock& a, const PixelBlock& b) { return std::pair(a.y, a.x) < std::pair(b.y, b.x); });
   return out;
 }
 

@@ -1,8 +1,8 @@
 // How output pixels are cut into register blocks, and the work into cache blocks and parts. Pure functions of shapes.
 //
-// A kernel computes up to `max_rows` output pixels at once; which pixels is a rectangle of image rows and columns baked into its
-// displacements (1x8, 2x4, 1x7 …). An image is covered by one main rectangle, and what remains right and below by others, so
-// that 56, 28, 14 and 7 waste little:
+// A kernel computes up to `max_rows` output pixels at once; which pixels is a rectangle of image rows and columns baked into
+// its displacements (1x8, 2x4, 1x7 …). An image is covered by one main rectangle, and what remains right and below by
+// others, so that 56, 28, 14 and 7 waste little:
 //
 //      14 x 14 by 8:   ┌─2x4─┬─2x4─┬─2x4─┬4x2┐
 //                      ├─────┼─────┼─────┤   │      the cost of a rectangle is its pixels plus a constant for loading
@@ -33,8 +33,9 @@ struct Blocking {
 };
 Blocking blocking(int64_t height, int64_t width, int max_rows);
 
-// Row blocks that share a cache: all panels pass over one chunk before the next begins. Small weights stay in the second level
-// cache and the chunk's activations in the first; large weights are read once for as many activations as the second level holds.
+// Row blocks that share a cache: all panels pass over one chunk before the next begins. Small weights stay in the second
+// level cache and the chunk's activations in the first; large weights are read once for as many activations as the second
+// level holds.
 int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes, const Caches& caches);
 
 // Part `part` of `parts` of a grid of row blocks and panels: whole rows of the grid first, columns when rows are few.

@@ -56,8 +56,10 @@ void emit_finish(Assembler& as, const ProductKernelSpec& spec) {
   for (size_t row = 0; row < spec.rows.size(); ++row)
     for (int vector = 0; vector < spec.vectors; ++vector) {
       const int column = vector * as.lanes();
-      cells.push_back({static_cast<int>(row) * spec.vectors + vector, column,
-                       std::clamp(spec.columns - column, 0, as.lanes()), {as.rax, spec.rows[row].y},
+      cells.push_back({static_cast<int>(row) * spec.vectors + vector,
+                       column,
+                       std::clamp(spec.columns - column, 0, as.lanes()),
+                       {as.rax, spec.rows[row].y},
                        {as.rcx, spec.rows[row].residual}});
     }
   EpilogueRegisters regs{as.rdx, as.r11, as.ebx, {}, 1};

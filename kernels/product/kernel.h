@@ -43,7 +43,7 @@ struct ProductKernelSpec {
   int columns = 0;             // valid columns
   std::vector<RowBlock> rows;  // displacements within a block
   EpilogueForm epilogue;
-  int prefetch_lines = 0;      // fetched into the second-level cache every kUnroll groups, or every bin
+  int prefetch_lines = 0;  // fetched into the second-level cache every kUnroll groups, or every bin
 };
 inline constexpr int kUnroll = 4;
 

@@ -41,8 +41,8 @@ OutputGrid flatten(const ConvProblem& problem) {
 // Row blocks for panels of one width in registers.
 struct RowPlan {
   std::vector<RowBlock> blocks;
-  std::vector<int> shape;        // of each block
-  std::vector<int64_t> run_end;  // first block after it with another shape
+  std::vector<int> shape;                   // of each block
+  std::vector<int64_t> run_end;             // first block after it with another shape
   std::vector<std::vector<RowBlock>> rows;  // displacements, a shape
   int64_t chunk = 1;
 };
@@ -52,8 +52,8 @@ struct PanelCall {
   const int8_t* b;
   const int32_t* offsets;
   const BinRun* runs;
-  size_t params;                 // byte offset into the channel records
-  const ProductFunction* code;   // a function a shape
+  size_t params;                              // byte offset into the channel records
+  const ProductFunction* code;                // a function a shape
   const ProductFunction* fetching = nullptr;  // the same, fetching later weights
 };
 
@@ -160,7 +160,8 @@ class ProductConv final : public Conv {
 class FetchCursor {
  public:
   FetchCursor(std::span<const ByteRange> ranges, size_t all, int part, int parts) : ranges_(ranges) {
-    left_ = all * static_cast<size_t>(part + 1) / static_cast<size_t>(parts) - all * static_cast<size_t>(part) / static_cast<size_t>(parts);
+    left_ = all * static_cast<size_t>(part + 1) / static_cast<size_t>(parts) -
+            all * static_cast<size_t>(part) / static_cast<size_t>(parts);
     mine_ = left_;
     skip(all * static_cast<size_t>(part) / static_cast<size_t>(parts));
   }
@@ -186,7 +187,8 @@ class FetchCursor {
   size_t inside_ = 0, left_ = 0, mine_ = 0;
 };
 
-// A panel of bins (bins.h) passes over at least so many blocks: 1x1 256->1024 at 14x14 took 734 us in chunks of 2 blocks, 689 of 8.
+// A panel of bins (bins.h) passes over at least so many blocks: 1x1 256->1024 at 14x14 took 734 us in chunks of 2 blocks,
+// 689 of 8.
 constexpr int64_t kLeastBinChunk = 8;
 
 bool fits_displacement(int64_t bytes) { return bytes >= INT32_MIN / 2 && bytes <= INT32_MAX / 2; }
@@ -196,8 +198,8 @@ std::string ProductConv::plan_offsets() {
   std::vector<int32_t> place(form_.groups.size());
   for (size_t g = 0; g < place.size(); ++g) {
     const KGroup& group = form_.groups[g];
-    const int64_t offset = group.ky * s.dilation_h * problem_.x.row + group.kx * s.dilation_w * problem_.x.pixel +
-                           group.channel * x_bytes();
+    const int64_t offset =
+        group.ky * s.dilation_h * problem_.x.row + group.kx * s.dilation_w * problem_.x.pixel + group.channel * x_bytes();
     if (!fits_displacement(offset)) return "an input row is too long for 32-bit offsets";
     place[g] = static_cast<int32_t>(offset);
   }
@@ -236,11 +238,12 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
     }
   plan.run_end.resize(plan.blocks.size());
   for (size_t i = plan.blocks.size(); i-- > 0;)
-    plan.run_end[i] = i + 1 < plan.blocks.size() && plan.shape[i] == plan.shape[i + 1] ? plan.run_end[i + 1]
-                                                                                      : static_cast<int64_t>(i) + 1;
+    plan.run_end[i] =
+        i + 1 < plan.blocks.size() && plan.shape[i] == plan.shape[i + 1] ? plan.run_end[i + 1] : static_cast<int64_t>(i) + 1;
   const Epilogue& e = problem_.epilogue;
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
-  const int64_t pixel_bytes = s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
+  const int64_t pixel_bytes =
+      s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
   plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
   if (kind_ == ProductKind::bins) plan.chunk = std::max(plan.chunk, kLeastBinChunk);
   return {};
@@ -313,9 +316,11 @@ void ProductConv::finish_rows(const ConvArgs& args, const PanelClass& cls, int64
                               int64_t panel_end) const noexcept {
   if (begin >= end || panel_begin >= panel_end) return;
   const RowPlan& plan = cls.rows;
-  const Panel &first = *cls.calls[static_cast<size_t>(panel_begin)].panel, &last = *cls.calls[static_cast<size_t>(panel_end - 1)].panel;
+  const Panel &first = *cls.calls[static_cast<size_t>(panel_begin)].panel,
+              &last = *cls.calls[static_cast<size_t>(panel_end - 1)].panel;
   const int64_t from = plan.blocks[static_cast<size_t>(begin)].y, last_row = plan.blocks[static_cast<size_t>(end - 1)].y;
-  const auto last_rows = static_cast<int64_t>(plan.rows[static_cast<size_t>(plan.shape[static_cast<size_t>(end - 1)])].size());
+  const auto last_rows =
+      static_cast<int64_t>(plan.rows[static_cast<size_t>(plan.shape[static_cast<size_t>(end - 1)])].size());
   gelu_(static_cast<uint8_t*>(args.y) + from + first.channel * 4, (last_row - from) / problem_.y.pixel + last_rows,
         last.channel + last.columns - first.channel, problem_.y.pixel, args.range);
 }
@@ -334,7 +339,8 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
   const double rounds_share = static_cast<double>(parts) / static_cast<double>(std::max<int64_t>(rounds_, 1));
   for (const PanelClass& cls : classes_) {
     const RowPlan& rows = cls.rows;
-    const GridPart mine = grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
+    const GridPart mine =
+        grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
     for (int64_t begin = mine.block_begin; begin < mine.block_end; begin += rows.chunk) {
       const int64_t end = std::min(begin + rows.chunk, mine.block_end);
       for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
@@ -372,8 +378,8 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
 
 }  // namespace
 
-std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                        int /*threads*/, std::string* reason) {
+std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& problem,
+                                        std::shared_ptr<const PackedWeights> weights, int /*threads*/, std::string* reason) {
   const ProductWeights& product = weights->as<ProductWeights>();
   const bool touching = problem.x.pixel == problem.shape.ic;
   const ProductForm* form = nullptr;
@@ -381,9 +387,10 @@ std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& probl
     if (!form && (touching || !candidate.needs_touching_pixels)) form = &candidate;
   assert(form);
   auto conv = std::make_unique<ProductConv>(isa, problem, weights, *form);
-  const std::string why_not = problem.epilogue.act == ActKind::gelu && problem.shape.n * problem.shape.oh * problem.shape.groups != 1
-                                  ? "GELU follows products of matrices only"
-                                  : conv->bind();
+  const std::string why_not =
+      problem.epilogue.act == ActKind::gelu && problem.shape.n * problem.shape.oh * problem.shape.groups != 1
+          ? "GELU follows products of matrices only"
+          : conv->bind();
   if (why_not.empty()) return conv;
   if (reason) *reason = why_not;
   return nullptr;

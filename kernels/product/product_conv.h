@@ -8,7 +8,7 @@
 
 namespace octet::kernels {
 
-std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                        int threads, std::string* reason);
+std::unique_ptr<Conv> make_product_conv(const Isa& isa, const ConvProblem& problem,
+                                        std::shared_ptr<const PackedWeights> weights, int threads, std::string* reason);
 
 }  // namespace octet::kernels

@@ -32,11 +32,10 @@ GroupMap map_groups(const ConvShape& s, int width, bool touching) {
   for (int64_t ky = 0; ky < s.kh; ++ky)
     for (int64_t r = 0; r < runs; ++r)
       for (int64_t j = 0; j < run; j += width) {
-        map.groups.push_back({static_cast<int32_t>(ky), static_cast<int32_t>(r + j / channels),
-                              static_cast<int32_t>(j % channels)});
+        map.groups.push_back(
+            {static_cast<int32_t>(ky), static_cast<int32_t>(r + j / channels), static_cast<int32_t>(j % channels)});
         for (int64_t i = j; i < j + width; ++i)
-          map.source.push_back(i >= run ? -1
-                                        : static_cast<int32_t>((i % channels * s.kh + ky) * s.kw + r + i / channels));
+          map.source.push_back(i >= run ? -1 : static_cast<int32_t>((i % channels * s.kh + ky) * s.kw + r + i / channels));
       }
   map.identity = s.kh * s.kw == 1 && channels % width == 0;
   return map;
@@ -44,8 +43,8 @@ GroupMap map_groups(const ConvShape& s, int width, bool touching) {
 
 // Whether every weight is s8 as it stands.
 bool is_plain(const ConvWeights& weights) {
-  return weights.dtype == DType::s8 && std::all_of(weights.zero_points.begin(), weights.zero_points.end(),
-                                                   [](int32_t zero) { return zero == 0; });
+  return weights.dtype == DType::s8 &&
+         std::all_of(weights.zero_points.begin(), weights.zero_points.end(), [](int32_t zero) { return zero == 0; });
 }
 
 // One panel's weights by k-group: [plane][group][column][4] s8, of which `planes` are in use.
@@ -318,13 +317,13 @@ std::shared_ptr<const PackedWeights> pack_product(const Isa& isa, const ConvShap
   auto product = std::make_shared<ProductWeights>();
   product->kind = kind_of(isa, shape, weights);
   const int64_t channels = shape.ic / shape.groups;
-  const bool runs_across = product->kind != ProductKind::fma && shape.groups == 1 && channels % 4 != 0 && shape.kw > 1 &&
-                           shape.dilation_w == 1;
+  const bool runs_across =
+      product->kind != ProductKind::fma && shape.groups == 1 && channels % 4 != 0 && shape.kw > 1 && shape.dilation_w == 1;
   std::string unused;
   if (runs_across)
     product->forms.push_back(pack_form(isa, shape, weights, product->kind, true, packed->facts, &packed->description));
-  product->forms.push_back(pack_form(isa, shape, weights, product->kind, false, packed->facts,
-                                     runs_across ? &unused : &packed->description));
+  product->forms.push_back(
+      pack_form(isa, shape, weights, product->kind, false, packed->facts, runs_across ? &unused : &packed->description));
   packed->kind = PackedKind::product;
   for (const ProductForm& form : product->forms) packed->bytes += form_bytes(form);
   packed->payload = std::move(product);

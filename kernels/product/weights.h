@@ -1,18 +1,19 @@
 // Packed weights of the product family: panels, and programs of k-groups.
 //
-// A *k-group* is what one broadcast of x feeds: 4 neighbouring bytes (integers) or one float. Its place is (kernel row, kernel
-// column, channel), so it does not depend on the image; make_conv turns places into byte offsets from a row's base pixel, and
-// with that a convolution of any kernel, stride and dilation, a 1x1 and a GEMM are one kernel walking a list of offsets.
+// A *k-group* is what one broadcast of x feeds: 4 neighbouring bytes (integers) or one float. Its place is (kernel row,
+// kernel column, channel), so it does not depend on the image; make_conv turns places into byte offsets from a row's base
+// pixel, and with that a convolution of any kernel, stride and dilation, a 1x1 and a GEMM are one kernel walking a list of
+// offsets.
 //
 //      x row  ──base──▶ ┄┄┄[g0]┄┄[g1]┄┄┄┄┄[g2]┄┄        offsets in order of use
 //      b      [vectors of g0][vectors of g1][vectors …   a panel of `vectors` registers of columns, in order of use
 //
-// When channels are not a multiple of 4, groups of a kernel row may run across pixels (a 7x7 kernel over 3 channels is 7 runs of
-// 21 bytes, 42 groups instead of 98), which needs pixels that touch; such weights are packed in both forms, and the layout
-// decides. Bytes behind the end of a run meet zero weights.
+// When channels are not a multiple of 4, groups of a kernel row may run across pixels (a 7x7 kernel over 3 channels is 7
+// runs of 21 bytes, 42 groups instead of 98), which needs pixels that touch; such weights are packed in both forms, and the
+// layout decides. Bytes behind the end of a run meet zero weights.
 //
-// Weights outside s8 (u8 less a zero point, [-255, 255]) are a sum of s8 planes: w = w1 + w2 + w3; planes after the first have
-// groups only where something remains.
+// Weights outside s8 (u8 less a zero point, [-255, 255]) are a sum of s8 planes: w = w1 + w2 + w3; planes after the first
+// have groups only where something remains.
 #pragma once
 
 #include <cstdint>

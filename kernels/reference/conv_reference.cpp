@@ -17,8 +17,8 @@ const uint8_t* address(const void* base, const ImageLayout& layout, const Pixel&
   return static_cast<const uint8_t*>(base) + p.n * layout.image + p.y * layout.row + p.x * layout.pixel;
 }
 
-// Calls tap(x, i) for every tap of one output, in the order of sums: kernel row, kernel column, channel. x points at the input
-// element, or is null in the padding; i is the weight's index in [ic/groups][kh][kw].
+// Calls tap(x, i) for every tap of one output, in the order of sums: kernel row, kernel column, channel. x points at the
+// input element, or is null in the padding; i is the weight's index in [ic/groups][kh][kw].
 template <class F>
 void for_each_tap(const ConvProblem& problem, const void* x, const Pixel& out, int64_t group, int64_t element, F tap) {
   const ConvShape& s = problem.shape;
@@ -84,7 +84,8 @@ void conv_reference(const ConvProblem& problem, const ConvWeights& weights, cons
           if (epilogue.out == DType::f32)
             stored = *reinterpret_cast<const float*>(y + n * y_size);
           else
-            apply_reference(with_values(epilogue), integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r, &stored);
+            apply_reference(with_values(epilogue), integer_sum(problem, weights, reader, args, out, n), n, args.x_scale, r,
+                            &stored);
           if (!epilogue.range_of_most) args.range[0] = running_min(stored, args.range[0]);
           args.range[1] = running_max(stored, args.range[1]);
         }

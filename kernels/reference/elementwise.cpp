@@ -37,9 +37,7 @@ uint8_t binary_u8(const BinaryProblem& problem, QuantizedOperand a, QuantizedOpe
   return static_cast<uint8_t>(numerics::saturate(q, problem.lo, problem.hi));
 }
 
-float clamp_unit(float v) {
-  return numerics::at_least(0.0f, numerics::at_most(1.0f, v));
-}
+float clamp_unit(float v) { return numerics::at_least(0.0f, numerics::at_most(1.0f, v)); }
 
 float unary(const UnaryProblem& problem, float x) {
   switch (problem.kind) {

@@ -77,7 +77,8 @@ TEST(Bounded, BothProductsAreDoneAtTheirBounds) {
   run(session, input(100));
   const auto count = [&](std::string_view words) {
     const auto steps = session.steps();
-    return std::count_if(steps.begin(), steps.end(), [&](const StepInfo& s) { return s.kernel.find(words) != std::string::npos; });
+    return std::count_if(steps.begin(), steps.end(),
+                         [&](const StepInfo& s) { return s.kernel.find(words) != std::string::npos; });
   };
   EXPECT_EQ(count("at its bounds"), 2);
   EXPECT_EQ(count("eval"), 0);

@@ -130,8 +130,7 @@ TEST(KeptCache, OfAFloatModelHoldsQuantaOnRequest) {
         EXPECT_EQ(std::memcmp(y.as<float>(), first[i].as<float>(), y.bytes()), 0) << isa << " step " << i;
     }
     int bytes = 0;
-    for (const StepInfo& s : kept.steps())
-      bytes += s.op == "TensorScatter" && s.type.starts_with("uint8");
+    for (const StepInfo& s : kept.steps()) bytes += s.op == "TensorScatter" && s.type.starts_with("uint8");
     EXPECT_EQ(bytes, 2) << isa;
   }
 }

@@ -35,7 +35,8 @@ std::unique_ptr<Graph> network() {
   Value* x = g->add_input("x", {DType::f32, std::vector<Dim>{Dim("N"), Dim(3), Dim("H"), Dim("W")}, nullptr});
   unsigned seed = 1;
   const auto conv = [&](Value* in, int64_t ic, int64_t oc, int64_t k) {
-    Node* n = g->add_node("Conv", {in, g->add_constant(random_tensor({oc, ic, k, k}, seed++)), g->add_constant(random_tensor({oc}, seed++))});
+    Node* n = g->add_node(
+        "Conv", {in, g->add_constant(random_tensor({oc, ic, k, k}, seed++)), g->add_constant(random_tensor({oc}, seed++))});
     n->set_attr("pads", std::vector<int64_t>{k / 2, k / 2, k / 2, k / 2});
     return n->output();
   };
@@ -125,7 +126,8 @@ TEST(Session, NamesWhatWasWrongWithAnInput) {
 TEST(Model, RefusesIsasByName) {
   expect_error([] { model_from_graph(network(), {"sse9", {}}); }, "unknown ISA 'sse9'");
   for (const kernels::Isa& isa : kernels::all_isas())
-    if (!kernels::supported(isa)) expect_error([&] { model_from_graph(network(), {std::string(isa.name), {}}); }, "is not available here");
+    if (!kernels::supported(isa))
+      expect_error([&] { model_from_graph(network(), {std::string(isa.name), {}}); }, "is not available here");
 }
 
 }  // namespace

@@ -73,7 +73,9 @@ TEST(LowerDynamicQuantize, TheRangeComesFromWhoeverStores) {
       [](Builder& b, Value* x) { return norm(b, x, "RMSNormalization", 45); },
       [](Builder& b, Value* x) { return b.op("Gelu", {x}); },
       [](Builder& b, Value* x) { return b.op("Sigmoid", {x}); },
-      [](Builder& b, Value* x) { return b.op("MatMul", {x, constant(b, {45, 45}, 5)}); },
+      [](Builder& b, Value* x) {
+        return b.op("MatMul", {x, constant(b, {45, 45}, 5)});
+      },
       [](Builder& b, Value* x) { return b.op("Softmax", {x}); },  // reads its result once more
   };
   for (const auto& produce : producers)

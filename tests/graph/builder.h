@@ -43,9 +43,7 @@ struct Builder {
   Value* op(const std::string& name, const std::vector<Value*>& inputs, const Attrs& attrs = {}) {
     return node(name, inputs, attrs)->output();
   }
-  Value* zero_point(DType dtype, int zero) {
-    return constant<uint8_t>(dtype, {}, {static_cast<uint8_t>(zero)});
-  }
+  Value* zero_point(DType dtype, int zero) { return constant<uint8_t>(dtype, {}, {static_cast<uint8_t>(zero)}); }
   Value* q(Value* x, float scale, int zero, DType dtype = DType::u8) {
     return op("QuantizeLinear", {x, scalar(scale), zero_point(dtype, zero)});
   }

@@ -268,7 +268,8 @@ TEST_F(Amx, StacksInterleaveKernelRows) {
         const amx::Stacks stacks{piece, (rows * piece + 15) / 16 * 16, elements};
         if (stacks.element > 64) continue;
         const int64_t x_row = elements * piece;
-        const Guarded<uint8_t> x(random_bytes(static_cast<size_t>(rows * x_row), static_cast<unsigned>(elements)), Wall::after);
+        const Guarded<uint8_t> x(random_bytes(static_cast<size_t>(rows * x_row), static_cast<unsigned>(elements)),
+                                 Wall::after);
         const Guarded<uint8_t> y(static_cast<size_t>((elements - 1) * stacks.element + 64), Wall::after);
         const auto code = amx::stack_kernel(isa(IsaId::amx), stacks, rows);
         const amx::StackArgs args{x.data(), x_row, y.data()};

@@ -307,7 +307,8 @@ class Checked {
                       c.kw, c.stride_h, c.stride_w, c.dilation_h, c.dilation_w, c.pad_top, c.pad_left, c.groups};
     problem_.x_dtype = is_float() ? DType::f32 : DType::u8;
     problem_.epilogue = epilogue_;
-    problem_.epilogue.keeps_range = (epilogue_.out == DType::f32 || epilogue_.y_scale != 0) && c.seed % 2 == 0;  // of every other case
+    problem_.epilogue.keeps_range =
+        (epilogue_.out == DType::f32 || epilogue_.y_scale != 0) && c.seed % 2 == 0;  // of every other case
     problem_.epilogue.range_of_most = epilogue_.y_scale != 0 && c.seed % 4 == 0;
     problem_.x = x_.layout;
     problem_.y = y_.layout;

@@ -51,7 +51,8 @@ TEST_P(ConvTest, GemmOfEveryTail) {
 
 // Some larger than a piece (gelu_rows.h), some with more parts than rows of blocks.
 TEST_P(ConvTest, GeluOfAGemm) {
-  for (const auto& [rows, oc, parts] : {std::array{1, 16, 1}, {7, 21, 3}, {33, 64, 2}, {128, 140, 1}, {300, 330, 1}, {300, 330, 4}, {20, 900, 5}})
+  for (const auto& [rows, oc, parts] :
+       {std::array{1, 16, 1}, {7, 21, 3}, {33, 64, 2}, {128, 140, 1}, {300, 330, 1}, {300, 330, 4}, {20, 900, 5}})
     for (const bool bias : {false, true})
       for (const bool at_run : {false, true}) {
         Case c = conv(70, 1, rows, oc, 1);
@@ -68,8 +69,10 @@ TEST_P(ConvTest, GeluOfAGemm) {
 TEST_P(ConvTest, QuantizedValues) {
   for (const float gain : {0.02f, 1.0f})
     for (int oc : {1, 16, 21, 64, 96, 144})
-      for (Case c : {conv(16, 9, 13, oc, 1), conv(24, 7, 7, oc, 3, 1, 1), conv(24, 11, 11, oc, 3, 2, 1), conv(96, 1, 40, oc, 1), conv(3, 20, 20, oc, 3, 2, 1)}) {
-        c.epilogue = EpilogueWords{.act = ActKind::clamp, .bias = oc % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
+      for (Case c : {conv(16, 9, 13, oc, 1), conv(24, 7, 7, oc, 3, 1, 1), conv(24, 11, 11, oc, 3, 2, 1),
+                     conv(96, 1, 40, oc, 1), conv(3, 20, 20, oc, 3, 2, 1)}) {
+        c.epilogue = EpilogueWords{
+            .act = ActKind::clamp, .bias = oc % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
         c.at_run = oc != 64;
         c.seed = static_cast<uint64_t>(oc + (gain == 1.0f) + c.h);
         c.parts = 1 + oc % 3;

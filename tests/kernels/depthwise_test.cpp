@@ -136,7 +136,8 @@ TEST_P(Depthwise, QuantizedValues) {
         for (const int64_t stride : {1, 2}) {
           Case c = depthwise_case(channels, 1, 9, width, static_cast<uint64_t>(channels + width + stride + (gain == 1.0f)));
           c.stride_h = c.stride_w = stride;
-          c.epilogue = EpilogueWords{.act = ActKind::clamp, .bias = channels % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
+          c.epilogue = EpilogueWords{
+              .act = ActKind::clamp, .bias = channels % 3 == 0, .zero_point = 51, .gain = gain, .y_scale = 7.5f / 255.0f};
           c.at_run = channels != 64;
           c.x_zero_point = 9;
           c.parts = static_cast<int>(1 + width % 2);

@@ -11,9 +11,11 @@ TEST(PrefetchPlan, RunsAheadByTheBytesThatAStepUses) {
   const std::vector<std::vector<ByteRange>> weights = {{{memory, 100}}, {}, {{memory + 1000, 200}}, {{memory + 2000, 50}}};
   const auto plan = plan_prefetch(weights, 150);
   ASSERT_EQ(plan.size(), 4u);
-  EXPECT_EQ(plan[0], (std::vector<ByteRange>{{memory, 100}, {memory + 1000, 150}})) << "the first fetches up to the distance";
+  EXPECT_EQ(plan[0], (std::vector<ByteRange>{{memory, 100}, {memory + 1000, 150}}))
+      << "the first fetches up to the distance";
   EXPECT_TRUE(plan[1].empty());
-  EXPECT_EQ(plan[2], (std::vector<ByteRange>{{memory + 1150, 50}, {memory + 2000, 50}})) << "its own later bytes, then the next step's";
+  EXPECT_EQ(plan[2], (std::vector<ByteRange>{{memory + 1150, 50}, {memory + 2000, 50}}))
+      << "its own later bytes, then the next step's";
   EXPECT_TRUE(plan[3].empty());
 }
 

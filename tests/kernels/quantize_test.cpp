@@ -31,7 +31,8 @@ TEST_P(QuantizeTest, PixelsEqualReference) {
   for (const float scale : {0.0173f, 0x1p-101f})
     for (const int64_t w : {64, 65, 95, 96, 127, 128, 224})
       for (const int64_t n : {1, 2}) {
-        QuantizePixelsProblem problem{n, 3, w, {3, 3 * w + 5, 3 * (3 * w + 5) + 7}, scale, static_cast<int32_t>(w % 3 * 127)};
+        QuantizePixelsProblem problem{
+            n, 3, w, {3, 3 * w + 5, 3 * (3 * w + 5) + 7}, scale, static_cast<int32_t>(w % 3 * 127)};
         const auto x = mixed_floats(static_cast<size_t>(n * 9 * w), 5.0f, static_cast<unsigned>(w));
         const std::vector<uint8_t> before(static_cast<size_t>((n - 1) * problem.y.image + 2 * problem.y.row + 3 * w), 9);
         std::vector<uint8_t> expected = before;

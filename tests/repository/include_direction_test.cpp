@@ -29,8 +29,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 };
 
 // Public headers that a layer below the engine may see.
-const std::set<std::string> kVocabulary = {"octet/types.h", "octet/numerics.h", "octet/numerics_norm.h", "octet/numerics_functions.h",
-                                           "octet/attention_numerics.h"};
+const std::set<std::string> kVocabulary = {"octet/types.h", "octet/numerics.h", "octet/numerics_norm.h",
+                                           "octet/numerics_functions.h", "octet/attention_numerics.h"};
 
 // Third-party headers in angle brackets, by folder; the standard library and the system have no such prefix.
 const std::map<std::string, std::set<std::string>> kThirdParty = {

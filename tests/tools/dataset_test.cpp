@@ -7,11 +7,8 @@
 
 #include "engine/model.h"
 #include "tools/feed.h"
-#include "engine/model.h"
-#include "tools/feed.h"
 #include "tools/files.h"
 #include "tools/npy.h"
-#include "tools/zoo.h"
 #include "tools/zoo.h"
 
 namespace octet::tools {

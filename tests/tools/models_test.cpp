@@ -80,8 +80,8 @@ INSTANTIATE_TEST_SUITE_P(Models, SharedModel,
                          ::testing::Values("mnist", "squeezenet1_1", "mobilenet_v2", "mobilenet_v2_qdq",
                                            "mobilenet_v2_dynamic", "resnet20_cifar10", "resnet56_cifar10", "ic_resnet8",
                                            "kws_dscnn", "kws_dscnn_int8", "ad01", "ad01_int8", "vww_96", "super_resolution",
-                                           "ultraface_rfb320", "squeezenet1_1_fp16", "vit_cifar10", "dtln_1", "dtln_2", "silero_vad",
-                                           "fastestdet", "yolox_nano", "yunet_n_320", "ppocr_v3_det"),
+                                           "ultraface_rfb320", "squeezenet1_1_fp16", "vit_cifar10", "dtln_1", "dtln_2",
+                                           "silero_vad", "fastestdet", "yolox_nano", "yunet_n_320", "ppocr_v3_det"),
                          [](const auto& named) { return std::string(named.param); });
 
 struct Expected {

@@ -54,8 +54,8 @@ inline AttentionFactors attention_factors(float q_scale, float k_scale, float v_
 // to 256.
 inline constexpr float kMostExponentFactor = 4.0f;
 
-// Scales that come at run time may be any. From here on a step of one in a sum already takes a probability to 0, so that more
-// makes no difference; t stays below 2^5.
+// Scales that come at run time may be any. From here on a step of one in a sum already takes a probability to 0, so that
+// more makes no difference; t stays below 2^5.
 inline constexpr float kSteepestExponentFactor = 16.0f;
 inline AttentionFactors attention_factors_at_run(float q_scale, float k_scale, float v_scale, float scale) {
   AttentionFactors f = attention_factors(q_scale, k_scale, v_scale, scale, 1.0f);

@@ -1,13 +1,13 @@
 // The normative arithmetic of octet, in scalar form: what every kernel on every ISA must reproduce bit for bit.
 //
 // Integer products are exact int32 sums. Requantization converts the sum to float (round to nearest even), multiplies by one
-// float scale, rounds half to even, adds the zero point and saturates. Multipliers of a fused node are formed in float in the
-// order (sx * sw) / sy. A residual add inside a fused node is fma(float(acc), s, float(r - zr) * (sr / sy)): one rounding of
-// the product on the residual's side, then one fused multiply-add.
+// float scale, rounds half to even, adds the zero point and saturates. Multipliers of a fused node are formed in float in
+// the order (sx * sw) / sy. A residual add inside a fused node is fma(float(acc), s, float(r - zr) * (sr / sy)): one
+// rounding of the product on the residual's side, then one fused multiply-add.
 //
 // Float products are one FMA chain an output, starting at +0, over kernel row, kernel column, channel (or k), the bias added
-// after it. Reductions over one axis use 16 virtual lanes (element i goes to lane i % 16) combined by halving: 16, 8, 4, 2, 1.
-// exp, sigmoid and tanh are the formulas below, not libm's, so that they are the same on every machine.
+// after it. Reductions over one axis use 16 virtual lanes (element i goes to lane i % 16) combined by halving: 16, 8, 4,
+// 2, 1. exp, sigmoid and tanh are the formulas below, not libm's, so that they are the same on every machine.
 //
 // All of this runs with the rounding mode at nearest-even and with denormals flushed to zero (see engine/fp_state.h).
 #pragma once
@@ -23,9 +23,9 @@ namespace octet::numerics {
 
 inline int32_t saturate(int32_t v, int32_t lo, int32_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 
-// The larger and the smaller of two, as vmaxps a, a, b and vminps a, a, b give them when denormals are flushed: b when either
-// is NaN or both are zero, a denormal becomes a zero of its sign. Written out, since a compiler may or may not make such an
-// instruction of a comparison. For integers, the plain maximum and minimum.
+// The larger and the smaller of two, as vmaxps a, a, b and vminps a, a, b give them when denormals are flushed: b when
+// either is NaN or both are zero, a denormal becomes a zero of its sign. Written out, since a compiler may or may not make
+// such an instruction of a comparison. For integers, the plain maximum and minimum.
 template <class T>
 T flush_denormal(T v) {
   if constexpr (std::is_floating_point_v<T>)

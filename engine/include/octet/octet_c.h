@@ -99,8 +99,8 @@ octet_status octet_session_create(const octet_model* model, int threads, octet_s
 typedef struct octet_session_options {
   int threads;    /* as above */
   int profile;    /* not 0: take the time of every step */
-  int keep_cache; /* not 0: keys and values of a decoder stay in the session, updated in place. Inputs past_key_values.N.* and
-                     outputs present.N.* are its affair then; input_ids holds the new tokens only, attention_mask [batch,
+  int keep_cache; /* not 0: keys and values of a decoder stay in the session, updated in place. Inputs past_key_values.N.*
+                     and outputs present.N.* are its affair then; input_ids holds the new tokens only, attention_mask [batch,
                      octet_cache_length + new tokens]. */
 } octet_session_options;
 /* options NULL: zeros. */

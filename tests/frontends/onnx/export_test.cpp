@@ -94,7 +94,8 @@ TEST(Export, outputs_go_by_their_own_names) {
   graph::infer_types(g);
   const auto back = reimport(g);
   EXPECT_EQ(back->output_names(), (Names{"first", "second", "third"}));
-  const std::vector<Tensor> y = graph::run_reference(*back, std::vector<Tensor>{Tensor::of<float>(DType::f32, {2}, {-1, 3})});
+  const std::vector<Tensor> y =
+      graph::run_reference(*back, std::vector<Tensor>{Tensor::of<float>(DType::f32, {2}, {-1, 3})});
   EXPECT_EQ(y[0].to_f32(), (std::vector<float>{-0.0f, -3}));
   EXPECT_EQ(y[1].to_f32(), y[0].to_f32());
   EXPECT_EQ(y[2].to_f32(), (std::vector<float>{-1, 3}));

@@ -60,7 +60,9 @@ TEST(Import, constant_nodes_become_constants) {
   parts.nodes = {node("Constant", {}, {"t"}, {attr_tensor("value", float_tensor("", {2}, {1, 2}))}),
                  node("Constant", {}, {"f"}, {attr_float("value_float", 3)}),
                  node("Constant", {}, {"i"}, {attr_ints("value_ints", {4, 5})}),
-                 node("Add", {"x", "t"}, {"a"}), node("Add", {"a", "f"}, {"b"}), node("Expand", {"b", "i"}, {"y"})};
+                 node("Add", {"x", "t"}, {"a"}),
+                 node("Add", {"a", "f"}, {"b"}),
+                 node("Expand", {"b", "i"}, {"y"})};
   parts.inputs = {value("x", kFloat, {"1"})};
   parts.outputs = {value("y", kFloat, {"4", "5"})};
   parts.nodes[0] = node("Constant", {}, {"t"}, {attr_tensor("value", float_tensor("", {1}, {1}))});

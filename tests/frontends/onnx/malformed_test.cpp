@@ -1,4 +1,5 @@
-// Every malformed file gives one Error of one line that names the file and the place; never a crash, never a huge allocation.
+// Every malformed file gives one Error of one line that names the file and the place; never a crash, never a huge
+// allocation.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -18,9 +19,7 @@ ModelParts two_relus() {
   return parts;
 }
 
-TEST(Malformed, the_sound_model_is_accepted) {
-  EXPECT_EQ(error_of(two_relus()), "no error");
-}
+TEST(Malformed, the_sound_model_is_accepted) { EXPECT_EQ(error_of(two_relus()), "no error"); }
 
 TEST(Malformed, empty_and_foreign_files) {
   EXPECT_EQ(error_of(""), "invalid model: test.onnx: is empty, expected an ONNX model");
@@ -64,8 +63,8 @@ TEST(Malformed, random_bytes) {
 
 TEST(Malformed, cycle) {
   ModelParts parts = two_relus();
-  parts.nodes = {node("Relu", {"x"}, {"a"}), node("Add", {"a", "d"}, {"c"}, {}, "one"), node("Relu", {"c"}, {"d"}, {}, "two"),
-                 node("Relu", {"d"}, {"y"}, {}, "after")};
+  parts.nodes = {node("Relu", {"x"}, {"a"}), node("Add", {"a", "d"}, {"c"}, {}, "one"),
+                 node("Relu", {"c"}, {"d"}, {}, "two"), node("Relu", {"d"}, {"y"}, {}, "after")};
   EXPECT_EQ(error_of(parts), "invalid model: test.onnx: node 'one' (Add): is part of a cycle; expected an acyclic graph");
 }
 
@@ -90,9 +89,10 @@ TEST(Malformed, names_defined_twice) {
 TEST(Malformed, missing_values) {
   ModelParts parts = two_relus();
   parts.nodes[1] = node("Add", {"h", "nowhere"}, {"y"}, {}, "second");
-  EXPECT_EQ(error_of(parts),
-            "invalid model: test.onnx: node 'second' (Add): input 1 'nowhere' is neither an input of the graph, an initializer "
-            "nor the output of a node");
+  EXPECT_EQ(
+      error_of(parts),
+      "invalid model: test.onnx: node 'second' (Add): input 1 'nowhere' is neither an input of the graph, an initializer "
+      "nor the output of a node");
   parts = two_relus();
   parts.outputs.push_back(value("z", kFloat, {}));
   EXPECT_EQ(error_of(parts), "invalid model: test.onnx: output 'z' of the graph is produced by no node");
@@ -157,7 +157,8 @@ TEST(Malformed, operators_and_arity) {
   EXPECT_EQ(error(node("Relu", {"h", "b"}, {"y"}, {}, "n")),
             "invalid model: test.onnx: node 'n' (Relu): has 2 inputs, expected at most 1");
   EXPECT_EQ(error(node("Add", {"h"}, {"y"}, {}, "n")), "invalid model: test.onnx: node 'n' (Add): input 1 ('B') is missing");
-  EXPECT_EQ(error(node("Add", {"", "h"}, {"y"}, {}, "n")), "invalid model: test.onnx: node 'n' (Add): input 0 ('A') is missing");
+  EXPECT_EQ(error(node("Add", {"", "h"}, {"y"}, {}, "n")),
+            "invalid model: test.onnx: node 'n' (Add): input 0 ('A') is missing");
   EXPECT_EQ(error(node("Relu", {"h"}, {"y", "z"}, {}, "n")),
             "invalid model: test.onnx: node 'n' (Relu): has 2 outputs, expected 1");
 }
@@ -179,8 +180,9 @@ TEST(Malformed, attributes) {
   EXPECT_EQ(error({}, "Cast"), "invalid model: test.onnx: node 'n' (Cast): attribute 'to' (int) is missing");
   EXPECT_EQ(error({attr_graph("body", Message())}, "If"),
             "invalid model: test.onnx: node 'n' (If): attribute 'body' is unknown; expected then_branch, else_branch");
-  EXPECT_EQ(error({attr_tensor("axis", float_tensor("", {2}, {1}))}),
-            "invalid model: test.onnx: node 'n' (Softmax): attribute 'axis': raw data has 4 bytes, expected 8 for float32[2]");
+  EXPECT_EQ(
+      error({attr_tensor("axis", float_tensor("", {2}, {1}))}),
+      "invalid model: test.onnx: node 'n' (Softmax): attribute 'axis': raw data has 4 bytes, expected 8 for float32[2]");
 }
 
 TEST(Malformed, opsets) {
@@ -220,7 +222,8 @@ TEST(Malformed, what_inference_finds_is_said_of_nodes_without_names_too) {
 
 TEST(Malformed, deep_nesting_is_refused) {
   Message graph = Message().text(2, "leaf");
-  for (int depth = 0; depth < 20000; ++depth) graph = Message().message(1, Message().text(4, "If").message(5, attr_graph("b", graph)));
+  for (int depth = 0; depth < 20000; ++depth)
+    graph = Message().message(1, Message().text(4, "If").message(5, attr_graph("b", graph)));
   EXPECT_NE(error_of(Message().number(1, 8).message(7, graph).bytes), "no error");
 }
 

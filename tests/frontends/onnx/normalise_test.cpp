@@ -48,7 +48,8 @@ TEST(Normalise, squeeze_and_unsqueeze) {
 }
 
 TEST(Normalise, reductions) {
-  const auto g = import_node(11, node("ReduceMean", {"x"}, {"y"}, {attr_ints("axes", {1}), attr_int("keepdims", 0)}), {"2", "3"});
+  const auto g =
+      import_node(11, node("ReduceMean", {"x"}, {"y"}, {attr_ints("axes", {1}), attr_int("keepdims", 0)}), {"2", "3"});
   EXPECT_EQ(ints_of(only(*g), 1), std::vector<int64_t>{1});
   EXPECT_EQ(only(*g).attr("keepdims", int64_t{1}), 0);
   EXPECT_EQ(run(*g, {2, 3}, {1, 2, 3, 4, 5, 6}), (std::vector<float>{2, 5}));
@@ -57,8 +58,9 @@ TEST(Normalise, reductions) {
 }
 
 TEST(Normalise, slice) {
-  const auto g = import_node(
-      9, node("Slice", {"x"}, {"y"}, {attr_ints("starts", {1}), attr_ints("ends", {3}), attr_ints("axes", {1})}), {"2", "4"});
+  const auto g =
+      import_node(9, node("Slice", {"x"}, {"y"}, {attr_ints("starts", {1}), attr_ints("ends", {3}), attr_ints("axes", {1})}),
+                  {"2", "4"});
   EXPECT_EQ(run(*g, {2, 4}, {0, 1, 2, 3, 4, 5, 6, 7}), (std::vector<float>{1, 2, 5, 6}));
 }
 
@@ -69,7 +71,8 @@ TEST(Normalise, pad) {
 
 TEST(Normalise, split) {
   ModelParts parts;
-  parts.nodes = {node("Split", {"x"}, {"a", "b"}, {attr_ints("split", {1, 3})}), node("Concat", {"b", "a"}, {"y"}, {attr_int("axis", 0)})};
+  parts.nodes = {node("Split", {"x"}, {"a", "b"}, {attr_ints("split", {1, 3})}),
+                 node("Concat", {"b", "a"}, {"y"}, {attr_int("axis", 0)})};
   parts.inputs = {value("x", kFloat, {"4"})};
   parts.outputs = {value("y", kFloat, {"4"})};
   parts.opset = 11;
@@ -91,7 +94,8 @@ TEST(Normalise, top_k) {
 
 TEST(Normalise, upsample_is_resize_with_asymmetric_coordinates) {
   for (const int opset : {7, 9}) {
-    const auto g = opset == 7 ? import_node(7, node("Upsample", {"x"}, {"y"}, {attr_floats("scales", {1, 1, 1, 2})}), {"1", "1", "1", "2"})
+    const auto g = opset == 7 ? import_node(7, node("Upsample", {"x"}, {"y"}, {attr_floats("scales", {1, 1, 1, 2})}),
+                                            {"1", "1", "1", "2"})
                               : import_node(9, node("Upsample", {"x", "s"}, {"y"}), {"1", "1", "1", "2"},
                                             {float_tensor("s", {4}, {1, 1, 1, 2})});
     EXPECT_EQ(only(*g).op_name(), "Resize");
@@ -113,9 +117,12 @@ TEST(Normalise, resize_10) {
 }
 
 TEST(Normalise, softmax_over_the_last_axis_stays) {
-  EXPECT_EQ(only(*import_node(9, node("Softmax", {"x"}, {"y"}, {attr_int("axis", 1)}), {"2", "3"})).attr("axis", int64_t{-1}), 1);
+  EXPECT_EQ(
+      only(*import_node(9, node("Softmax", {"x"}, {"y"}, {attr_int("axis", 1)}), {"2", "3"})).attr("axis", int64_t{-1}), 1);
   EXPECT_EQ(only(*import_node(9, node("Softmax", {"x"}, {"y"}), {"2", "3", "1", "1"})).attr("axis", int64_t{-1}), 1);
-  EXPECT_EQ(only(*import_node(13, node("Softmax", {"x"}, {"y"}, {attr_int("axis", 1)}), {"2", "3", "4"})).attr("axis", int64_t{-1}), 1);
+  EXPECT_EQ(only(*import_node(13, node("Softmax", {"x"}, {"y"}, {attr_int("axis", 1)}), {"2", "3", "4"}))
+                .attr("axis", int64_t{-1}),
+            1);
 }
 
 TEST(Normalise, softmax_over_several_axes_is_that_of_a_matrix) {
@@ -133,7 +140,8 @@ TEST(Normalise, batch_normalization_in_inference) {
   const std::vector<Message> params{float_tensor("s", {1}, {1}), float_tensor("b", {1}, {0}), float_tensor("m", {1}, {0}),
                                     float_tensor("v", {1}, {1})};
   const Names in{"x", "s", "b", "m", "v"}, dims{"1", "1", "2"};
-  const auto g = import_node(8, node("BatchNormalization", in, {"y", "mean", "var"}, {attr_int("spatial", 1)}), dims, params);
+  const auto g =
+      import_node(8, node("BatchNormalization", in, {"y", "mean", "var"}, {attr_int("spatial", 1)}), dims, params);
   EXPECT_EQ(only(*g).outputs().size(), 1u);
   EXPECT_FALSE(only(*g).has_attr("spatial"));
   EXPECT_THROW(import_node(8, node("BatchNormalization", in, {"y"}, {attr_int("spatial", 0)}), dims, params), Error);
@@ -141,8 +149,9 @@ TEST(Normalise, batch_normalization_in_inference) {
 }
 
 TEST(Normalise, group_normalization_with_parameters_per_group) {
-  const auto g = import_node(18, node("GroupNormalization", {"x", "s", "b"}, {"y"}, {attr_int("num_groups", 2), attr_float("epsilon", 0)}),
-                             {"1", "4", "1"}, {float_tensor("s", {2}, {1, 2}), float_tensor("b", {2}, {0, 10})});
+  const auto g = import_node(
+      18, node("GroupNormalization", {"x", "s", "b"}, {"y"}, {attr_int("num_groups", 2), attr_float("epsilon", 0)}),
+      {"1", "4", "1"}, {float_tensor("s", {2}, {1, 2}), float_tensor("b", {2}, {0, 10})});
   EXPECT_EQ(run(*g, {1, 4, 1}, {-1, 1, -1, 1}), (std::vector<float>{-1, 1, 8, 12}));
 }
 

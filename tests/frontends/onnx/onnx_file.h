@@ -67,11 +67,21 @@ inline Message int64_tensor(std::string_view name, const std::vector<int64_t>& d
   return tensor_header(name, kInt64, dims).text(9, raw(values));
 }
 
-inline Message attr_int(std::string_view name, int64_t value) { return Message().text(1, name).number(3, value).number(20, 2); }
-inline Message attr_float(std::string_view name, float value) { return Message().text(1, name).real(2, value).number(20, 1); }
-inline Message attr_text(std::string_view name, std::string_view v) { return Message().text(1, name).text(4, v).number(20, 3); }
-inline Message attr_tensor(std::string_view name, const Message& v) { return Message().text(1, name).message(5, v).number(20, 4); }
-inline Message attr_graph(std::string_view name, const Message& v) { return Message().text(1, name).message(6, v).number(20, 5); }
+inline Message attr_int(std::string_view name, int64_t value) {
+  return Message().text(1, name).number(3, value).number(20, 2);
+}
+inline Message attr_float(std::string_view name, float value) {
+  return Message().text(1, name).real(2, value).number(20, 1);
+}
+inline Message attr_text(std::string_view name, std::string_view v) {
+  return Message().text(1, name).text(4, v).number(20, 3);
+}
+inline Message attr_tensor(std::string_view name, const Message& v) {
+  return Message().text(1, name).message(5, v).number(20, 4);
+}
+inline Message attr_graph(std::string_view name, const Message& v) {
+  return Message().text(1, name).message(6, v).number(20, 5);
+}
 inline Message attr_ints(std::string_view name, const std::vector<int64_t>& values) {
   Message m = Message().text(1, name).number(20, 7);
   for (int64_t v : values) m.number(8, v);

@@ -15,8 +15,9 @@ using graph::Tensor;
 
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("octet_tensor_" + std::to_string(::getpid()) + "_" +
-                                                ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
+  Folder()
+      : path_(fs::temp_directory_path() / ("octet_tensor_" + std::to_string(::getpid()) + "_" +
+                                           ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
     fs::create_directories(path_);
   }
   ~Folder() { fs::remove_all(path_); }
@@ -45,16 +46,19 @@ TEST(TensorFile, raw_and_typed_data_agree) {
   EXPECT_EQ(read(tensor_header("t", kInt64, {1}).number(7, -9)).to_s64(), std::vector<int64_t>{-9});
   EXPECT_EQ(read(tensor_header("t", kFloat16, {1}).number(5, 0x3c00)).to_f32(), std::vector<float>{1});
   EXPECT_EQ(read(tensor_header("t", 12, {1}).number(11, 4000000000)).to_s64(), std::vector<int64_t>{4000000000});
-  EXPECT_EQ(read(tensor_header("t", kString, {2}).text(6, "a").text(6, "bc")).strings(), (std::vector<std::string>{"a", "bc"}));
+  EXPECT_EQ(read(tensor_header("t", kString, {2}).text(6, "a").text(6, "bc")).strings(),
+            (std::vector<std::string>{"a", "bc"}));
 }
 
 TEST(TensorFile, booleans_are_zero_or_one) {
-  EXPECT_EQ(read(tensor_header("t", kBool, {3}).text(9, std::string("\x00\x02\x01", 3))).to_s64(), (std::vector<int64_t>{0, 1, 1}));
+  EXPECT_EQ(read(tensor_header("t", kBool, {3}).text(9, std::string("\x00\x02\x01", 3))).to_s64(),
+            (std::vector<int64_t>{0, 1, 1}));
   EXPECT_EQ(read(tensor_header("t", kBool, {1}).number(5, 7)).to_s64(), std::vector<int64_t>{1});
 }
 
 TEST(TensorFile, four_bit_integers_lie_two_to_a_byte_low_half_first) {
-  EXPECT_EQ(read(tensor_header("t", kInt4, {3}).text(9, std::string("\x8f\x07", 2))).to_s64(), (std::vector<int64_t>{-1, -8, 7}));
+  EXPECT_EQ(read(tensor_header("t", kInt4, {3}).text(9, std::string("\x8f\x07", 2))).to_s64(),
+            (std::vector<int64_t>{-1, -8, 7}));
   EXPECT_EQ(read(tensor_header("t", kInt4, {3}).number(5, 0x8f).number(5, 7)).to_s64(), (std::vector<int64_t>{-1, -8, 7}));
 }
 
@@ -65,8 +69,9 @@ TEST(TensorFile, scalars_and_empty_tensors) {
 
 TEST(TensorFile, what_is_written_is_read) {
   const Folder folder;
-  for (const Tensor& t : {Tensor::of<float>(DType::f32, {2, 2}, {1, 2, 3, 4}), Tensor::of<uint8_t>(DType::s4, {3}, {255, 248, 7}),
-                          Tensor::of<uint16_t>(DType::bf16, {1}, {0x3f80}), Tensor(Shape{1}, {std::string("text")})}) {
+  for (const Tensor& t :
+       {Tensor::of<float>(DType::f32, {2, 2}, {1, 2, 3, 4}), Tensor::of<uint8_t>(DType::s4, {3}, {255, 248, 7}),
+        Tensor::of<uint16_t>(DType::bf16, {1}, {0x3f80}), Tensor(Shape{1}, {std::string("text")})}) {
     onnx::export_tensor(t, "t", folder / "t.pb");
     const Tensor back = onnx::import_tensor(folder / "t.pb");
     EXPECT_EQ(back.dtype(), t.dtype());
@@ -120,7 +125,8 @@ TEST(ExternalData, stays_inside_the_folder_and_inside_the_file) {
   const auto error = [&](const Message& m) { return error_of(external_model(m), root); };
   EXPECT_EQ(error(external("good.bin", "", "")), "no error");
   const std::string prefix = "invalid model: test.onnx: initializer 'w': external data ";
-  EXPECT_EQ(error(external("../secret.bin", "", "")), prefix + "'../secret.bin': leaves the model's folder; expected no '..'");
+  EXPECT_EQ(error(external("../secret.bin", "", "")),
+            prefix + "'../secret.bin': leaves the model's folder; expected no '..'");
   EXPECT_EQ(error(external(folder / "secret.bin", "", "")),
             prefix + "'" + (folder / "secret.bin") + "': expected a path relative to the model's folder");
   EXPECT_EQ(error(external("link.bin", "", "")),
@@ -133,11 +139,13 @@ TEST(ExternalData, stays_inside_the_folder_and_inside_the_file) {
             prefix + "'w.bin': expected 8 bytes at offset 18446744073709551615, but the file has 8 bytes");
   EXPECT_EQ(error(external("w.bin", "-1", "")), prefix + "has offset '-1', expected a number of bytes");
   EXPECT_EQ(error(external("w.bin", "", "4")), prefix + "has length 4, expected 8 for float32[2]");
-  EXPECT_EQ(error(external("none.bin", "", "")),
-            "input/output: test.onnx: initializer 'w': external data 'none.bin': cannot be resolved: No such file or directory");
+  EXPECT_EQ(
+      error(external("none.bin", "", "")),
+      "input/output: test.onnx: initializer 'w': external data 'none.bin': cannot be resolved: No such file or directory");
   EXPECT_EQ(error(external(".", "", "")).substr(0, 12), "input/output");
   EXPECT_EQ(error_of(external_model(external("w.bin", "", ""))),
-            "invalid model: test.onnx: initializer 'w': keeps its data in an external file, but the model did not come from a folder");
+            "invalid model: test.onnx: initializer 'w': keeps its data in an external file, but the model did not come from "
+            "a folder");
 }
 
 TEST(ExternalData, a_huge_tensor_of_a_small_file_is_refused_before_it_is_allocated) {

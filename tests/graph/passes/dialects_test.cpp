@@ -33,7 +33,8 @@ TEST(CanonicalQuantization, MovesOfIntegersBecomeMovesOfReals) {
   b.output(b.op("Relu", {b.dq(moved, 0.02f, -5)}));
   b.output(b.op("Transpose", {b.q(b.input("y", {3, 5}), 0.1f, 3)}, {{"perm", Ints{1, 0}}}));
   EXPECT_EQ(difference_after(b.graph, {canonical_quantization}), 0);
-  EXPECT_EQ(op_names(b.graph), (Names{"QuantizeLinear", "DequantizeLinear", "Reshape", "Pad", "Relu", "Transpose", "QuantizeLinear"}));
+  EXPECT_EQ(op_names(b.graph),
+            (Names{"QuantizeLinear", "DequantizeLinear", "Reshape", "Pad", "Relu", "Transpose", "QuantizeLinear"}));
   EXPECT_EQ(find_node(b.graph, "Pad")->input(2)->constant().to_f32(), std::vector<float>{0.0f});
 }
 
@@ -70,7 +71,9 @@ TEST(CanonicalQuantization, SixteenBitsAreDeclinedWithASentence) {
 }
 
 struct QLinear : Builder {
-  std::vector<Value*> params(float scale, int zero, DType dtype = DType::u8) { return {scalar(scale), zero_point(dtype, zero)}; }
+  std::vector<Value*> params(float scale, int zero, DType dtype = DType::u8) {
+    return {scalar(scale), zero_point(dtype, zero)};
+  }
 };
 
 TEST(ExpandQLinear, AConvolutionKeepsEveryInteger) {
@@ -94,8 +97,9 @@ TEST(ExpandQLinear, AConvolutionKeepsEveryInteger) {
 TEST(ExpandQLinear, AMatrixProductWithUnsignedWeights) {
   QLinear b;
   Value* w = b.graph.add_constant(random_bytes(DType::u8, {16, 5}, 5));
-  b.output(b.op("QLinearMatMul", {b.input("x", {4, 16}, DType::u8), b.scalar(0.02f), b.zero_point(DType::u8, 100), w, b.scalar(0.01f),
-                                  b.zero_point(DType::u8, 117), b.scalar(0.3f), b.zero_point(DType::u8, 128)}));
+  b.output(
+      b.op("QLinearMatMul", {b.input("x", {4, 16}, DType::u8), b.scalar(0.02f), b.zero_point(DType::u8, 100), w,
+                             b.scalar(0.01f), b.zero_point(DType::u8, 117), b.scalar(0.3f), b.zero_point(DType::u8, 128)}));
   EXPECT_EQ(difference_after_optimize(b.graph), 0);
   EXPECT_EQ(op_names(b.graph), Names{"octet.Gemm"});
   EXPECT_EQ(b.graph.nodes().front()->input(kW)->dtype(), DType::s8);
@@ -124,8 +128,9 @@ TEST(ExpandQLinear, TheOtherOperators) {
 
 TEST(ExpandQLinear, ASoftmaxIsQuantizedAtItsBorders) {
   QLinear b;
-  b.output(b.op("com.microsoft.QLinearSoftmax", {b.input("x", {2, 8}, DType::u8), b.scalar(0.1f), b.zero_point(DType::u8, 100),
-                                                 b.scalar(1.0f / 256), b.zero_point(DType::u8, 0)},
+  b.output(b.op("com.microsoft.QLinearSoftmax",
+                {b.input("x", {2, 8}, DType::u8), b.scalar(0.1f), b.zero_point(DType::u8, 100), b.scalar(1.0f / 256),
+                 b.zero_point(DType::u8, 0)},
                 {{"axis", int64_t{1}}, {"opset", int64_t{12}}}));
   EXPECT_EQ(difference_after_optimize(b.graph), 0);
   EXPECT_EQ(op_names(b.graph), (Names{"DequantizeLinear", "Softmax", "QuantizeLinear"}));
@@ -136,7 +141,8 @@ TEST(ExpandDynamic, FusedProductsOfOneInputShareItsQuantization) {
   Value* x = b.input("x", {2, 3, 8});
   const auto product = [&](uint32_t seed) {
     Value* w = b.graph.add_constant(random_bytes(DType::s8, {8, 4}, seed), "w" + std::to_string(seed));
-    return b.op("com.microsoft.DynamicQuantizeMatMul", {x, w, b.floats({4}, {0.01f, 0.02f, 0.03f, 0.04f}), nullptr, b.floats({4}, {1, -2, 3, 0.5f})});
+    return b.op("com.microsoft.DynamicQuantizeMatMul",
+                {x, w, b.floats({4}, {0.01f, 0.02f, 0.03f, 0.04f}), nullptr, b.floats({4}, {1, -2, 3, 0.5f})});
   };
   b.output(product(1));
   b.output(product(2));
@@ -147,8 +153,9 @@ TEST(ExpandDynamic, FusedProductsOfOneInputShareItsQuantization) {
 TEST(ExpandDynamic, AProductOfConstantScalesIsStatic) {
   Builder b;
   Value* w = b.graph.add_constant(random_bytes(DType::u8, {8, 4}, 3), "w");
-  b.output(b.op("com.microsoft.MatMulIntegerToFloat", {b.input("x", {2, 8}, DType::u8), w, b.scalar(0.1f), b.scalar(0.02f),
-                                                       b.zero_point(DType::u8, 7), b.zero_point(DType::u8, 128), b.floats({4}, {1, -2, 3, 0.5f})}));
+  b.output(b.op("com.microsoft.MatMulIntegerToFloat",
+                {b.input("x", {2, 8}, DType::u8), w, b.scalar(0.1f), b.scalar(0.02f), b.zero_point(DType::u8, 7),
+                 b.zero_point(DType::u8, 128), b.floats({4}, {1, -2, 3, 0.5f})}));
   EXPECT_EQ(difference_after_optimize(b.graph), 0);
   EXPECT_EQ(op_names(b.graph), Names{"octet.Gemm"});
 }
@@ -159,7 +166,8 @@ TEST(NormaliseDynamic, AConvolutionWithItsBiasAndActivation) {
   Node* dynamic = b.node("DynamicQuantizeLinear", {b.input("x", {1, 3, 6, 6})}, {}, 3);
   Value* w = b.graph.add_constant(random_bytes(DType::s8, {4, 3, 3, 3}, 3), "w");
   Value* scale = b.op("Mul", {dynamic->output(1), b.scalar(0.0028556f)});
-  Value* sum = b.op("ConvInteger", {dynamic->output(0), w, dynamic->output(2), b.zero_point(DType::s8, 0)}, {{"pads", Ints{1, 1, 1, 1}}});
+  Value* sum = b.op("ConvInteger", {dynamic->output(0), w, dynamic->output(2), b.zero_point(DType::s8, 0)},
+                    {{"pads", Ints{1, 1, 1, 1}}});
   Value* real = b.op("Mul", {b.op("Cast", {sum}, {{"to", int64_t{1}}}), scale});
   Value* biased = b.op("Add", {real, b.floats({1, 4, 1, 1}, {0.5f, -1, 0.25f, 2})});
   b.output(b.op("Clip", {biased, b.scalar(0), b.scalar(6)}));
@@ -198,7 +206,8 @@ TEST(NormaliseDynamic, TheGeluBehindAProductGoesIntoIt) {
 
 TEST(NormaliseDynamic, ABareConvIntegerSaysWhatIsMissing) {
   Builder b;
-  b.output(b.op("ConvInteger", {b.input("x", {1, 1, 4, 4}, DType::u8), b.graph.add_constant(random_bytes(DType::s8, {1, 1, 2, 2}, 1))}));
+  b.output(b.op("ConvInteger",
+                {b.input("x", {1, 1, 4, 4}, DType::u8), b.graph.add_constant(random_bytes(DType::s8, {1, 1, 2, 2}, 1))}));
   EXPECT_EQ(normalise_dynamic(b.graph), 0);
   EXPECT_EQ(b.graph.nodes().front()->why, "no Cast and Mul by its scales behind it");
 }

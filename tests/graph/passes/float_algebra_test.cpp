@@ -8,7 +8,9 @@ namespace {
 
 using Ints = std::vector<int64_t>;
 
-Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) { return b.graph.add_constant(random_floats(shape, seed)); }
+Value* random_constant(Builder& b, const Shape& shape, uint32_t seed) {
+  return b.graph.add_constant(random_floats(shape, seed));
+}
 
 TEST(PromoteHalf, TheInterfaceKeepsItsTypeAndTheInsideIsFloat) {
   Builder b;
@@ -27,19 +29,37 @@ TEST(PromoteHalf, TheInterfaceKeepsItsTypeAndTheInsideIsFloat) {
 }
 
 TEST(FuseActivations, SpelledOutActivations) {
-  const auto relu6 = [](Builder& b, Value* x) { return b.op("Clip", {b.op("Add", {x, b.scalar(3)}), b.scalar(0), b.scalar(6)}); };
+  const auto relu6 = [](Builder& b, Value* x) {
+    return b.op("Clip", {b.op("Add", {x, b.scalar(3)}), b.scalar(0), b.scalar(6)});
+  };
   const auto sixth = [](Builder& b, Value* v) { return b.op("Div", {v, b.scalar(6)}); };
   const std::vector<std::pair<std::string, std::function<Value*(Builder&, Value*)>>> cases = {
-      {"Swish", [](Builder& b, Value* x) { return b.op("Mul", {b.op("Sigmoid", {x}), x}); }},
+      {"Swish",
+       [](Builder& b, Value* x) {
+         return b.op("Mul", {b.op("Sigmoid", {x}), x});
+       }},
       {"HardSigmoid", [&](Builder& b, Value* x) { return sixth(b, relu6(b, x)); }},
-      {"HardSigmoid", [&](Builder& b, Value* x) { return b.op("Mul", {b.scalar(1.0f / 6), relu6(b, x)}); }},
-      {"HardSwish", [&](Builder& b, Value* x) { return b.op("Mul", {x, sixth(b, relu6(b, x))}); }},
-      {"HardSwish", [&](Builder& b, Value* x) { return sixth(b, b.op("Mul", {x, relu6(b, x)})); }},
+      {"HardSigmoid",
+       [&](Builder& b, Value* x) {
+         return b.op("Mul", {b.scalar(1.0f / 6), relu6(b, x)});
+       }},
+      {"HardSwish",
+       [&](Builder& b, Value* x) {
+         return b.op("Mul", {x, sixth(b, relu6(b, x))});
+       }},
+      {"HardSwish",
+       [&](Builder& b, Value* x) {
+         return sixth(b, b.op("Mul", {x, relu6(b, x)}));
+       }},
       {"HardSigmoid",
        [](Builder& b, Value* x) {
-         return b.op("Clip", {b.op("Add", {b.op("Mul", {x, b.scalar(1.0f / 6)}), b.scalar(0.5f)}), b.scalar(0), b.scalar(1)});
+         return b.op("Clip",
+                     {b.op("Add", {b.op("Mul", {x, b.scalar(1.0f / 6)}), b.scalar(0.5f)}), b.scalar(0), b.scalar(1)});
        }},
-      {"Mish", [](Builder& b, Value* x) { return b.op("Mul", {x, b.op("Tanh", {b.op("Softplus", {x})})}); }},
+      {"Mish",
+       [](Builder& b, Value* x) {
+         return b.op("Mul", {x, b.op("Tanh", {b.op("Softplus", {x})})});
+       }},
   };
   for (const auto& [op, build] : cases) {
     Builder b;
@@ -60,9 +80,18 @@ TEST(FuseActivations, GelusOfEverySpelling) {
     return b.op("Add", {b.op("Tanh", {b.op("Mul", {v, b.scalar(0.7978845608f)})}), b.scalar(1)});
   };
   const std::vector<std::pair<std::string, std::function<Value*(Builder&, Value*)>>> cases = {
-      {"none", [&](Builder& b, Value* x) { return b.op("Mul", {b.op("Mul", {x, one_plus_erf(b, x, true)}), b.scalar(0.5f)}); }},
-      {"none", [&](Builder& b, Value* x) { return b.op("Mul", {b.op("Mul", {b.scalar(0.5f), x}), one_plus_erf(b, x, false)}); }},
-      {"none", [&](Builder& b, Value* x) { return b.op("Div", {b.op("Mul", {one_plus_erf(b, x, false), x}), b.scalar(2)}); }},
+      {"none",
+       [&](Builder& b, Value* x) {
+         return b.op("Mul", {b.op("Mul", {x, one_plus_erf(b, x, true)}), b.scalar(0.5f)});
+       }},
+      {"none",
+       [&](Builder& b, Value* x) {
+         return b.op("Mul", {b.op("Mul", {b.scalar(0.5f), x}), one_plus_erf(b, x, false)});
+       }},
+      {"none",
+       [&](Builder& b, Value* x) {
+         return b.op("Div", {b.op("Mul", {one_plus_erf(b, x, false), x}), b.scalar(2)});
+       }},
       {"tanh",
        [&](Builder& b, Value* x) {
          Value* t = one_plus_tanh(b, x, b.op("Pow", {x, b.scalar(3)}));
@@ -157,14 +186,16 @@ TEST(NormaliseProducts, ConvGetsExplicitAttributes) {
 
 TEST(NormaliseProducts, SameUpperPutsTheOddPixelBehind) {
   Builder b;
-  b.output(b.op("Conv", {b.input("x", {1, 1, 4, 4}), random_constant(b, {1, 1, 2, 2}, 1)}, {{"auto_pad", std::string("SAME_UPPER")}}));
+  b.output(b.op("Conv", {b.input("x", {1, 1, 4, 4}), random_constant(b, {1, 1, 2, 2}, 1)},
+                {{"auto_pad", std::string("SAME_UPPER")}}));
   normalise_products(b.graph);
   EXPECT_EQ(b.graph.nodes().front()->ints("pads"), (Ints{0, 0, 1, 1}));
 }
 
 TEST(NormaliseProducts, AConvolutionOverTimeBecomesOneOverARow) {
   Builder b;
-  b.output(b.op("Conv", {b.input("x", {2, 3, 9}), random_constant(b, {4, 3, 3}, 1)}, {{"pads", Ints{1, 1}}, {"dilations", Ints{2}}}));
+  b.output(b.op("Conv", {b.input("x", {2, 3, 9}), random_constant(b, {4, 3, 3}, 1)},
+                {{"pads", Ints{1, 1}}, {"dilations", Ints{2}}}));
   EXPECT_EQ(difference_after(b.graph, {normalise_products}), 0);
   EXPECT_EQ(op_names(b.graph), (Names{"Unsqueeze", "octet.Conv", "Squeeze"}));
 }
@@ -184,7 +215,9 @@ TEST(NormaliseProducts, GemmForms) {
         Value* x = b.input("x", trans_a ? Shape{4, 3} : Shape{3, 4});
         Value* w = random_constant(b, trans_b ? Shape{5, 4} : Shape{4, 5}, 1);
         b.output(b.op("Gemm", {x, w, random_constant(b, c, 2)},
-                      {{"transA", trans_a}, {"transB", trans_b}, {"alpha", c == Shape{5} ? 0.5f : 1.0f},
+                      {{"transA", trans_a},
+                       {"transB", trans_b},
+                       {"alpha", c == Shape{5} ? 0.5f : 1.0f},
                        {"beta", c == Shape{5} ? 2.0f : 1.0f}}));
         EXPECT_LE(difference_after(b.graph, {normalise_products}), kFloatTolerance);
         EXPECT_NE(find_node(b.graph, "octet.Gemm"), nullptr);
@@ -229,15 +262,19 @@ TEST(NormalisePools, AMeanOverChannelsIsNone) {
 
 Value* batch_norm(Builder& b, Value* x, int64_t channels) {
   Value* variance = b.graph.add_constant(random_floats({channels}, 14, 0.5f, 2.0f));
-  return b.op("BatchNormalization", {x, random_constant(b, {channels}, 11), random_constant(b, {channels}, 12),
-                                     random_constant(b, {channels}, 13), variance}, {{"epsilon", 1e-3f}});
+  return b.op("BatchNormalization",
+              {x, random_constant(b, {channels}, 11), random_constant(b, {channels}, 12), random_constant(b, {channels}, 13),
+               variance},
+              {{"epsilon", 1e-3f}});
 }
 
 TEST(FoldBatchNorm, IntoAConvolution) {
   for (const bool bias : {false, true}) {
     Builder b;
-    Value* y = b.op("Conv", {b.input("x", {1, 4, 5, 5}), random_constant(b, {6, 2, 3, 3}, 1), bias ? random_constant(b, {6}, 2) : nullptr},
-                    {{"group", int64_t{2}}});
+    Value* y =
+        b.op("Conv",
+             {b.input("x", {1, 4, 5, 5}), random_constant(b, {6, 2, 3, 3}, 1), bias ? random_constant(b, {6}, 2) : nullptr},
+             {{"group", int64_t{2}}});
     b.output(batch_norm(b, y, 6));
     EXPECT_LE(difference_after(b.graph, {normalise_products, fold_batch_norm}), kFloatTolerance);
     EXPECT_EQ(op_names(b.graph), Names{"octet.Conv"});
@@ -328,8 +365,9 @@ TEST(Square, IsAProductWithTheSameBits) {
 TEST(FoldPad, OtherValuesAndChannelsAreDeclined) {
   for (const bool channels : {false, true}) {
     Builder b;
-    Value* x = b.op("Pad", {b.input("x", {1, 2, 4, 4}), channels ? b.ints({0, 1, 0, 0, 0, 0, 0, 0}) : b.ints({0, 0, 1, 1, 0, 0, 1, 1}),
-                            b.scalar(channels ? 0.0f : 1.0f)});
+    Value* x = b.op(
+        "Pad", {b.input("x", {1, 2, 4, 4}), channels ? b.ints({0, 1, 0, 0, 0, 0, 0, 0}) : b.ints({0, 0, 1, 1, 0, 0, 1, 1}),
+                b.scalar(channels ? 0.0f : 1.0f)});
     b.output(b.op("Conv", {x, random_constant(b, {3, channels ? 3 : 2, 3, 3}, 1)}));
     normalise_products(b.graph);
     EXPECT_EQ(fold_pad(b.graph), 0);

@@ -13,7 +13,8 @@ TEST(PassManager, AnUnknownPassNameIsAnErrorThatListsTheKnownOnes) {
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::invalid_argument);
-    EXPECT_NE(std::string(e.what()).find("unknown pass 'fold_everything'; expected one of promote_half, "), std::string::npos);
+    EXPECT_NE(std::string(e.what()).find("unknown pass 'fold_everything'; expected one of promote_half, "),
+              std::string::npos);
   }
 }
 

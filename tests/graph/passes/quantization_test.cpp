@@ -31,7 +31,8 @@ TEST(PushDequantize, MovesRunOnBytes) {
   b.output(b.op("Sigmoid", {split->output(0)}));
   b.output(split->output(1));
   EXPECT_EQ(difference_after(b.graph, {canonical_quantization, push_dequantize}), 0);
-  EXPECT_EQ(op_names(b.graph), (Names{"MaxPool", "Slice", "Concat", "Pad", "Transpose", "Split", "DequantizeLinear", "DequantizeLinear", "Sigmoid"}));
+  EXPECT_EQ(op_names(b.graph), (Names{"MaxPool", "Slice", "Concat", "Pad", "Transpose", "Split", "DequantizeLinear",
+                                      "DequantizeLinear", "Sigmoid"}));
   EXPECT_EQ(find_node(b.graph, "Pad")->input(2)->constant().at_s64(0), 128);
 }
 
@@ -251,7 +252,8 @@ TEST(QuantizeElementwise, AFloatOperandIsNamed) {
 TEST(QuantizeElementwise, AveragesOfQuanta) {
   Builder b;
   b.output(b.q(b.op("GlobalAveragePool", {image(b, "x")}), 0.01f, 120));
-  b.output(b.q(b.op("AveragePool", {image(b, "y")}, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}}), 0.015f, 120));
+  b.output(
+      b.q(b.op("AveragePool", {image(b, "y")}, {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}}), 0.015f, 120));
   EXPECT_LE(difference_after_optimize(b.graph), 1);
   EXPECT_EQ(op_names(b.graph), (Names{"GlobalAveragePool", "AveragePool"}));
 }

@@ -14,7 +14,8 @@ inline std::vector<Tensor> random_inputs(const Graph& graph, uint32_t seed = 1) 
   std::vector<Tensor> in;
   for (const Value* v : graph.inputs()) {
     const Shape shape = v->type().shape();
-    in.push_back(v->dtype() == DType::f32 ? random_floats(shape, seed++, -2.0f, 2.0f) : random_bytes(v->dtype(), shape, seed++));
+    in.push_back(v->dtype() == DType::f32 ? random_floats(shape, seed++, -2.0f, 2.0f)
+                                          : random_bytes(v->dtype(), shape, seed++));
   }
   return in;
 }

@@ -80,7 +80,8 @@ TEST(QuantizeAttention, ACacheIsQuantizedOnRequest) {
     for (const QuantStyle style : {QuantStyle::fused, QuantStyle::portable}) {
       const std::unique_ptr<Graph> g = net.quantized(style, scope);
       const Shape past{1, kHeads, 3, kSize};
-      const std::vector<Tensor> in{random_floats({1, kTokens, kWidth}, 3, -1, 1), random_floats(past, 4), random_floats(past, 5)};
+      const std::vector<Tensor> in{random_floats({1, kTokens, kWidth}, 3, -1, 1), random_floats(past, 4),
+                                   random_floats(past, 5)};
       const Tensor wanted = run_reference(net.b.graph, in)[0];
       EXPECT_LE(largest_difference(run_reference(*g, in)[0], wanted), 0.3);
       optimize(*g);

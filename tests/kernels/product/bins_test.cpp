@@ -16,7 +16,8 @@ std::vector<int8_t> gaussian(size_t count, float sigma, int largest = 127) {
   std::mt19937 random(5);
   std::normal_distribution<float> normal(0, sigma);
   std::vector<int8_t> weights(count);
-  for (int8_t& w : weights) w = static_cast<int8_t>(std::clamp(static_cast<int>(std::lround(normal(random))), -largest, largest));
+  for (int8_t& w : weights)
+    w = static_cast<int8_t>(std::clamp(static_cast<int>(std::lround(normal(random))), -largest, largest));
   return weights;
 }
 

@@ -60,7 +60,8 @@ TEST(ChunkBlocks, AtLeastOneAndMoreForLargeWeights) {
   EXPECT_EQ(chunk_blocks(1000, int64_t{1} << 40, caches), 1);
   EXPECT_EQ(chunk_blocks(1000, 0, caches), chunk_blocks(1000, 1, caches));
   EXPECT_EQ(chunk_blocks(1000, 2048, caches), 24) << "activations in the first level while small weights pass";
-  EXPECT_EQ(chunk_blocks(int64_t{8} << 20, 2048, caches), 640) << "as many as the second level holds, for one pass of large weights";
+  EXPECT_EQ(chunk_blocks(int64_t{8} << 20, 2048, caches), 640)
+      << "as many as the second level holds, for one pass of large weights";
 }
 
 TEST(GridPart, PartsCoverTheGridOnce) {

@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
     session.run();
     const octet::TensorView y = session.output(0);
     const float* scores = y.as<float>();
-    std::printf("class %td on %s\n", std::max_element(scores, scores + octet::element_count(y.shape)) - scores, model.isa().data());
+    std::printf("class %td on %s\n", std::max_element(scores, scores + octet::element_count(y.shape)) - scores,
+                model.isa().data());
     return 0;
   } catch (const octet::Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
