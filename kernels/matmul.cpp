@@ -25,13 +25,15 @@ constexpr int kB = 12, kA = 14, kMask = 15;
 struct Call {
   const float *a, *b;
   float* y;
-  int64_t k, a_row, b_row, y_row, tail;
+  int64_t k, a_row, b_row, y_row, tail, a_step;
+  float alpha;
 };
 using Function = void (*)(const Call*);
 
 struct BlockForm {
   int rows, vectors;
-  bool tail;  // the last vector is cut
+  bool tail;    // the last vector is cut
+  bool scaled;  // by alpha
   auto operator<=>(const BlockForm&) const = default;
 };
 
@@ -66,11 +68,15 @@ void generate(VectorEmitter& e, const BlockForm& form) {
     e.broadcast(e.v(kA), row % 3 == 0 ? e.ptr[base] : row % 3 == 1 ? e.ptr[base + e.r10] : e.ptr[base + e.r10 * 2]);
     for (int v = 0; v < form.vectors; ++v) e.vfmadd231ps(e.v(sum(row, v)), e.v(kA), e.v(kB + v));
   }
-  e.add(e.rsi, 4);
-  e.add(e.rax, 4);
+  e.add(e.rsi, field(offsetof(Call, a_step)));
+  e.add(e.rax, field(offsetof(Call, a_step)));
   e.add(e.rdx, e.r11);
   e.dec(e.r9);
   e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  if (form.scaled) {
+    e.broadcast(e.v(kA), e.ptr[e.rdi + offsetof(Call, alpha)]);
+    for (int i = 0; i < form.rows * form.vectors; ++i) e.vmulps(e.v(i), e.v(i), e.v(kA));
+  }
   for (int row = 0; row < form.rows; ++row) {
     for (int v = 0; v < form.vectors; ++v) {
       const Xbyak::RegExp at = e.r8 + disp(v * e.vector_bytes());
@@ -91,7 +97,7 @@ class BlockCodes {
   Function get(const BlockForm& form) {
     std::shared_ptr<const Code>& code = codes_[form];
     if (!code)
-      code = vector_code(isa_, CodeKey("matmul").add(form.rows).add(form.vectors).add(form.tail),
+      code = vector_code(isa_, CodeKey("matmul").add(form.rows).add(form.vectors).add(form.tail).add(form.scaled),
                          [&](VectorEmitter& e) { generate(e, form); });
     return code->entry<Function>();
   }
@@ -107,9 +113,9 @@ struct Columns {
   Function code[2] = {nullptr, nullptr};  // full blocks of rows, the last one
 };
 
-std::vector<Columns> cut_columns(BlockCodes& codes, const Isa& isa, int64_t m, int64_t n) {
+std::vector<Columns> cut_columns(BlockCodes& codes, const Isa& isa, const MatmulProblem& p, int64_t n) {
   std::vector<Columns> list;
-  const int64_t lanes = isa.lanes();
+  const int64_t lanes = isa.lanes(), m = p.m;
   for (int64_t at = 0; at < n; at += kVectors * lanes) {
     const int64_t left = std::min<int64_t>(n - at, kVectors * lanes);
     Columns& c = list.emplace_back();
@@ -117,11 +123,18 @@ std::vector<Columns> cut_columns(BlockCodes& codes, const Isa& isa, int64_t m, i
     c.tail = left % lanes;
     const auto vectors = static_cast<int>((left + lanes - 1) / lanes);
     for (const int64_t rows : {std::min<int64_t>(kRows, m), m % kRows}) {
-      const BlockForm form{static_cast<int>(rows), vectors, c.tail > 0};
+      const BlockForm form{static_cast<int>(rows), vectors, c.tail > 0, p.alpha != 1.0f};
       c.code[rows == kRows || rows == m ? 0 : 1] = rows > 0 ? codes.get(form) : nullptr;
     }
   }
   return list;
+}
+
+// Strides that were left out are those of dense matrices.
+MatmulProblem with_strides(MatmulProblem p) {
+  if (p.a_row == 0) p.a_row = p.k;
+  if (p.b_row == 0) p.b_row = p.b_transposed ? p.k : p.n;
+  return p;
 }
 
 bool is_whole(int64_t m, int64_t row) { return m - row >= std::min<int64_t>(kRows, m); }
@@ -129,10 +142,10 @@ bool is_whole(int64_t m, int64_t row) { return m - row >= std::min<int64_t>(kRow
 class Matmul final : public Kernel {
  public:
   Matmul(const Isa& isa, const MatmulProblem& problem)
-      : problem_(problem),
+      : problem_(with_strides(problem)),
         name_("matmul f32 " + std::string(isa.name)),
         codes_(isa),
-        columns_(cut_columns(codes_, isa, problem.m, problem.n)) {}
+        columns_(cut_columns(codes_, isa, problem, problem.n)) {}
 
   void run(const KernelArgs& args, int part, int parts) const noexcept override {
     const MatmulProblem& p = problem_;
@@ -142,14 +155,16 @@ class Matmul final : public Kernel {
       const auto& [a, b] = p.batch[static_cast<size_t>(i / blocks)];
       const int64_t row = i % blocks * kRows;
       for (const Columns& c : columns_) {
-        const Call call{static_cast<const float*>(args.a) + a + row * p.k,
+        const Call call{static_cast<const float*>(args.a) + a + row * p.a_row,
                         static_cast<const float*>(args.b) + b + c.at,
                         static_cast<float*>(args.y) + (i / blocks * p.m + row) * p.n + c.at,
                         p.k,
-                        4 * p.k,
+                        4 * p.a_row,
+                        4 * p.b_row,
                         4 * p.n,
-                        4 * p.n,
-                        c.tail};
+                        c.tail,
+                        4 * p.a_step,
+                        p.alpha};
         c.code[is_whole(p.m, row) ? 0 : 1](&call);
       }
     }
@@ -167,10 +182,10 @@ class Matmul final : public Kernel {
 class Transposed final : public TransposedMatmul {
  public:
   Transposed(const Isa& isa, const MatmulProblem& problem)
-      : problem_(problem), name_("matmul f32 by a transposed " + std::string(isa.name)), codes_(isa) {
+      : problem_(with_strides(problem)), name_("matmul f32 by a transposed " + std::string(isa.name)), codes_(isa) {
     const int64_t rest = problem.n % kChunk;
-    if (problem.n >= kChunk) columns_[0] = cut_columns(codes_, isa, problem.m, kChunk);
-    if (rest > 0) columns_[1] = cut_columns(codes_, isa, problem.m, rest);
+    if (problem.n >= kChunk) columns_[0] = cut_columns(codes_, isa, problem, kChunk);
+    if (rest > 0) columns_[1] = cut_columns(codes_, isa, problem, rest);
     if (problem.n >= kTransposeLines) turn_[0] = turning_code(isa, kTransposeLines);
     if (rest % kTransposeLines > 0) turn_[1] = turning_code(isa, rest % kTransposeLines);
   }
@@ -182,17 +197,19 @@ class Transposed final : public TransposedMatmul {
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const auto& [a, b] = p.batch[static_cast<size_t>(i / chunks)];
       const int64_t first = i % chunks * kChunk, count = std::min(kChunk, p.n - first);
-      turn(args.b + b + first * p.k, count, args.workspace);
+      turn(args.b + b + first * p.b_row, count, args.workspace);
       for (const Columns& c : columns_[count == kChunk ? 0 : 1])
         for (int64_t row = 0; row < p.m; row += kRows) {
-          const Call call{args.a + a + row * p.k,
+          const Call call{args.a + a + row * p.a_row,
                           args.workspace + c.at,
                           args.y + (i / chunks * p.m + row) * p.n + first + c.at,
                           p.k,
-                          4 * p.k,
+                          4 * p.a_row,
                           4 * kChunk,
                           4 * p.n,
-                          c.tail};
+                          c.tail,
+                          4 * p.a_step,
+                          p.alpha};
           c.code[is_whole(p.m, row) ? 0 : 1](&call);
         }
     }
@@ -211,11 +228,12 @@ class Transposed final : public TransposedMatmul {
   }
 
   void turn(const float* b, int64_t count, float* to) const {
-    const int64_t blocks = count / kTransposeLines, k = problem_.k, width = transpose_tile_width(4);
-    TransposeCall call{b, to, 4 * k, 4 * kChunk, blocks, k / width, k % width > 0};
+    const int64_t blocks = count / kTransposeLines, k = problem_.k, row = problem_.b_row, width = transpose_tile_width(4);
+    TransposeCall call{b, to, 4 * row, 4 * kChunk, blocks, k / width, k % width > 0};
     if (blocks > 0) turn_[0]->entry<void (*)(TransposeCall*)>()(&call);
     if (count % kTransposeLines == 0) return;
-    call = {b + blocks * kTransposeLines * k, to + blocks * kTransposeLines, 4 * k, 4 * kChunk, 1, k / width, k % width > 0};
+    call = {
+        b + blocks * kTransposeLines * row, to + blocks * kTransposeLines, 4 * row, 4 * kChunk, 1, k / width, k % width > 0};
     turn_[1]->entry<void (*)(TransposeCall*)>()(&call);
   }
 

@@ -18,6 +18,7 @@ std::span<const LowerDef> move_lowerings();
 std::span<const LowerDef> recurrent_lowerings();
 std::span<const LowerDef> resize_lowerings();
 std::span<const LowerDef> matmul_lowerings();
+std::span<const LowerDef> integer_matmul_lowerings();
 std::span<const LowerDef> weight_only_lowerings();
 std::span<const LowerDef> scatter_lowerings();
 std::span<const LowerDef> norm_lowerings();

@@ -18,8 +18,8 @@ std::span<const LowerDef> all_lowerings() {
     std::vector<LowerDef> all;
     for (const auto family :
          {product_lowerings(), conv_transpose_lowerings(), pool_lowerings(), elementwise_lowerings(), quantize_lowerings(),
-          move_lowerings(), recurrent_lowerings(), resize_lowerings(), matmul_lowerings(), norm_lowerings(),
-          attention_lowerings(), weight_only_lowerings(), scatter_lowerings()})
+          move_lowerings(), recurrent_lowerings(), resize_lowerings(), matmul_lowerings(), integer_matmul_lowerings(),
+          norm_lowerings(), attention_lowerings(), weight_only_lowerings(), scatter_lowerings()})
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();

@@ -52,39 +52,50 @@ void eval_matmul(EvalContext& ctx) {
   ctx.out() = y;
 }
 
-// --- FusedMatMul: alpha * A' B', where ' exchanges the last two axes if told to; vectors stay what they are.
+// --- FusedMatMul: alpha * A' B'. transBatch moves the first axis behind those between it and the last; trans exchanges the
+// last two then. Vectors stay what they are.
+std::vector<int64_t> fused_order(const Node& node, bool left, size_t rank) {
+  std::vector<int64_t> order(rank);
+  for (size_t i = 0; i < rank; ++i) order[i] = static_cast<int64_t>(i);
+  if (rank < 2) return order;
+  if (node.attr(left ? "transBatchA" : "transBatchB", int64_t{0}) != 0)
+    std::rotate(order.begin(), order.begin() + 1, order.end() - 1);
+  if (node.attr(left ? "transA" : "transB", int64_t{0}) != 0) std::swap(order[rank - 1], order[rank - 2]);
+  return order;
+}
+
 template <class Dimensions>
-Dimensions exchanged(Dimensions dims, bool transposed) {
-  if (transposed && dims.size() > 1) std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
-  return dims;
+Dimensions reordered(const Dimensions& dims, const std::vector<int64_t>& order) {
+  Dimensions out;
+  for (const int64_t axis : order) out.push_back(dims[static_cast<size_t>(axis)]);
+  return out;
 }
 
 void infer_fused_matmul(InferContext& ctx) {
   expect_same_dtype(ctx, 0, 1);
-  for (const char* key : {"transBatchA", "transBatchB"})
-    if (ctx.node().attr(key, int64_t{0}) != 0) fail(ctx, std::string(key) + " is 1; expected 0, batches in front");
   MaybeDims a = dims_of(ctx, 0), b = dims_of(ctx, 1);
-  if (a) a = exchanged(*a, ctx.node().attr("transA", int64_t{0}) != 0);
-  if (b) b = exchanged(*b, ctx.node().attr("transB", int64_t{0}) != 0);
+  if (a) a = reordered(*a, fused_order(ctx.node(), true, a->size()));
+  if (b) b = reordered(*b, fused_order(ctx.node(), false, b->size()));
   set_dims(ctx, 0, dtype_of(ctx, 0), matmul_dims(ctx, a, b));
 }
 
-Tensor exchanged_matrices(const Tensor& t, bool transposed) {
-  if (!transposed || t.shape().size() < 2) return t;
-  const Shape& s = t.shape();
-  const int64_t rows = s[s.size() - 2], columns = s.back(), area = rows * columns;
-  Tensor y(t.dtype(), exchanged(s, true));
-  for (int64_t at = 0; at < t.size(); at += area) {
-    const std::vector<float> matrix = transposed_matrix(t.as<float>() + at, rows, columns);
-    std::copy(matrix.begin(), matrix.end(), y.mutable_as<float>() + at);
-  }
+Tensor reordered_tensor(const Tensor& t, const std::vector<int64_t>& order) {
+  if (std::is_sorted(order.begin(), order.end())) return t;
+  const Strides dense = strides_of(t.shape());
+  Strides strides;
+  for (const int64_t axis : order) strides.push_back(dense[static_cast<size_t>(axis)]);
+  Tensor y(t.dtype(), reordered(t.shape(), order));
+  float* out = y.mutable_as<float>();
+  for_each_run<1>(y.shape(), {strides}, [&](const auto& at, int64_t length, const auto& step) {
+    for (int64_t i = 0; i < length; ++i) *out++ = t.as<float>()[at[0] + i * step[0]];
+  });
   return y;
 }
 
 void eval_fused_matmul(EvalContext& ctx) {
   if (ctx.in(1).dtype() != DType::f32) fail_dtype(ctx, ctx.in(1).dtype());
-  const Tensor a = exchanged_matrices(ctx.in(0), ctx.node().attr("transA", int64_t{0}) != 0);
-  const Tensor b = exchanged_matrices(ctx.in(1), ctx.node().attr("transB", int64_t{0}) != 0);
+  const Tensor a = reordered_tensor(ctx.in(0), fused_order(ctx.node(), true, ctx.in(0).shape().size()));
+  const Tensor b = reordered_tensor(ctx.in(1), fused_order(ctx.node(), false, ctx.in(1).shape().size()));
   const float alpha = ctx.node().attr("alpha", 1.0f);
   const auto dims = [](const Tensor& t) { return MaybeDims(Dims(t.shape().begin(), t.shape().end())); };
   Tensor y(DType::f32, to_shape(*matmul_dims(ctx, dims(a), dims(b))));

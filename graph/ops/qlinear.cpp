@@ -74,7 +74,7 @@ void infer_qlinear_matmul(InferContext& ctx) {
   expect_byte(ctx, 0);
   expect_byte(ctx, 3);
   expect_byte(ctx, 7);
-  set_dims(ctx, 0, dtype_of(ctx, 7), matmul_dims(ctx, 0, 3));
+  set_keeping_quant(ctx, 0, dtype_of(ctx, 7), matmul_dims(ctx, 0, 3));
 }
 void eval_qlinear_matmul(EvalContext& ctx) {
   const Shape shape = to_shape(*matmul_dims(ctx, 0, 3));

@@ -3,10 +3,11 @@
 //   x8, sx, zx = DynamicQuantizeLinear(x)
 //   Mul(Cast(ConvInteger(x8, w, zx, zw)), Mul(sx, sw))   →   octet.Conv(x8, w:s8 q(sw, zw), , , sx, zx) : float32
 //   the same with MatMulInteger                          →   octet.Gemm(x8, wᵀ, …)
+//   the same of two that come at run time                →   com.microsoft.MatMulIntegerToFloat(a8, b8, sa, sb, za, zb)
 //
 // The scales are multiplied in the same order in both, so not a bit changes. A bias and an activation behind it are folded
-// by the passes that do so for every product. Declined: s8 activations, weights, their zero point or scale that are not
-// constant.
+// by the passes that do so for every product. Declined: convolutions of s8 activations, and those whose weights,
+// their zero point or scale are not constant.
 #include <algorithm>
 
 #include "graph/passes/conv_attributes.h"
@@ -58,9 +59,29 @@ std::optional<Candidate> match(const Graph& graph, const Node* mul) {
   return std::nullopt;
 }
 
+// A product of two that come at run time, or of weights that are no matrix.
+std::string join(Graph& graph, Node* mul, const Candidate& found) {
+  Value *a_scale = found.scale, *b_scale = nullptr;
+  if (!is_one_element(a_scale) || a_scale->dtype() != DType::f32) return "the scale behind it is no single number";
+  const Node* product = a_scale->producer();
+  const auto is_scale = [](const Value* v) { return v->dtype() == DType::f32 && is_one_element(v); };
+  if (product && product->op_name() == "Mul" && is_scale(product->input(0)) && is_scale(product->input(1)))
+    a_scale = product->input(0), b_scale = product->input(1);
+  else
+    b_scale = graph.add_constant(Tensor::scalar(1.0f));
+  const Node* node = found.integer;
+  Value* y =
+      insert_node(graph, "com.microsoft.MatMulIntegerToFloat",
+                  {node->input(0), node->input(1), a_scale, b_scale, node->input(2), node->input(3)}, node->name(), mul);
+  substitute(graph, mul->output(), y);
+  return {};
+}
+
 std::string rewrite(Graph& graph, Node* mul, const Candidate& found) {
   Node* node = found.integer;
   const bool conv = node->op_name() == "ConvInteger";
+  if (!conv && (!node->input(1)->is_constant() || node->input(1)->constant().shape().size() != 2))
+    return join(graph, mul, found);
   Value *x = node->input(0), *x_zero = node->input(2), *y = node->output();
   const Value *w = node->input(1), *w_zero = node->input(3);
   if (x->dtype() != DType::u8) return "its activations are not uint8";

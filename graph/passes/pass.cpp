@@ -66,6 +66,7 @@ constexpr Pass kPasses[] = {
 
     {"fuse_attention", fuse_attention},
     {"quantize_products", quantize_products},
+    {"quantize_matmuls", quantize_matmuls},
     {"fold_pad", fold_pad},
     {"fuse_epilogue", fuse_epilogue},
     {"quantize_elementwise", quantize_elementwise},

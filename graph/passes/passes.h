@@ -32,6 +32,7 @@ int push_dequantize(Graph& graph);
 int pull_quantize(Graph& graph);
 int requantize(Graph& graph);
 int quantize_products(Graph& graph);
+int quantize_matmuls(Graph& graph);
 int fuse_attention(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);
