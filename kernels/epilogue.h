@@ -1,20 +1,17 @@
-// What happens to a product's sum before it is stored. One ordered list of stages, the same for convolution and GEMM,
-// integer and float; its scalar reference is apply_reference in epilogue.cpp, and every generator emits it through
-// emit_epilogue.
+// What happens to a product's sum before it is stored. One ordered list of stages, the same for convolution and GEMM, integer
+// and float; its scalar reference is apply_reference in epilogue.cpp, and every generator emits it through emit_epilogue.
 //
 //   integer sum `acc` (zero points and int32 bias already inside), output channel n:
 //     out s32:   acc
 //     out f32:   v = float(acc) * scale[n]      (+ bias[n])  (+ residual)                       act      store
-//     out u8:    v = float(acc) * scale[n]                                    (+ bias[n])       act      round, +
-//     zero_point, saturate
+//     out u8:    v = float(acc) * scale[n]                                    (+ bias[n])       act      round, + zero_point, saturate
 //        with a residual r, one rounding:
 //                v = fma(float(acc), scale[n], float(r - r.zero_point) * r.scale) (+ bias[n])   act      round …
 //        with a residual r, two roundings (the model has Q/DQ between product and add):
 //                c = quantize_scaled(float(acc) * scale[n] (+ bias[n]), mid_zero_point, 0, 255)
 //                v = fma(float(c - mid_zero_point), mid_scale, float(r - r.zero_point) * r.scale)  act   round …
 //     out u8 of values (y_scale not 0; no residual):
-//                v as for f32                                                               act      round v / y_scale, +
-//                zero_point, saturate
+//                v as for f32                                                               act      round v / y_scale, + zero_point, saturate
 //   float sum: v = acc (+ bias[n]) (+ residual), act, store f32
 //
 // The engine forms the multipliers: for u8 output scale[n] = (sx * sw[n]) / sy, bias[n] = b[n] / sy, r.scale = sr / sy,
@@ -68,8 +65,8 @@ Epilogue with_values(Epilogue epilogue);
 // kernels take no more. bound[n] is at least the magnitude of every sum of channel n.
 float largest_x_scale(const Epilogue& epilogue, std::span<const int64_t> bound);
 
-// The scalar specification: one sum of output channel n, stored to y as `epilogue.out`. `residual` points at the element
-// that belongs to it (ignored without one); x_scale multiplies scale[n] (dynamic quantization).
+// The scalar specification: one sum of output channel n, stored to y as `epilogue.out`. `residual` points at the element that
+// belongs to it (ignored without one); x_scale multiplies scale[n] (dynamic quantization).
 void apply_reference(const Epilogue& epilogue, int32_t sum, int64_t n, float x_scale, const void* residual, void* y);
 void apply_reference(const Epilogue& epilogue, float sum, int64_t n, const void* residual, void* y);
 

@@ -1,8 +1,8 @@
 // What pack_weights returns: the facts about integer weights that every family needs, and one family's own payload.
 //
-// The product, depthwise and AMX families each pack in their own way and keep their result behind `payload`; make_conv hands
-// a PackedWeights back to the family named by `kind`, which is the only one to look inside. Weights are immutable once
-// packed and shared by sessions.
+// The product, depthwise and AMX families each pack in their own way and keep their result behind `payload`; make_conv hands a
+// PackedWeights back to the family named by `kind`, which is the only one to look inside. Weights are immutable once packed and
+// shared by sessions.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,7 @@ inline PackedShape packed_shape(const ConvShape& s) {
 
 // Integer weights, one entry an output channel. All sums are of w - zero_point.
 //   bias    int32 bias - x_zero_point * column_sum, modulo 2^32 (x_zero_point_at_run: the int32 bias alone)
-//   bound   no sum plus bias exceeds this magnitude, whatever the u8 activations and, if set at run, their zero point; at
-//   most
+//   bound   no sum plus bias exceeds this magnitude, whatever the u8 activations and, if set at run, their zero point; at most
 //           2^31, which is where int32 wraps
 struct IntegerFacts {
   std::vector<int32_t> column_sum;

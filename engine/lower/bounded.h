@@ -7,8 +7,7 @@
 // through float32; the same product then waits for some runs before it tries again, so that inputs which never reach the
 // bounds lose next to nothing.
 //
-//   at its bounds    u8 = quantize(clamp(product)), range          unless it waits; a clamp from 0 on is done by saturation,
-//   so
+//   at its bounds    u8 = quantize(clamp(product)), range          unless it waits; a clamp from 0 on is done by saturation, so
 //                                                                  long as x_scale keeps values below 2^30 quanta
 //   in float32       f32 = clamp(product), range                   unless the range is that of the bounds
 //   quantize         u8 = quantize(f32); scale, zero point         (those of the bounds, and nothing else to do)

@@ -1,9 +1,9 @@
 // What follows a product and can be done before its result is stored.
 //
 //   Relu | Clip | LeakyRelu (p)     →  p {act}
-//   Gelu(p)                         →  p {act}                  by its erf, octet.Gemm of run-time scales: others make it a
-//   table Add(p, r)                       →  p with residual r            r of the same shape; DQ(q:u8) gives q itself Q(p)
-//   →  p : u8                       integer products of static scales
+//   Gelu(p)                         →  p {act}                  by its erf, octet.Gemm of run-time scales: others make it a table
+//   Add(p, r)                       →  p with residual r            r of the same shape; DQ(q:u8) gives q itself
+//   Q(p)                            →  p : u8                       integer products of static scales
 //
 // p is the octet.Conv or octet.Gemm, its value used nowhere else. In that order (sum, bias, residual, activation, rounding),
 // whatever of it there is: an Add behind an activation is left alone. Where both sides of an Add are products, the later one

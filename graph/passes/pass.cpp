@@ -11,26 +11,20 @@ namespace {
 
 // Why this order:
 //
-//   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs
-//   of
+//   1. Half precision widens, then constants and shapes: everything behind asks for constant operands and known sizes. DQs of
 //      constants stay.
 //   2. The dialects of quantization become one, while graphs still look as their quantizers wrote them: QLinear operators
-//      expand to Q/DQ (before neighbouring reshapes become one, since some belong to a QGemm), fused dynamic products to
-//      those of ONNX; then s8 becomes u8, and transparent operators on integers the same on reals. After that only Q and DQ
-//      know integers.
-//   3. Float algebra: activations and normalisations that are spelled out, before their arithmetic melts into a product;
-//   then
-//      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind
-//      transposes and reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
-//   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide
-//   it.
+//      expand to Q/DQ (before neighbouring reshapes become one, since some belong to a QGemm), fused dynamic products to those of
+//      ONNX; then s8 becomes u8, and transparent operators on integers the same on reals. After that only Q and DQ know integers.
+//   3. Float algebra: activations and normalisations that are spelled out, before their arithmetic melts into a product; then
+//      products in one form, so that batch norms, factors, biases and pads find one kind of weights; weights behind transposes and
+//      reshapes before that. The dynamic dialect makes its products here, so that their biases fold alike.
+//   4. Q and DQ move next to what computes. Padding has been folded by then, since a DQ between Pad and product would hide it.
 //   5. Attention on quanta is one node, before the Qs and DQs around it go into products. Products become integer, then take
-//   what follows them, then everything that is left between DQ and Q computes on quanta.
+//      what follows them, then everything that is left between DQ and Q computes on quanta.
 //      Products come first: an activation or an Add belongs into an epilogue rather than into a step of its own; a Pad whose
-//      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to
-//      exist.
-//   6. What is still float: dequantized constants are evaluated, products take what is left, then normalisations take the
-//   Adds,
+//      Q stood before a product goes into it now. Tables merge before the last residuals, which wait for quantized Adds to exist.
+//   6. What is still float: dequantized constants are evaluated, products take what is left, then normalisations take the Adds,
 //      DQs and Qs around them that no product wanted, and the rest is swept out. What has no reason yet gets one.
 //
 // Subgraphs come last, each through the same list: by then what they capture has its final type.

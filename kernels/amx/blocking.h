@@ -7,8 +7,7 @@
 //           add, so 16 neighbouring positions are a tile wherever rows end. Positions beyond the width are junk: computed,
 //           not stored
 //   rows    16 outputs of one row, stride_w pixels apart
-//   phases  strides above 1: x is copied once into stride_h * stride_w planes of every stride-th row and column, in which
-//   the
+//   phases  strides above 1: x is copied once into stride_h * stride_w planes of every stride-th row and column, in which the
 //           convolution is a flat one of stride 1 (gather.h)
 //   stacked a few channels: the kernel's rows of an output row are interleaved into stacks, in which a window is contiguous
 //           and neighbouring windows overlap (gather.h)
@@ -48,8 +47,7 @@ struct TileRow {
   int64_t y = -1, residual = 0;
 };
 
-// One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w +
-// phase_w).
+// One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w + phase_w).
 struct PhasePlanes {
   int64_t height = 0, width = 0;  // pixels of a plane
   int64_t pixel = 0, plane = 0;   // bytes
@@ -106,12 +104,12 @@ struct BlockingProblem {
 // Whether the weights of a chunk are a block's, few enough to stay in tiles while all rows pass.
 bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
 
-// Cycles of one thread with all operands in the second-level cache: products at 16 a tile, what loads and epilogues add, and
-// bytes that come from further away. Fitted to all blockings of ResNet-50's convolutions, timed alone: the first choices
-// take 3 % more than the fastest ones, and those are among the first ten.
+// Cycles of one thread with all operands in the second-level cache: products at 16 a tile, what loads and epilogues add, and bytes
+// that come from further away. Fitted to all blockings of ResNet-50's convolutions, timed alone: the first choices take 3 % more
+// than the fastest ones, and those are among the first ten.
 double estimated_cycles(const BlockingProblem& problem, const Blocking& blocking);
-// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): the
-// first tiles read a wide chunk before all of it is there.
+// How much longer it takes in a network, 1 and more. There weights are fetched in order of use (kernels/prefetch.h): the first
+// tiles read a wide chunk before all of it is there.
 double network_factor(const BlockingProblem& problem, const Blocking& blocking);
 // All that make sense, the cheapest in a network first.
 std::vector<Blocking> candidate_blockings(const BlockingProblem& problem);

@@ -1,38 +1,35 @@
 // Emission of kernels/epilogue.h on accumulators that lie in vector registers.
 //
-// A *cell* is one vector register: lanes() neighbouring output channels of one output row (int32 sums, or floats). A
-// generator hands over the cells of its block in any order; four consecutive cells are packed together when the output is
-// u8, and cells that touch in memory are stored together, so the cheap orders are: 4 rows of one column (AVX2 8x8, AMX 16
-// columns), or all columns of a row (4 vectors). Nothing is written beyond `valid` channels of a cell.
+// A *cell* is one vector register: lanes() neighbouring output channels of one output row (int32 sums, or floats). A generator
+// hands over the cells of its block in any order; four consecutive cells are packed together when the output is u8, and cells
+// that touch in memory are stored together, so the cheap orders are: 4 rows of one column (AVX2 8x8, AMX 16 columns), or all
+// columns of a row (4 vectors). Nothing is written beyond `valid` channels of a cell.
 //
 //   what is where                                 per channel                       per kernel call
 //   ChannelParams, one record 16 channels         int32 bias, scale, float bias     register `params` -> record of column 0
-//   EpilogueConstants, one a Conv                                                   register `constants`; all memory
-//   operands EpilogueForm                                                                    baked (part of the code's key)
+//   EpilogueConstants, one a Conv                                                   register `constants`; all memory operands
+//   EpilogueForm                                                                    baked (part of the code's key)
 //
 // Integer products that can load their bias into the accumulators at the start do so (ChannelParams::int_bias) and leave
-// `add_int_bias` off; AMX blocks whose tiles start at zero turn it on, and let the cells be read from the stored tiles
-// (`sum`).
+// `add_int_bias` off; AMX blocks whose tiles start at zero turn it on, and let the cells be read from the stored tiles (`sum`).
 //
-// Offset sums: where a sum starts at bias + 0x4b000000, its bits are the float 2^23 + sum, and fma(that, scale, -2^23 *
-// scale) is the product sum * scale, rounded once as the specification's: no conversion, no multiplication.
-// offset_sum_is_exact() says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits
-// are no such float but stay below it, comes out as the lowest value all the same.
+// Offset sums: where a sum starts at bias + 0x4b000000, its bits are the float 2^23 + sum, and fma(that, scale, -2^23 * scale)
+// is the product sum * scale, rounded once as the specification's: no conversion, no multiplication. offset_sum_is_exact()
+// says where: u8 outputs that clamp at or above their zero point, so that a negative sum, whose bits are no such float but
+// stay below it, comes out as the lowest value all the same.
 //
-// The first of two roundings (u8_twice) is an addition and a subtraction of 1.5 * 2^23: its value is clamped to quanta
-// before, so the sum is below 2^24 and the addition rounds half to even. The conversions it replaces hold up tile products
-// (amx/schedule.h).
+// The first of two roundings (u8_twice) is an addition and a subtraction of 1.5 * 2^23: its value is clamped to quanta before, so
+// the sum is below 2^24 and the addition rounds half to even. The conversions it replaces hold up tile products (amx/schedule.h).
 //
-// A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says
-// that this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification
-// writes it. Both give the same bytes where both are right.
+// A u8 store is cheap when no value can leave the int32 range before the saturating packs: EpilogueForm::clamp_first says that
+// this was not provable and the float is clamped to [lo - zp, hi - zp] before it is rounded, as the specification writes it.
+// Both give the same bytes where both are right.
 //
-// Values that are quantized (of_values) stay floats up to the clamp; x / y_scale is then had from products as in
-// quantize.cpp.
+// Values that are quantized (of_values) stay floats up to the clamp; x / y_scale is then had from products as in quantize.cpp.
 //
-// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the
-// order that two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual,
-// zmm; quarter q of the packed register is stored as cell q.
+// Interleaved cells come from byte unpacks: of the four cells of a row, cell q holds channels 4q..4q+3 of every 16, the order that
+// two packs undo by themselves. Records hold the parameters of cell q in its order. Only for u8 without residual, zmm; quarter q
+// of the packed register is stored as cell q.
 #pragma once
 
 #include <cstdint>
@@ -140,13 +137,12 @@ struct EpilogueRegisters {
   // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
   std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
   int pack_order = -1;  // register that holds EpilogueConstants::pack_order, or none
-  // Wide residuals (u8 to u8, 64-byte vectors): the 16 bytes of a cell are loaded to every 128 bits and spread by a byte
-  // shuffle into floats 2^23 + r, half of what a conversion takes. Registers for the shuffle, 2^23 and the scale, a mask; or
-  // none. They take eight temps.
+  // Wide residuals (u8 to u8, 64-byte vectors): the 16 bytes of a cell are loaded to every 128 bits and spread by a byte shuffle
+  // into floats 2^23 + r, half of what a conversion takes. Registers for the shuffle, 2^23 and the scale, a mask; or none. They
+  // take eight temps.
   std::vector<int> residual = {};
   int residual_opmask = -1;
-  // Registers for the constants that every cell or pack of this form needs, cell_constants() in order; others are memory
-  // operands.
+  // Registers for the constants that every cell or pack of this form needs, cell_constants() in order; others are memory operands.
   std::vector<int> spare = {};
   // Registers that hold the range (range_emitter.h), or empty: it lies behind the constants.
   std::vector<int> least = {}, most = {};
@@ -160,9 +156,9 @@ void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const Epil
 // Fills the parameter registers that `regs` names (offsets from records made by make_offset_params).
 void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs);
 
-// Offset sums that lie in the cells' registers become values, vector of channels by vector of channels, so that one load of
-// scale and offset serves all rows; the temps take them in turn. The records' bias holds the offset of the product, -2^23 *
-// scale (make_offset_params). Returns the form of what is left to do: that of a float sum.
+// Offset sums that lie in the cells' registers become values, vector of channels by vector of channels, so that one load of scale
+// and offset serves all rows; the temps take them in turn. The records' bias holds the offset of the product, -2^23 * scale
+// (make_offset_params). Returns the form of what is left to do: that of a float sum.
 EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
                                 std::span<const EpilogueCell> cells);
 // Of records as fill_channel_params makes them.

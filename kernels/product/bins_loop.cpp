@@ -1,7 +1,6 @@
 // The sum of a panel of bins (bins.h); one vector of columns.
 //
-//   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 |
-//   weights 19-31
+//   ymm, 8 rows: acc 0-7 | t 8 | a 9 | ones 10 | weights 11-15        zmm, 16 rows: acc 0-15 | t 16 | a 17 | ones 18 | weights 19-31
 //
 //   with prefetch_lines: r14 what to fetch, a few lines a bin
 //

@@ -3,8 +3,7 @@
 //
 //   erf        x * P(x^2) / Q(x^2) on [-3.9, 3.9], coefficients fitted by tools/fit_erf.py, held within [-1, 1]; 5e-7
 //   gelu       max(x, 0) - g(a), a = |x|, g(a) = a/2 * erfc(a / sqrt 2) by 16 polynomials of degree 4
-//              around multiples of 11/32 (tools/fit_gelu.py): no division, which takes vectors longer than all the rest;
-//              3e-7 * max(1, |x|)
+//              around multiples of 11/32 (tools/fit_gelu.py): no division, which takes vectors longer than all the rest; 3e-7 * max(1, |x|)
 //   gelu_tanh  x * sigmoid(2u), u = sqrt(2/pi) * (x + 0.044715 x^3), which is x/2 * (1 + tanh u); 5e-7 * max(1, |x|)
 //   expm1      of x <= 0 (above: 0) as exp, with e^r - 1 = r * q(r) and 2^n - 1 apart, so that elu keeps its digits near 0;
 //              5e-7 relative

@@ -1,7 +1,7 @@
 // octet: INT8 inference of ONNX models on x86 CPUs.
 //
-//   octet::Model model = octet::Model::load("model.onnx");   // parsed, optimized; weights packed once; share it between
-//   threads octet::Session session(model, {.threads = 2});           // arena and workspaces; one per concurrent caller
+//   octet::Model model = octet::Model::load("model.onnx");   // parsed, optimized; weights packed once; share it between threads
+//   octet::Session session(model, {.threads = 2});           // arena and workspaces; one per concurrent caller
 //   session.set_input("x", view);
 //   session.run();
 //   octet::TensorView y = session.output("y");               // valid until the next run
@@ -47,8 +47,7 @@ class Model {
   const std::vector<ValueInfo>& inputs() const;
   const std::vector<ValueInfo>& outputs() const;
   std::string_view isa() const;
-  // Bytes of weights that inference reads: packed by the plans made so far (on the reference ISA: the constants as they
-  // are).
+  // Bytes of weights that inference reads: packed by the plans made so far (on the reference ISA: the constants as they are).
   size_t weight_bytes() const;
   ModelImpl& impl() const { return *impl_; }
 
@@ -104,8 +103,8 @@ class Session {
 
   int threads() const;
   size_t arena_bytes() const;
-  // In order of execution; behind a step that runs graphs of its own (a branch, a loop's body) stand the steps of those that
-  // ran last, named "step/inner step".
+  // In order of execution; behind a step that runs graphs of its own (a branch, a loop's body) stand the steps of those that ran
+  // last, named "step/inner step".
   std::vector<StepInfo> steps() const;
 
  private:
