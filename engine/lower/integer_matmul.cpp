@@ -48,9 +48,12 @@ bool takes_integer_matmul(const Node& node, std::string* why) {
     if (element_count(v->type().shape()) == 0) return no("the tensor is empty");
   }
   for (const size_t i : {form.a_zero, form.b_zero, form.y_zero})
-    if (!is_one(operand(node, i))) return no("only one zero point a tensor has a kernel");
-  for (const size_t i : {form.a_scale, form.b_scale, form.y_scale})
+    if (const Value* zero = operand(node, i); !is_one(zero) || (zero && size_of(zero->dtype()) != 1))
+      return no("only one zero point a tensor, of 8 bits, has a kernel");
+  for (const size_t i : {form.a_scale, form.b_scale, form.y_scale}) {
     if (!is_one(operand(node, i))) return no("only one scale a tensor has a kernel");
+    if (operand(node, i) && operand(node, i)->dtype() != DType::f32) return no("only scales in float32 have a kernel");
+  }
   if (operand(node, form.bias)) return no("a bias has no kernel");
   return true;
 }

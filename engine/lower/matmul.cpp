@@ -27,16 +27,23 @@ bool takes_matmul(const Node& node, std::string* why) {
   return true;
 }
 
+int64_t matrix_size(const Shape& s) { return s.back() * (s.size() > 1 ? s[s.size() - 2] : 1); }
+
+// Sizes and batch of a problem; `a_matrix` and `b_matrix` are the elements between matrices of an operand.
+void set_matrices(kernels::MatmulProblem& p, const Shape& a, const Shape& b, int64_t a_matrix, int64_t b_matrix) {
+  graph::ops::for_each_matrix(a, b, [&](int64_t a_at, int64_t b_at, int64_t, int64_t m, int64_t n, int64_t k) {
+    p.m = m, p.n = n, p.k = k;
+    p.batch.emplace_back(a_at / (m * k) * a_matrix, b_at / (k * n) * b_matrix);
+  });
+}
+
 void lower_matmul(Lowering& lowering, const Node& node) {
   const Value *a = node.input(0), *b = node.input(1), *y = node.output();
   const auto in_image = [&](const Value* v) { return !v->is_constant() && lowering.place(v).image; };
   if (in_image(a) || in_image(b) || in_image(y)) return lower_eval(lowering, node);
   kernels::MatmulProblem p;
-  graph::ops::for_each_matrix(a->type().shape(), b->type().shape(),
-                              [&](int64_t a_at, int64_t b_at, int64_t, int64_t m, int64_t n, int64_t k) {
-                                p.m = m, p.n = n, p.k = k;
-                                p.batch.emplace_back(a_at, b_at);
-                              });
+  const Shape of_a = a->type().shape(), of_b = b->type().shape();
+  set_matrices(p, of_a, of_b, matrix_size(of_a), matrix_size(of_b));
   std::shared_ptr<const kernels::Kernel> kernel = kernels::make_matmul(lowering.isa(), p);
   const Location left = lowering.location(a), right = lowering.location(b), to = lowering.location(y);
   StepInfo& info =
@@ -63,7 +70,7 @@ struct Lie {
 Lie lie_of(const Value* v, bool across_batches, bool exchanged) {
   const Shape s = v->type().shape();
   const auto rank = static_cast<int64_t>(s.size());
-  Lie lie{s, s.back(), 1, s.back() * s[s.size() - 2]};
+  Lie lie{s, s.back(), 1, matrix_size(s)};
   if (across_batches) {
     std::rotate(lie.shape.begin(), lie.shape.begin() + 1, lie.shape.begin() + rank - 1);
     lie.row = element_count(s) / s[0];
@@ -87,11 +94,7 @@ void lower_fused(Lowering& lowering, const Node& node) {
   p.b_transposed = of_b.column != 1;
   p.a_row = of_a.row, p.a_step = of_a.column, p.b_row = p.b_transposed ? of_b.column : of_b.row;
   p.alpha = node.attr("alpha", 1.0f);
-  graph::ops::for_each_matrix(of_a.shape, of_b.shape,
-                              [&](int64_t a_at, int64_t b_at, int64_t, int64_t m, int64_t n, int64_t k) {
-                                p.m = m, p.n = n, p.k = k;
-                                p.batch.emplace_back(a_at / (m * k) * of_a.matrix, b_at / (k * n) * of_b.matrix);
-                              });
+  set_matrices(p, of_a.shape, of_b.shape, of_a.matrix, of_b.matrix);
   const Location left = lowering.location(a), right = lowering.location(b), to = lowering.location(y);
   std::string name;
   Lowering::Run run;

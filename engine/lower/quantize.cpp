@@ -5,6 +5,7 @@
 #include "engine/lower/bind.h"
 #include "engine/lower/bounded.h"
 #include "engine/lower/families.h"
+#include "kernels/fake_quantize.h"
 #include "kernels/partition.h"
 
 namespace octet {
@@ -68,6 +69,31 @@ void lower_quantize(Lowering& lowering, const Node& node) {
                 forward ? kernels::make_quantize(lowering.isa(), p) : kernels::make_dequantize(lowering.isa(), p), w,
                 values);
 }
+
+bool takes_fake(const Node& node, std::string* why) {
+  const Value* x = node.input(0);
+  const bool fits =
+      x->dtype() == DType::f32 && x->type().static_shape() && element_count(x->type().shape()) > 0 && !x->is_constant();
+  if (!fits) *why = "only float32 of known shape has a kernel";
+  return fits;
+}
+
+void lower_fake(Lowering& lowering, const Node& node) {
+  const Value *x = node.input(0), *y = node.output();
+  if (x->layout != y->layout) return lower_eval(lowering, node);
+  const std::vector<const Value*> values{y, x};
+  const Walk w = walk(lowering, values);
+  kernels::FakeQuantizeProblem p;
+  p.rows = w.rows, p.length = w.length;
+  p.y_outer = w.operands[0].row, p.x_outer = w.operands[1].row;
+  p.scale = node.attr("scale", 1.0f);
+  p.zero_point = static_cast<int32_t>(node.attr("zero_point", int64_t{0}));
+  p.least = static_cast<int32_t>(node.attr("least", int64_t{0}));
+  p.most = static_cast<int32_t>(node.attr("most", int64_t{65535}));
+  add_walk_step(lowering, node, kernels::make_fake_quantize(lowering.isa(), p), w, values);
+}
+
+std::vector<int> fake_in_place(const Node&) { return {0}; }
 
 bool takes_dynamic(const Node& node, std::string* why) {
   const Value* x = node.input(0);
@@ -234,6 +260,7 @@ std::span<const LowerDef> quantize_lowerings() {
   static const LowerDef kDefs[] = {
       {"QuantizeLinear", takes_quantize, lower_quantize},
       {"DequantizeLinear", takes_quantize, lower_quantize},
+      {"octet.FakeQuantize", takes_fake, lower_fake, nullptr, fake_in_place},
       {"DynamicQuantizeLinear", takes_dynamic, lower_dynamic},
       {"Cast", takes_cast, lower_cast},
       {"Softmax", takes_softmax, lower_softmax, nullptr, softmax_in_place},

@@ -9,6 +9,7 @@
 //   FastGelu                            [Add] Gelu of the tanh form
 //   QuickGelu                           Swish of alpha, 1.702 by default
 //   Attention and kin                   normalise_attention.cpp
+//   FusedConv, FusedGemm                normalise_activated.cpp
 //
 // Statistics as outputs of these are training's affair: refused where somebody reads them and ONNX's operator gives none.
 #include "frontends/onnx/fused_forms.h"
@@ -160,6 +161,8 @@ constexpr Form kForms[] = {
     {"com.microsoft.BiasGelu", exact_gelu},
     {"com.microsoft.EmbedLayerNormalization", embedding_norm},
     {"com.microsoft.FastGelu", fast_gelu},
+    {"com.microsoft.FusedConv", microsoft_fused_conv},
+    {"com.microsoft.FusedGemm", microsoft_fused_gemm},
     {"com.microsoft.Gelu", exact_gelu},
     {"com.microsoft.MultiHeadAttention", microsoft_multi_head_attention},
     {"com.microsoft.QAttention", microsoft_q_attention},
@@ -167,6 +170,7 @@ constexpr Form kForms[] = {
     {"com.microsoft.SimplifiedLayerNormalization", rms_norm},
     {"com.microsoft.SkipLayerNormalization", skip_layer_norm},
     {"com.microsoft.SkipSimplifiedLayerNormalization", skip_rms_norm},
+    {"com.microsoft.TransposeMatMul", microsoft_transpose_matmul},
 };
 
 }  // namespace

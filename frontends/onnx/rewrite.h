@@ -47,6 +47,11 @@ Drafts microsoft_attention(DraftNode node, int64_t opset, const Surroundings& ar
 Drafts microsoft_q_attention(DraftNode node, int64_t opset, const Surroundings& around);
 Drafts microsoft_multi_head_attention(DraftNode node, int64_t opset, const Surroundings& around);
 
+// com.microsoft.FusedConv and kin (normalise_activated.cpp).
+Drafts microsoft_fused_conv(DraftNode node, int64_t opset, const Surroundings& around);
+Drafts microsoft_fused_gemm(DraftNode node, int64_t opset, const Surroundings& around);
+Drafts microsoft_transpose_matmul(DraftNode node, int64_t opset, const Surroundings& around);
+
 // A node of opset 1 to 6 as opset 7 spells it: the last of those given, after its helpers. Others pass.
 Drafts from_before_opset_7(DraftNode node, int64_t opset, const Surroundings& around);
 // One of ONNX Runtime's fused operators as the standard ones it stands for; others: nothing.

@@ -50,6 +50,20 @@ struct HardSigmoid {
   }
   float alpha, beta;
 };
+// What QuantizeLinear and DequantizeLinear make of a real number, for widths beyond those that stay quantized.
+struct FakeQuantize {
+  explicit FakeQuantize(const Node& node)
+      : scale(node.attr("scale", 1.0f)),
+        zero_point(static_cast<int32_t>(node.attr("zero_point", int64_t{0}))),
+        least(static_cast<int32_t>(node.attr("least", int64_t{0}))),
+        most(static_cast<int32_t>(node.attr("most", int64_t{65535}))) {}
+  float operator()(float x) const {
+    return numerics::dequantize(numerics::quantize(x, scale, zero_point, least, most), scale, zero_point);
+  }
+  double operator()(double x) const { return (*this)(static_cast<float>(x)); }
+  float scale;
+  int32_t zero_point, least, most;
+};
 struct HardSwish {
   explicit HardSwish(const Node&) {}
   template <class T>
@@ -252,6 +266,8 @@ std::vector<OpDef> define() {
       activation<HardSigmoid>("HardSigmoid", {{"alpha", f}, {"beta", f}}),
       activation<HardSwish>("HardSwish"),
       activation<Swish>("Swish", {{"alpha", f}}),
+      activation<FakeQuantize>("octet.FakeQuantize",
+                               {{"scale", f}, {"zero_point", AttrKind::i}, {"least", AttrKind::i}, {"most", AttrKind::i}}),
       activation<Elu>("Elu", {{"alpha", f}}),
       activation<InDouble<Selu>>("Selu", {{"alpha", f}, {"gamma", f}}),
       activation<InDouble<Celu>>("Celu", {{"alpha", f}}),

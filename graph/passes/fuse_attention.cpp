@@ -7,8 +7,8 @@
 //
 // The forms are those of attention_pattern.h. Masks become one that is added; Where becomes a choice between 0 and the low
 // number. Scores and probabilities that the model quantizes itself stay as they are: their roundings are the model's.
-// Declined: operands of which only some are quantized, float keys and values that come from a cache (their decoders have
-// ways of their own), and what match_attention gives a reason for.
+// Declined: operands of which only some are quantized, float keys and values that come from a cache, of attention that is
+// spelled out (their decoders have ways of their own), and what match_attention gives a reason for.
 #include <algorithm>
 
 #include "graph/passes/attention_pattern.h"
@@ -34,7 +34,8 @@ std::string unfit(const AttentionPattern& p) {
   const auto all = [&](bool (*is)(const HeadsView&)) { return is(p.q) && is(p.k) && is(p.v); };
   if (all(is_quantum) || all(is_quantum_at_run)) return {};
   if (!all(is_real)) return "not all of queries, keys and values are quantized in the same way";
-  if (comes_from_outside(p.k.source) || comes_from_outside(p.v.source))
+  const bool spelled_out = p.last->op_name() == "MatMul";  // what has products of its own to fall back on
+  if (spelled_out && (comes_from_outside(p.k.source) || comes_from_outside(p.v.source)))
     return "its keys and values come from outside, as a cache does";
   return {};
 }

@@ -2,6 +2,7 @@
 //
 //   push_dequantize   T(DQ(q), …)   →  DQ(T(q, …))       all data inputs DQs of equal parameters
 //   pull_quantize     Q(T(x, …))    →  T(Q(x), …)        every consumer of T is a Q of equal parameters
+//                     DQ(Q(x))      →  octet.FakeQuantize(x)  of 16 bits, which nothing computes with: moved by no one
 //   requantize        Q(DQ(q))      →  q, or octet.Table(q) when the parameters differ
 //
 // Clamps that map quanta to quanta (Relu, and Clip with bounds on the grid) are pushed through as tables.
@@ -191,8 +192,29 @@ int push_dequantize_weights(Graph& graph) {
   return changes;
 }
 
+namespace {
+
+// A DQ of what a Q of the same parameters made, 16 bits a tensor: 16-bit activations stay in float.
+bool fake_quantize(Graph& graph, Node* node) {
+  const std::optional<Dequantize> dq = node->outputs().size() == 1 ? as_dequantize(node->output()) : std::nullopt;
+  const std::optional<Quantize> q = dq ? as_quantize(dq->source->producer()) : std::nullopt;
+  if (!q || size_of(q->dtype) != 2 || !q->params.per_tensor() || q->params != dq->params) return false;
+  const bool is_signed = q->dtype == DType::s16;
+  Node* fake = graph.add_node("octet.FakeQuantize", {q->source}, 1, node->name(), node);
+  fake->set_attr("scale", q->params.scale[0]);
+  fake->set_attr("zero_point", int64_t{q->params.zero_point[0]});
+  fake->set_attr("least", int64_t{is_signed ? -32768 : 0});
+  fake->set_attr("most", int64_t{is_signed ? 32767 : 65535});
+  infer_types(graph, *fake);
+  substitute(graph, node->output(), fake->output());
+  return true;
+}
+
+}  // namespace
+
 int push_dequantize(Graph& graph) {
   int changes = 0;
+  for (Node* node : graph.node_list()) changes += fake_quantize(graph, node) ? 1 : 0;
   for (Node* node : graph.node_list()) {
     const bool pushed = is_transparent(*node) ? push(graph, node) : push_clamp(graph, node);
     changes += pushed ? 1 : 0;

@@ -52,6 +52,7 @@ constexpr Pass kPasses[] = {
     {"normalise_transposed", normalise_transposed},
     {"normalise_dynamic", normalise_dynamic},
     {"normalise_pools", normalise_pools},
+    {"join_past", join_past},
     {"fold_batch_norm", fold_batch_norm},
     {"fold_scale_bias", fold_scale_bias},
     {"fold_pad", fold_pad},

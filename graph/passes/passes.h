@@ -33,6 +33,7 @@ int pull_quantize(Graph& graph);
 int requantize(Graph& graph);
 int quantize_products(Graph& graph);
 int quantize_matmuls(Graph& graph);
+int join_past(Graph& graph);
 int fuse_attention(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int quantize_elementwise(Graph& graph);

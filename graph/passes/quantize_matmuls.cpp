@@ -27,7 +27,7 @@ std::string quantize(Graph& graph, Node* matmul, const std::optional<Quantize>& 
   if (!q) {
     Value* y = insert_node(graph, "com.microsoft.MatMulIntegerToFloat",
                            {a->source, b->source, scale(pa), scale(pb), zero(pa), zero(pb)}, matmul->name(), matmul);
-    y->producer()->why = "its result is wanted in float32";
+    y->producer()->why = matmul->why.empty() ? "its result is wanted in float32" : matmul->why;
     substitute(graph, matmul->output(), y);
     return {};
   }
@@ -35,6 +35,7 @@ std::string quantize(Graph& graph, Node* matmul, const std::optional<Quantize>& 
   Value* y = insert_node(graph, "QLinearMatMul",
                          {a->source, scale(pa), zero(pa), b->source, scale(pb), zero(pb), scale(q->params), zero(q->params)},
                          matmul->name(), matmul);
+  y->producer()->why = matmul->why;
   Type type = y->type();
   type.quant = old->type().quant ? old->type().quant : std::make_shared<const QuantParams>(q->params);
   y->set_type(type);
@@ -50,20 +51,21 @@ bool is_candidate(const Node* node) {
 }  // namespace
 
 int quantize_matmuls(Graph& graph) {
-  return rewrite_or_say_why(graph, [&](Node* node) -> std::optional<std::string> {
-    if (is_candidate(node)) {
-      const Node* next = sole_consumer(graph, node->output());
-      if (next && as_u8_quantize(next)) return std::nullopt;  // its turn is with that
-      return quantize(graph, node, std::nullopt);
-    }
+  int changes = 0;
+  for (Node* node : graph.node_list()) {
+    // A product that only a Q reads has its turn with that, the last node of the pattern.
     const std::optional<Quantize> q = as_u8_quantize(node);
-    Node* matmul = q ? q->source->producer() : nullptr;
-    if (!is_candidate(matmul) || !graph.single_use(q->source)) return std::nullopt;
-    std::string declined = quantize(graph, matmul, q);
-    if (declined.empty()) return declined;
-    matmul->why = std::move(declined);
-    return std::nullopt;
-  });
+    Node* matmul = q && graph.single_use(q->source) ? q->source->producer() : node;
+    if (!is_candidate(matmul)) continue;
+    const Node* next = sole_consumer(graph, matmul->output());
+    if (matmul == node && next && as_u8_quantize(next)) continue;
+    const std::string declined = quantize(graph, matmul, q);
+    if (declined.empty())
+      ++changes;
+    else if (matmul->why.empty())  // what kept it out of a fused attention says more
+      matmul->why = declined;
+  }
+  return changes;
 }
 
 }  // namespace octet::graph

@@ -27,6 +27,20 @@ Value* pointwise(Builder& b, Value* x, int64_t out, uint32_t seed) {
   return b.op("Conv", {x, b.graph.add_constant(graph::test::random_floats({out, in, 1, 1}, seed))});
 }
 
+TEST(LowerFakeQuantize, SixteenBitActivationsRunOnKernels) {
+  expect_kernels_with_equal_bits(
+      [](Builder& b) {
+        Value* zero = b.constant<uint16_t>(DType::u16, {}, {30000});
+        const auto rounded = [&](Value* x, float scale) {
+          Value* q = b.op("QuantizeLinear", {x, b.scalar(scale), zero});
+          return b.op("DequantizeLinear", {q, b.scalar(scale), zero});
+        };
+        Value* x = pointwise(b, rounded(b.input("x", {2, 5, 7, 6}), 1e-4f), 9, 1);
+        b.output(rounded(b.op("Relu", {rounded(x, 2e-5f)}), 3e-5f));
+      },
+      graph::test::random_floats({2, 5, 7, 6}, 3), "16-bit activations");
+}
+
 struct Transposed {
   int64_t in, out, group;
   Ints kernel, strides, pads, dilations, extra;

@@ -54,6 +54,24 @@ TEST(NormaliseMicrosoft, SimplifiedFormsLeaveTheMean) {
   expect_near(graph::run_reference(*plain, Tensors{floats({1, 2}, {3, 4})})[0], want);
 }
 
+TEST(NormaliseMicrosoft, ProductsWithAnActivationOfTheirOwn) {
+  const auto gemm =
+      import_node(17,
+                  fused("FusedGemm", {"x", "w", "c"}, {"y"},
+                        {attr_text("activation", "LeakyRelu"), attr_float("activation_alpha", 0.5f), attr_int("transB", 1)}),
+                  {"1", "2"}, {float_tensor("w", {2, 2}, {1, 1, 1, -1}), float_tensor("c", {2}, {1, -2})});
+  expect_near(graph::run_reference(*gemm, Tensors{floats({1, 2}, {2, 3})})[0], {6, -1.5f});
+
+  ModelParts parts;
+  parts.nodes = {fused("FusedConv", {"x", "w", "", "r"}, {"y"},
+                       {attr_text("activation", "Clip"), attr_floats("activation_params", {0, 6})})};
+  parts.inputs = {value("x", kFloat, {"1", "1", "1", "3"}), value("r", kFloat, {"1", "1", "1", "3"})};
+  parts.outputs = {Message().text(1, "y")};
+  parts.initializers = {float_tensor("w", {1, 1, 1, 1}, {2})};
+  const Tensors in{floats({1, 1, 1, 3}, {1, 2, -3}), floats({1, 1, 1, 3}, {1, 5, 1})};
+  expect_near(graph::run_reference(*import_parts(parts), in)[0], {3, 6, 0});
+}
+
 TEST(NormaliseMicrosoft, GeluInItsForms) {
   const std::vector<Message> bias{float_tensor("b", {2}, {1, -2})};
   const auto run = [](const graph::Graph& g, float a, float b) {

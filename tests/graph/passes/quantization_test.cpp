@@ -43,6 +43,17 @@ TEST(PushDequantize, ReluIsATableOfQuanta) {
   EXPECT_EQ(op_names(b.graph), (Names{"octet.Table", "DequantizeLinear"}));
 }
 
+TEST(PushDequantize, SixteenBitsAreARoundingOfReals) {
+  for (const DType dtype : {DType::u16, DType::s16}) {
+    Builder b;
+    Value* zero = b.constant<uint16_t>(dtype, {}, {40});
+    Value* q = b.op("QuantizeLinear", {b.input("x", {5, 40}), b.scalar(3e-5f), zero});
+    b.output(b.op("Reshape", {b.op("DequantizeLinear", {q, b.scalar(3e-5f), zero}), b.ints({40, 5})}));
+    EXPECT_EQ(difference_after(b.graph, {push_dequantize}), 0);
+    EXPECT_EQ(op_names(b.graph), (Names{"octet.FakeQuantize", "Reshape"}));
+  }
+}
+
 TEST(PushDequantize, DifferentParametersWaitForAQuantize) {
   Builder b;
   Value* y = b.op("Concat", {image(b, "x", 0.02f), image(b, "y", 0.03f)}, {{"axis", int64_t{1}}});
