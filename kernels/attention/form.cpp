@@ -1,9 +1,19 @@
 #include "kernels/attention/form.h"
 
+#include <algorithm>
+
 namespace octet::kernels::attention {
 namespace {
 
 int64_t round_up(int64_t v, int64_t unit) { return (v + unit - 1) / unit * unit; }
+
+// Query rows that share keys and values, up to which packing them takes longer than it saves.
+constexpr int64_t kMostUnpackedRows = 4;
+
+bool is_unpacked(const AttentionProblem& p) {
+  return p.dtype == DType::u8 && p.queries * (p.heads / p.kv_heads) <= kMostUnpackedRows &&
+         p.keys <= INT32_MAX / std::max({p.k.row, p.v.row, int64_t{1}});
+}
 
 }  // namespace
 
@@ -12,18 +22,20 @@ Form make_form(const Isa& isa, const AttentionProblem& problem) {
   f.tile = isa.dot == DotKind::tile;
   f.lanes = isa.lanes();
   f.vector_bytes = isa.vector_bytes;
-  if (isa.dot == DotKind::maddubs) f.group = 2, f.element = 2, f.chunk_vectors = 2;
+  f.unpacked = is_unpacked(problem);
+  if (f.unpacked) f.tile = false;
+  if (isa.dot == DotKind::maddubs || f.unpacked) f.group = 2, f.element = 2, f.chunk_vectors = 2;
   if (problem.dtype == DType::f32) {
     f.tile = false;
     f.group = 1, f.element = 4, f.chunk_vectors = 16 / f.lanes;
   }
-  f.rows = f.tile ? 16 : isa.vector_count >= 32 ? 12 : 6;
+  f.rows = f.tile ? 16 : f.unpacked ? 1 : isa.vector_count >= 32 ? 12 : 6;
   f.chunk = f.chunk_vectors * f.lanes;
-  f.depth = round_up(problem.size, f.tile ? 64 : f.group);
+  f.depth = round_up(problem.size, f.tile ? 64 : f.unpacked ? 2 * f.lanes : f.group);
   f.steps = f.depth / f.group;
   f.keys = round_up(problem.keys, f.chunk);
   f.key_panels = f.keys / f.lanes;
-  f.value_panels = (problem.value_size + f.lanes - 1) / f.lanes;
+  f.value_panels = round_up(problem.value_size, f.unpacked ? 2 * f.lanes : f.lanes) / f.lanes;
   // Causal blocks each end at a key of their own, and have no even work to overlap.
   f.pipelined = f.tile && f.depth == 64 && f.value_panels <= 4 && !problem.causal;
   return f;
@@ -35,10 +47,10 @@ Workspace make_workspace(const Form& f, const AttentionProblem& problem) {
     at = w.bytes;
     w.bytes += static_cast<size_t>(round_up(bytes, 64));
   };
-  take(w.keys, f.key_panels * f.key_panel_bytes());
-  take(w.key_starts, f.keys * 4);
+  take(w.keys, f.unpacked ? 0 : f.key_panels * f.key_panel_bytes());
+  take(w.key_starts, f.unpacked ? 0 : f.keys * 4);
   const int copies = f.pipelined ? 2 : 1;
-  take(w.values, copies * f.value_bytes());
+  take(w.values, f.unpacked ? 0 : copies * f.value_bytes());
   take(w.queries, f.rows * (f.depth * f.element + 64));
   take(w.scores, copies * f.rows * f.score_row());
   take(w.probabilities, f.rows * f.probability_row());

@@ -4,6 +4,7 @@
 //   tile     u8 x s8, 4 of k a lane   64 = 4 vectors           16
 //   VNNI     u8 x s8, 4 of k a lane   4 vectors                12 (zmm), 6 (ymm)
 //   others   s16 x s16, 2 of k a lane 2 vectors                12 (zmm), 6 (ymm)
+//   unpacked s16 x s16, 2 of k a lane 2 vectors                1, of keys and values as they lie (rows.h)
 //   f32      f32, 1 of k a lane       16 = the virtual lanes   12 (zmm), 6 (ymm)
 //
 // Packed operands, L lanes of 32 bits a vector, g elements a lane:
@@ -25,6 +26,7 @@ namespace octet::kernels::attention {
 struct Form {
   bool tile = false;
   bool pipelined = false;  // pipeline.cpp rather than stage by stage
+  bool unpacked = false;   // few queries: keys and values are read as they lie
   int lanes = 0, vector_bytes = 0;
   int group = 4;          // elements of a dot a lane
   int element = 1;        // bytes of a packed element

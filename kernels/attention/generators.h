@@ -86,7 +86,7 @@ struct OutputArgs {
   int64_t y_row;
   int64_t rows;
   float value;
-  int32_t offset;  // times the sum of probabilities, added: 128 - zv where v was packed without 128
+  int32_t offset;  // times the sum of probabilities, added: -zv, or 128 - zv where v was packed without 128
   float low, high;
   int32_t zero_point;
   float* range;  // widened, where it is kept

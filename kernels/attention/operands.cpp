@@ -18,8 +18,8 @@ Operands::Operands(const Isa& isa, const AttentionProblem& problem)
     : p_(problem),
       form_(make_form(isa, problem)),
       at_(make_workspace(form_, problem)),
-      pack_keys_(pack_keys_code(isa, form_, problem.size)),
-      pack_values_(pack_values_code(isa, form_)),
+      pack_keys_(form_.unpacked ? nullptr : pack_keys_code(isa, form_, problem.size)),
+      pack_values_(form_.unpacked ? nullptr : pack_values_code(isa, form_)),
       output_(output_code(isa, form_, problem.value_size, output_of(problem))) {}
 
 Unit Operands::unit(int64_t n) const noexcept {
@@ -117,7 +117,7 @@ void Operands::store(const AttentionArgs& args, int64_t b, int64_t h, int64_t fi
   out.y = static_cast<std::byte*>(args.y) + b * p_.y.batch + h * p_.y.head + first * p_.y.row, out.y_row = p_.y.row;
   out.rows = rows;
   out.value = args.factors.value;
-  out.offset = form_.group == 4 ? 128 - args.v_zero_point : 0;
+  out.offset = form_.unpacked ? -args.v_zero_point : form_.group == 4 ? 128 - args.v_zero_point : 0;
   out.low = static_cast<float>(0 - p_.y_zero_point), out.high = static_cast<float>(255 - p_.y_zero_point);
   out.zero_point = p_.y_zero_point;
   out.range = args.range;

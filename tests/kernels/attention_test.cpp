@@ -114,6 +114,23 @@ TEST_P(AttentionTest, EqualsTheReferenceForLongSequences) {
   }
 }
 
+TEST_P(AttentionTest, FewQueriesTakeKeysAndValuesAsTheyLie) {
+  std::mt19937 random(11);
+  const auto any = [&](int64_t least, int64_t most) {
+    return least + static_cast<int64_t>(random() % static_cast<uint32_t>(most - least + 1));
+  };
+  for (int i = 0; i < 150; ++i) {
+    const int64_t sharing = any(1, 4), kv_heads = any(1, 3), queries = any(1, 5), keys = any(1, i % 8 == 0 ? 700 : 90);
+    Case c(any(1, 2), kv_heads * sharing, kv_heads, queries, keys, any(16, 256), any(16, 256), static_cast<unsigned>(i));
+    if (i % 3 == 0) c.with_mask({1, 1, i % 2 ? 1 : queries, keys}, static_cast<unsigned>(i));
+    if (i % 5 == 0) c.with_floats().with_parameters_at_run();
+    c.problem.causal = i % 4 == 0;
+    ASSERT_TRUE(same(c.computed(target(), static_cast<int>(any(1, 3))), c.expected()))
+        << sharing << " heads to each of " << kv_heads << ", " << queries << " queries, " << keys << " keys, sizes "
+        << c.problem.size << " and " << c.problem.value_size;
+  }
+}
+
 TEST_P(AttentionTest, KeysAndValuesMayBeSharedAndOfDifferentSizes) {
   const Case c(2, 6, 2, 19, 40, 48, 33, 5);
   EXPECT_TRUE(same(c.computed(target()), c.expected()));
