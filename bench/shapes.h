@@ -18,7 +18,7 @@ struct NamedShape {
 };
 
 // ResNet-50 v1.5, 224 x 224, batch 1: every convolution and the classifier (25.5 M weights, 4.1 G multiply-adds).
-inline constexpr std::array<NamedShape, 24> kResNet50 = {{
+inline constexpr std::array<NamedShape, 25> kResNet50 = {{
     {"resnet50", "stem 7x7/2", 3, 64, 224, 7, 2},
     {"resnet50", "1x1 64-64@56", 64, 64, 56, 1, 1},
     {"resnet50", "3x3 64@56", 64, 64, 56, 3, 1, 3},
@@ -34,6 +34,7 @@ inline constexpr std::array<NamedShape, 24> kResNet50 = {{
     {"resnet50", "1x1 512-256@28", 512, 256, 28, 1, 1},
     {"resnet50", "3x3/2 256@28", 256, 256, 28, 3, 2},
     {"resnet50", "1x1/2 512-1024@28", 512, 1024, 28, 1, 2},
+    {"resnet50", "1x1 256-1024@14", 256, 1024, 14, 1, 1, 0},
     {"resnet50", "1x1 256-1024@14+", 256, 1024, 14, 1, 1, 6, true},
     {"resnet50", "1x1 1024-256@14", 1024, 256, 14, 1, 1, 5},
     {"resnet50", "3x3 256@14", 256, 256, 14, 3, 1, 5},

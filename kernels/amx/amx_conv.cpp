@@ -188,7 +188,7 @@ void AmxConv::list_blocks() {
   const Epilogue& e = problem_.epilogue;
   rows_ = tiling_.rows;
   idle_.rows = static_cast<int64_t>(rows_.size() * sizeof(TileRow));
-  rows_.resize(rows_.size() + static_cast<size_t>(kMaxTiles) * kTileRows);
+  rows_.resize(rows_.size() + static_cast<size_t>(kMaxTiles + 1) * kTileRows);  // one more that is looked at
   const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
   const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
   for (int64_t group = 0; group < s.groups; ++group)

@@ -30,6 +30,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -42,9 +43,11 @@ inline constexpr int64_t kTileBytes = 1024;
 
 enum class RowSource : uint8_t { flat, rows, phases, stacked, copied };
 
-// Where one row of a tile is stored, from pixel (0, 0) of image 0; y < 0: nowhere.
+// Where one row of a tile is stored, from pixel (0, 0) of image 0; y < 0: nowhere. Nowhere is so far below that the sum with
+// an address is negative too, which saves the kernel a test a row.
 struct TileRow {
-  int64_t y = -1, residual = 0;
+  static constexpr int64_t kNowhere = std::numeric_limits<int64_t>::min() / 2;
+  int64_t y = kNowhere, residual = 0;
 };
 
 // One plane a kernel phase in use: plane pixel (i, j) is the padded image's pixel (i * stride_h + phase_h, j * stride_w + phase_w).

@@ -106,6 +106,7 @@ class Generator : public Assembler {
   bool starts_at_bias() const {
     return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && spec_.steps.size() <= 2;
   }
+  bool fetches_y() const { return spec_.resident && spec_.n == 4 && !has_residual(); }
   int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }
   // Panels in the order in which they are multiplied and stored.
   int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
@@ -170,6 +171,7 @@ class Generator : public Assembler {
     mov(ptr[rsp + kBeforeThat], rdx);
     mov(rdx, ptr[rdi + offsetof(BlockArgs, trash)]);
     mov(ptr[rsp + kTrash], rdx);
+    if (!has_residual()) mov(r15, rdx);
     mov(rsi, ptr[rdi + offsetof(BlockArgs, block)]);
     mov(r12, ptr[rdi + offsetof(BlockArgs, sums)]);
     mov(r11, ptr[rdi + offsetof(BlockArgs, constants)]);
@@ -385,15 +387,29 @@ class Generator : public Assembler {
     add(rcx, ptr[args + offsetof(BlockArgs, rows)]);
   }
 
+  // y = where the TileRow at `place` is stored.
+  void point_to_row(const Reg64& y, size_t place) {
+    mov(y, rbp);
+    add(y, ptr[rcx + place + offsetof(TileRow, y)]);
+    if (has_residual())
+      cmovs(y, ptr[rsp + kTrash]);
+    else
+      cmovs(y, r15);
+  }
+
+  // The line that the row of the next tile is stored to, for writing: stores to lines of the second level hold up the
+  // others, and where blocks are this short there is nothing else to hide them behind.
+  void fetch_next(const Reg64& y, size_t place) {
+    mov(y, ptr[rcx + place + kTileRows * sizeof(TileRow) + offsetof(TileRow, y)]);
+    prefetchw(ptr[y + rbp]);
+  }
+
   // 64 outputs of neighbouring rows.
   void dense_unit(int index, int stage) {
     const int units_of_tile = channels() / 4, tile = index / units_of_tile, first = index % units_of_tile * 4;
     const auto place = static_cast<size_t>(tile * kTileRows) * sizeof(TileRow);
     const Reg64 y = free_[0], sums = stage == 1 ? r12 : sums_read_, residual = has_residual() ? free_[1] : r15;
-    mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
-    test(y, y);
-    lea(y, ptr[y + rbp]);
-    cmovs(y, ptr[rsp + kTrash]);
+    point_to_row(y, place);
     if (has_residual()) {
       mov(residual, ptr[rcx + place + offsetof(TileRow, residual)]);
       add(residual, r15);
@@ -424,10 +440,7 @@ class Generator : public Assembler {
       const int tile_row = place_in_block / static_cast<int>(kTileRows), row = place_in_block % static_cast<int>(kTileRows);
       const auto place = static_cast<size_t>(tile_row * kTileRows + row) * sizeof(TileRow);
       const Reg64 y = free_[static_cast<size_t>(r)];
-      mov(y, ptr[rcx + place + offsetof(TileRow, y)]);
-      test(y, y);
-      lea(y, ptr[y + rbp]);
-      cmovs(y, ptr[rsp + kTrash]);
+      point_to_row(y, place);
       Reg64 residual = r15;
       if (has_residual()) {
         residual = free_[static_cast<size_t>(rows_of_unit_ + r)];
@@ -449,6 +462,7 @@ class Generator : public Assembler {
     if (spec_.epilogue.keeps_range)
       registers.with_values = [this](std::span<const EpilogueCell> values) { widen_range(values); };
     emit_epilogue(*this, form, registers, cells);
+    if (fetches_y()) fetch_next(free_[0], static_cast<size_t>(first) * sizeof(TileRow));
   }
 
   // Rows that are stored nowhere hold anything.

@@ -48,8 +48,9 @@ namespace octet::kernels {
 // The channel, of 64, in lane i of interleaved cell q.
 constexpr int interleaved_channel(int q, int i) { return i / 4 * 16 + q * 4 + i % 4; }
 
-// 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record.
-struct ChannelParams {
+// 16 output channels. A panel of 8 columns at channel 8 points 32 bytes into its record. Each field is a cache line: a tile
+// that starts at the bias loads that line once a row, and lines that straddle two make sixteen slow loads of it.
+struct alignas(64) ChannelParams {
   int32_t int_bias[16];
   float scale[16];
   float bias[16];

@@ -10,6 +10,7 @@
 #include <cassert>
 #include <cstddef>
 
+#include "kernels/prefetch.h"
 #include "kernels/product/kernel.h"
 #include "kernels/product/registers.h"
 
@@ -39,6 +40,8 @@ void emit_group(Assembler& as, const ProductKernelSpec& spec, int unrolled) {
   const auto weight = [&](int vector) { return as.at(kWeights, (unrolled * spec.vectors + vector) * bytes); };
   as.movsxd(offset, as.dword[kOffsets + static_cast<size_t>(4 * unrolled)]);
   for (int vector = 0; vector < spec.vectors && !from_memory; ++vector) as.vmovups(as.v(weights + vector), weight(vector));
+  for (int at = 0; spec.streams && at < spec.vectors * bytes; at += 64)
+    as.prefetcht0(as.at(kWeights, static_cast<int64_t>(kStreamAhead) + unrolled * spec.vectors * bytes + at));
   for (int row = 0; row < rows; ++row) {
     const Xbyak::Xmm x = as.v(broadcast + (rows == 1 ? unrolled : row) % broadcasts);
     const Xbyak::Address from = as.at(kX, offset, spec.rows[static_cast<size_t>(row)].a);

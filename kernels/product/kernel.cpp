@@ -12,7 +12,7 @@ using namespace product_registers;
 
 CodeKey key_of(const Isa& isa, const ProductKernelSpec& spec) {
   CodeKey key("product");
-  key.add(isa.id).add(spec.kind).add(spec.vectors).add(spec.columns).add(spec.prefetch_lines);
+  key.add(isa.id).add(spec.kind).add(spec.vectors).add(spec.columns).add(spec.prefetch_lines).add(spec.streams);
   for (const RowBlock& row : spec.rows) key.add(row.a).add(row.y).add(row.residual);
   add_to_key(key, spec.epilogue);
   return key;

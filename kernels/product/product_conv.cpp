@@ -134,6 +134,11 @@ class ProductConv final : public Conv {
   std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
   std::string plan_offsets();
   const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
+  // Waits for nothing but its weights, which it reads once: it fetches its own, a little ahead, and nobody else's.
+  bool streams() const {
+    const bool chains = kind_ == ProductKind::dot || kind_ == ProductKind::fma;
+    return chains && problem_.shape.n * problem_.shape.oh * problem_.shape.ow == 1;
+  }
 
   const Isa& isa_;
   const ProductKind kind_;
@@ -253,7 +258,8 @@ const ProductFunction* ProductConv::code_for(const Panel& panel, const RowPlan& 
   std::vector<ProductFunction>& functions = functions_[{panel.vectors, panel.columns, prefetch_lines}];
   if (functions.empty())
     for (const std::vector<RowBlock>& rows : plan.rows) {
-      code_.push_back(product_kernel(isa_, {kind_, panel.vectors, panel.columns, rows, form_key_, prefetch_lines}));
+      code_.push_back(
+          product_kernel(isa_, {kind_, panel.vectors, panel.columns, rows, form_key_, prefetch_lines, streams()}));
       functions.push_back(code_.back()->entry<ProductFunction>());
     }
   return functions.data();
@@ -288,6 +294,7 @@ std::string ProductConv::bind() {
 
 void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
   if (kind_ == ProductKind::words || (kind_ == ProductKind::bins && !bins_can_prefetch(isa_))) return;
+  if (streams()) return;
   fetched_.assign(ranges.begin(), ranges.end());
   for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
   for (const PanelClass& cls : classes_)

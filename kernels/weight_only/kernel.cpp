@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "kernels/prefetch.h"
+
 namespace octet::kernels {
 namespace {
 
@@ -131,10 +133,9 @@ class Generator {
   }
 
   void load_dwords(int group) {
-    constexpr int kAhead = 4096;  // bytes of weights fetched before their use
     const int width = e_.vector_bytes();
     e_.load(e_.v(dwords()), e_.r8 + disp(group * width));
-    if (group % (64 / width) == 0) e_.prefetcht0(e_.ptr[e_.r8 + disp(group * width + kAhead)]);
+    if (group % (64 / width) == 0) e_.prefetcht0(e_.ptr[e_.r8 + disp(group * width) + kStreamAhead]);
   }
 
   // 15 * 128 * 2 a step: eight fit into int16.
