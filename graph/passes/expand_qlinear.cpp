@@ -8,9 +8,10 @@
 //
 // qlinear_forms.h says where each operator keeps what. Products need constant weights, since only those are folded back into
 // integer products with the operator's own arithmetic; others keep their operator, as do nodes whose parameters are not
-// constant. A channels-last pooling keeps its operator as well.
+// constant or whose reals float32 cannot hold. A channels-last pooling keeps its operator as well.
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
@@ -41,6 +42,12 @@ std::optional<QuantParams> read_params(const Value* scale, const Value* zero, in
     if (!(p.scale[i] > 0)) return std::nullopt;
   }
   return p;
+}
+
+// Masks of the lowest float32 are quantized like this: between DQ and Q, 0 times what overflowed is no number.
+bool reals_are_finite(const QuantParams& p) {
+  constexpr float kMostScale = std::numeric_limits<float>::max() / 256;
+  return std::all_of(p.scale.begin(), p.scale.end(), [](float scale) { return scale < kMostScale; });
 }
 
 // The axis that scales of operand `i` run over.
@@ -109,6 +116,7 @@ std::string expand(Graph& graph, Node* node, const QLinearForm& form, std::vecto
     const size_t at = static_cast<size_t>(form.first) + 3 * i;
     const auto p = read_params(node->input(at + 1), node->input(at + 2), scale_axis(form, *node, static_cast<int>(i)));
     if (!p) return "scale or zero point of operand " + std::to_string(i) + " is not constant";
+    if (!reals_are_finite(*p)) return "the scale of operand " + std::to_string(i) + " makes reals that float32 cannot hold";
     operands.push_back({node->input(at), *p});
   }
   if (!operands[0].params.per_tensor()) return "its first operand has scales per channel";

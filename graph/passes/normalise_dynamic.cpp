@@ -62,14 +62,16 @@ std::optional<Candidate> match(const Graph& graph, const Node* mul) {
 // A product of two that come at run time, or of weights that are no matrix.
 std::string join(Graph& graph, Node* mul, const Candidate& found) {
   Value *a_scale = found.scale, *b_scale = nullptr;
-  if (!is_one_element(a_scale) || a_scale->dtype() != DType::f32) return "the scale behind it is no single number";
+  const Node* node = found.integer;
+  if (!is_one_element(a_scale) || a_scale->dtype() != DType::f32 || !node->output()->type().ranked() ||
+      a_scale->type().rank() > node->output()->type().rank())
+    return "the scale behind it is no single number";
   const Node* product = a_scale->producer();
   const auto is_scale = [](const Value* v) { return v->dtype() == DType::f32 && is_one_element(v); };
   if (product && product->op_name() == "Mul" && is_scale(product->input(0)) && is_scale(product->input(1)))
     a_scale = product->input(0), b_scale = product->input(1);
   else
     b_scale = graph.add_constant(Tensor::scalar(1.0f));
-  const Node* node = found.integer;
   Value* y =
       insert_node(graph, "com.microsoft.MatMulIntegerToFloat",
                   {node->input(0), node->input(1), a_scale, b_scale, node->input(2), node->input(3)}, node->name(), mul);

@@ -34,6 +34,11 @@ Turn turn_of(DType dtype, int group, bool left) {
   return {group == 2 ? 0x00800080u : 0x80808080u, group == 2 || left ? 128 : -128};
 }
 
+int rows_of(const Isa& isa) {
+  if (isa.dot == DotKind::tile) return 16;
+  return isa.vector_count >= 32 ? 12 : 6;
+}
+
 struct Layout {
   bool tile;
   int lanes, vector_bytes, group, rows;
@@ -45,9 +50,7 @@ struct Layout {
         lanes(isa.lanes()),
         vector_bytes(isa.vector_bytes),
         group(isa.dot == DotKind::maddubs ? 2 : 4),
-        rows(tile                     ? 16
-             : isa.vector_count >= 32 ? 12
-                                      : 6),
+        rows(rows_of(isa)),
         quads(round_up(p.k, tile ? 64 : 4) / 4),
         steps(quads * 4 / group),
         panel_bytes(steps * vector_bytes) {

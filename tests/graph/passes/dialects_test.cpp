@@ -50,6 +50,18 @@ TEST(CanonicalQuantization, AClampOfIntegersIsOneOfRealsAndJoinsTheProductBefore
   EXPECT_EQ(find_node(b.graph, "octet.Conv")->attr("act", ""), "clip");
 }
 
+TEST(ExpandQlinear, AScaleWhoseRealsOverflowKeepsTheOperator) {
+  Builder b;
+  // (1 - mask) * lowest float32, as a static quantizer leaves it.
+  Value* x = b.input("x", {64}, DType::s8);
+  Value *zero = b.zero_point(DType::s8, 0), *one = b.scalar(1.0f);
+  Value* lowest = b.constant<int8_t>(DType::s8, {}, {-127});
+  b.output(b.op("com.microsoft.QLinearMul", {x, one, zero, lowest, b.scalar(2.6793887e36f), zero, one, zero}));
+  EXPECT_EQ(difference_after_optimize(b.graph), 0);
+  const Tensor none(DType::s8, {64});
+  EXPECT_EQ(run_reference(b.graph, std::vector<Tensor>{none})[0].to_f32(), std::vector<float>(64, 0.0f));
+}
+
 TEST(CanonicalQuantization, TwoReadingsOfOneValueGetATypeEach) {
   Builder b;
   Value* q = b.q(b.input("x", {64}), 0.02f, 128);
