@@ -74,9 +74,10 @@ class Conv {
   virtual void run(const ConvArgs& args, int part, int parts) const noexcept = 0;
   virtual size_t workspace_bytes() const { return 0; }
   virtual std::string name() const = 0;  // "conv u8s8 avx2 8x8 bins", for profile and inspect
-  // The packed weights in order of use, and what to fetch into the second-level cache meanwhile (prefetch.h); a family that
-  // cannot leaves it.
+  // The packed weights in order of use, whether others can be fetched into the second-level cache meanwhile, and which
+  // (prefetch.h).
   virtual std::vector<ByteRange> weight_ranges() const { return {}; }
+  virtual bool fetches() const { return false; }
   virtual void set_prefetch(std::span<const ByteRange> /*ranges*/) {}
 };
 

@@ -29,12 +29,17 @@ struct ByteRange {
 inline constexpr size_t kPrefetchAhead = 192 * 1024;
 
 // A product of one row does nothing but read: its weights come straight into the first level, this many bytes ahead. Measured
-// on the classifiers of vgg16, 123 MB from memory, in turn: fetched 192 KiB ahead 10.1 ms, not at all 7.8, 1 to 32 KiB ahead
-// into the first level 7.5 to 7.8, best at 4; into the second 7.9.
+// on the classifiers of vgg16, 123 MB from memory, in turn: fetched 192 KiB ahead 10.1 ms, not at all 7.8, 2 to 16 KiB ahead
+// into the first level 7.5 to 7.8, 1 or 32 KiB 8.1 to 8.4; into the second, 8 or 32 KiB, 7.9 to 8.2.
 inline constexpr size_t kStreamAhead = 4096;
 
-// `weights` of each step, in order of use; the result has as many entries. A step whose weights are more than `ahead`
-// fetches its own later ones; the first step with weights fetches from the beginning of the stream.
-std::vector<std::vector<ByteRange>> plan_prefetch(const std::vector<std::vector<ByteRange>>& weights, size_t ahead);
+struct PrefetchStep {
+  std::vector<ByteRange> weights;
+  bool fetches = true;  // or its kernel cannot, or has enough to do with its own
+};
+// For each step, in order of use, what it fetches. A step whose weights are more than `ahead` fetches its own later ones; the
+// first one that fetches begins with the stream. What a step that does not fetch leaves falls to the next one that does, as
+// far as it is still to come.
+std::vector<std::vector<ByteRange>> plan_prefetch(const std::vector<PrefetchStep>& steps, size_t ahead);
 
 }  // namespace octet::kernels

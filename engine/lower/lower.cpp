@@ -116,9 +116,9 @@ void Lowering::need_workspace(size_t bytes) {
 }
 
 void Lowering::finish() {
-  std::vector<std::vector<kernels::ByteRange>> weights;
-  for (const auto& product : products_) weights.push_back(product->weight_ranges());
-  const auto fetched = kernels::plan_prefetch(weights, kernels::kPrefetchAhead);
+  std::vector<kernels::PrefetchStep> steps;
+  for (const auto& product : products_) steps.push_back({product->weight_ranges(), product->fetches()});
+  const auto fetched = kernels::plan_prefetch(steps, kernels::kPrefetchAhead);
   for (size_t i = 0; i < products_.size(); ++i)
     if (!fetched[i].empty()) products_[i]->set_prefetch(fetched[i]);
 }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "kernels/amx/blocking.h"
+#include "kernels/amx/dense.h"
 #include "kernels/amx/gather.h"
 #include "kernels/amx/generator.h"
 #include "kernels/amx/pack.h"
@@ -50,28 +51,6 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
          kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
-bool tile_is_dense(const ConvProblem& p, const Tiling& tiling, int64_t tile) {
-  const bool residual = p.epilogue.residual != ResidualKind::none;
-  const TileRow* rows = tiling.rows.data() + tile * kTileRows;
-  if (rows[0].y < 0) return false;
-  for (int64_t r = 1; r < kTileRows; ++r) {
-    const int64_t distance = r * p.shape.oc;
-    if (rows[r].y != rows[0].y + distance || (residual && rows[r].residual != rows[0].residual + distance)) return false;
-  }
-  return true;
-}
-
-// Whether blocks of whole pixels may be dense (BlockSpec). Only the last tile may be another: a change of kernels costs what
-// a block does. Parameters lie in an order of their own then, made with the plan: none may come at run.
-bool is_dense(const ConvProblem& p, const Tiling& tiling) {
-  if (p.shape.groups != 1 || p.epilogue.out != DType::u8 || p.epilogue.y_scale != 0 ||
-      p.epilogue.residual == ResidualKind::f32 || dense_vectors(p.shape.oc) == 0)
-    return false;
-  for (int64_t tile = 0; tile + 1 < tiling.tiles(); ++tile)
-    if (!tile_is_dense(p, tiling, tile)) return false;
-  return true;
-}
-
 // A part of the block list: one chunk of panels under all tiles.
 struct Chunk {
   int64_t begin = 0, end = 0;
@@ -111,6 +90,7 @@ class AmxConv final : public Conv {
   size_t workspace_bytes() const override { return fixed_bytes() + static_cast<size_t>(copy_bytes()); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
+  bool fetches() const override { return true; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:

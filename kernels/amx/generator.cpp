@@ -12,15 +12,13 @@
 //
 // sums     [m][n][16 rows][16 channels] int32, 4 KiB, stays in L1; two of them by turns when units wrap
 //          dense: [m][16 rows][channels]; a last panel of less than 16 spills into the next row, so it is stored first
-// tiles    0..m*n-1 C | the side with fewer tiles, all of it | the other side, rotating through the rest
-//          1x4: C 0-3, A 4, B 5 6 7    2x2: C 0-3, A 4 5, B 6 7    4x1: C 0-3, B 4, A 5 6 7
-//          1x4 with resident weights: C 0-2 by turns, A 3, B 4-7, loaded before the first block
+// tiles    products.h
 // vectors  0-3, 4-7 cells by turns | 8-15 29-31 temporaries, of which 13-15 wide residuals | 16-19 scales
 //          28-31 the range's bounds instead of temporaries and pack order, where it is kept
 //          20-23 int32 biases | 24-27 offsets or float biases | what 16-27 leave, constants | 28 pack order       k2 the
 //          tail, k3 wide residuals
 // general  rsi block   rax r8 r9 r10 x of the tiles (first m)   rbx panel   r13 row_bytes   r14 64
-//          r12 sums being stored   rcx TileRows   rbp y   r15 residual   r11 constants
+//          r12 sums being stored   rcx TileRows   rbp y   r15 residual, or the trash   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
 //          residual of a unit's rows; dense: rdi the row pitch of sums, where it is not 64
 // stack    0 args  8 the block before  16 the one before that  24 trash
@@ -30,6 +28,8 @@
 #include <cstddef>
 #include <span>
 
+#include "kernels/amx/dense.h"
+#include "kernels/amx/products.h"
 #include "kernels/amx/schedule.h"
 #include "kernels/jit/assembler.h"
 #include "kernels/jit/range_emitter.h"
@@ -51,7 +51,7 @@ class Generator : public Assembler {
     assign_registers();
     schedule_ = make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units());
     assert(!schedule_.two_buffers || sums_read_ != r12);
-    for (int variant = 0; variant < variants(); ++variant) plan_products(variant);
+    for (int variant = 0; variant < variants(spec_); ++variant) products_.push_back(plan_products(spec_, variant));
     begin();
     std::vector<Xbyak::Label> body(products_.size());
     Xbyak::Label drain;
@@ -66,7 +66,7 @@ class Generator : public Assembler {
       je(end, T_NEAR);
       jmp(body[last ? 0 : variant + 1], T_NEAR);
       L(end);
-      for (const Product& p : products_[last ? 0 : variant + 1])
+      for (const TileProduct& p : products_[last ? 0 : variant + 1])
         if (p.first && !p.stores_running) store(p, r12);
       if (!last) jmp(drain, T_NEAR);
     }
@@ -79,26 +79,8 @@ class Generator : public Assembler {
   }
 
  private:
-  struct Load {
-    bool from_x;
-    Tmm tile;
-    int index;  // of the tile of x or of the panel
-    size_t k;
-  };
-  struct Product {
-    Tmm c, a, b;
-    bool first;                   // of its c, which is then stored for the block that had it
-    int stored = 0;               // the tile of that block
-    bool stores_running = false;  // it is the block running at that time, not the one before
-    std::vector<Load> loads;      // what no product before it has loaded
-    int panel = 0;                // of its block
-  };
-
   int tiles() const { return spec_.m * spec_.n; }
-  // With four resident panels three sums rotate, and blocks come in as many variants.
-  int accumulators() const { return spec_.resident ? std::min(spec_.n, 7 - spec_.n) : tiles(); }
-  int variants() const { return accumulators() < tiles() ? accumulators() : 1; }
-  Tmm sum(int i, int j) const { return Tmm(i * spec_.n + j); }
+  int accumulators() const { return amx::accumulators(spec_); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
   int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
   // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
@@ -108,8 +90,6 @@ class Generator : public Assembler {
   }
   bool fetches_y() const { return spec_.resident && spec_.n == 4 && !has_residual(); }
   int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }
-  // Panels in the order in which they are multiplied and stored.
-  int panel(int j) const { return spec_.dense ? spec_.n - 1 - j : j; }
   bool has_residual() const { return spec_.epilogue.residual != ResidualKind::none; }
 
   // A unit is the same row of 1, 2 or 4 tiles i, or so many neighbouring rows where there are fewer tiles: as many as fill
@@ -191,9 +171,9 @@ class Generator : public Assembler {
     }
     point_to_block(rsi);
     if (spec_.resident)
-      for (int j = 0; j < spec_.n; ++j) load({false, Tmm(accumulators() + 1 + j), j, 0});
-    const Product& first = products_[0][0];
-    for (const Load& l : first.loads) load(l);
+      for (int j = 0; j < spec_.n; ++j) load({false, accumulators() + 1 + j, j, 0});
+    const TileProduct& first = products_[0][0];
+    for (const TileLoad& l : first.loads) load(l);
     start_sum(first);
   }
   void end() {
@@ -216,54 +196,12 @@ class Generator : public Assembler {
     if (schedule_.two_buffers) xchg(r12, sums_read_);
   }
 
-  // The side with fewer tiles stays for the step; tiles of the other rotate, so that a load need not wait for the last
-  // product.
-  void plan_products(int variant) {
-    const int m = spec_.m, n = spec_.n;
-    std::vector<Product>& products = products_.emplace_back();
-    if (spec_.resident) return plan_resident(variant, products);
-    const bool keep_x = m <= n;
-    const int kept = keep_x ? m : n, others = keep_x ? n : m;
-    const int first_kept = tiles(), first_other = first_kept + kept, spare = 8 - first_other;
-    int rotation = 0;
-    for (size_t k = 0; k < spec_.steps.size(); ++k)
-      for (int j = 0; j < others; ++j) {
-        const int other = first_other + rotation++ % spare;
-        for (int i = 0; i < kept; ++i) {
-          const int tile = keep_x ? i : j, of_panel = panel(keep_x ? j : i);
-          const Tmm stays(first_kept + i), moves(other), c = sum(tile, of_panel);
-          const bool opens = products.empty();
-          Product& p = products.emplace_back(
-              Product{c, keep_x ? stays : moves, keep_x ? moves : stays, k == 0, c.getIdx(), opens, {}, of_panel});
-          if (j == 0) p.loads.push_back({keep_x, stays, keep_x ? tile : of_panel, k});
-          if (i == 0) p.loads.push_back({!keep_x, moves, keep_x ? of_panel : tile, k});
-        }
-      }
-  }
-
-  // Product j of block b is number b * n + j; the one that had its accumulator before lies accumulators() products back.
-  void plan_resident(int variant, std::vector<Product>& products) {
-    const int n = spec_.n, ring = accumulators();
-    for (int j = 0; j < n; ++j) {
-      const Tmm x_tile(ring);
-      Product& p = products.emplace_back(Product{Tmm((variant * n + j) % ring),
-                                                 x_tile,
-                                                 Tmm(ring + 1 + panel(j)),
-                                                 true,
-                                                 panel((j + n - ring) % n),
-                                                 j == 0 || j >= ring,
-                                                 {},
-                                                 panel(j)});
-      if (j == 0) p.loads.push_back({true, x_tile, 0, 0});
-    }
-  }
-
   void products(size_t variant) {
-    const std::vector<Product>& products = products_[variant];
+    const std::vector<TileProduct>& products = products_[variant];
     for (size_t slot = 0; slot < products.size(); ++slot) {
-      const Product& p = products[slot];
+      const TileProduct& p = products[slot];
       const bool last = slot + 1 == products.size();
-      tdpbusd(p.c, p.a, p.b);
+      tdpbusd(Tmm(p.c), Tmm(p.a), Tmm(p.b));
       if (last) {
         lea(rdx, ptr[rsi + sizeof(Block)]);
         mov(x(0), ptr[rsp + kArgs]);
@@ -271,8 +209,8 @@ class Generator : public Assembler {
         cmove(rdx, rsi);  // nothing uses what is loaded then, but it can be loaded
         point_to_block(rdx);
       }
-      const Product& next = last ? products_[(variant + 1) % products_.size()][0] : products[slot + 1];
-      for (const Load& l : next.loads) load(l);
+      const TileProduct& next = last ? products_[(variant + 1) % products_.size()][0] : products[slot + 1];
+      for (const TileLoad& l : next.loads) load(l);
       const std::vector<Event> due = epilogue_events(static_cast<int>(slot), 1);
       const std::span<const Event> events(due);
       const size_t before = next.first ? events.size() / 2 : 0;  // a store keeps its distance from the products (schedule.h)
@@ -305,22 +243,22 @@ class Generator : public Assembler {
   }
 
   // All rows of a bias tile are the same 64 bytes.
-  void start_sum(const Product& p) {
+  void start_sum(const TileProduct& p) {
     if (starts_at_bias())
-      tileloadd(p.c, at(bias_, zero_,
-                        static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) +
-                                             offsetof(ChannelParams, int_bias))));
+      tileloadd(Tmm(p.c), at(bias_, zero_,
+                             static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) +
+                                                  offsetof(ChannelParams, int_bias))));
     else
-      tilezero(p.c);
+      tilezero(Tmm(p.c));
   }
 
-  void load(const Load& l) {
+  void load(const TileLoad& l) {
     const Xbyak::Address from = l.from_x ? at(x(l.index), r13, spec_.steps[l.k])
                                          : at(rbx, r14, l.index * panel_bytes() + static_cast<int64_t>(l.k) * kTileBytes);
     if (spec_.stream == (l.from_x ? Stream::x : Stream::weights))
-      tileloaddt1(l.tile, from);
+      tileloaddt1(Tmm(l.tile), from);
     else
-      tileloadd(l.tile, from);
+      tileloadd(Tmm(l.tile), from);
   }
 
   void prefetch(int slot) {
@@ -334,9 +272,9 @@ class Generator : public Assembler {
       if (line % 4 < 2) prefetcht1(at(rdx, line * 64));  // the core's own prefetcher follows with the next two (prefetch.h)
   }
 
-  void store(const Product& p, const Reg64& sums) {
+  void store(const TileProduct& p, const Reg64& sums) {
     const int64_t to = spec_.dense ? p.stored / spec_.n * dense_tile() + p.stored % spec_.n * 64 : p.stored * kTileBytes;
-    tilestored(at(sums, pitch(), to), p.c);
+    tilestored(at(sums, pitch(), to), Tmm(p.c));
   }
   // Holds the distance of the rows of sums.
   Reg64 pitch() const { return spec_.dense && channels() != 16 ? rdi : r14; }
@@ -481,7 +419,7 @@ class Generator : public Assembler {
   const BlockSpec spec_;
   EpilogueForm form_;  // what is left for the epilogue
   Schedule schedule_;
-  std::vector<std::vector<Product>> products_;  // of each variant
+  std::vector<std::vector<TileProduct>> products_;  // of each variant
   EpilogueRegisters registers_;
   RangeRegisters range_;
   std::vector<Reg64> free_;

@@ -45,8 +45,8 @@ struct BlockSpec {
   int m = 1, n = 1;  // tiles, panels
   int columns = 16;  // valid channels of the last panel
   // The panels are whole pixels of u8, and the rows of a tile lie one behind the other in y and residual: no lane is empty,
-  // and stores are whole lines. `params` are then dense_vectors() records in turn, as if the pixels' channels went on and
-  // on.
+  // and stores are whole lines. `params` are then dense_vectors() records (dense.h) in turn, as if the pixels' channels went
+  // on and on.
   bool dense = false;
   Stream stream = Stream::x;
   bool resident = false;       // m = 1, one k step: all blocks have the weights of the first, which stay in tiles
@@ -55,14 +55,6 @@ struct BlockSpec {
   int64_t row_bytes = 64;      // distance of x rows
   int prefetch_lines = 0;      // fetched into the second-level cache, spread over the products
 };
-// Vectors of dense pixels of so many channels before they repeat; 0 where they would not be faster: 64 channels are a line
-// anyway, others need too many registers, do not fill whole lines, or let the rows of a stored tile overlap.
-constexpr int dense_vectors(int64_t channels) {
-  for (int vectors = 1; vectors <= 3; ++vectors)
-    if (channels >= 16 && channels % 4 == 0 && vectors * 16 % channels == 0) return vectors;
-  return 0;
-}
-
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec);
 
 }  // namespace octet::kernels::amx

@@ -112,6 +112,9 @@ class ProductConv final : public Conv {
   size_t workspace_bytes() const override { return range_bytes(problem_.epilogue) + params_bytes() + words_bytes(); }
   std::string name() const override { return name_; }
   std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
+  bool fetches() const override {
+    return !streams() && kind_ != ProductKind::words && (kind_ != ProductKind::bins || bins_can_prefetch(isa_));
+  }
   void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
@@ -293,8 +296,7 @@ std::string ProductConv::bind() {
 }
 
 void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
-  if (kind_ == ProductKind::words || (kind_ == ProductKind::bins && !bins_can_prefetch(isa_))) return;
-  if (streams()) return;
+  assert(fetches());
   fetched_.assign(ranges.begin(), ranges.end());
   for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
   for (const PanelClass& cls : classes_)
