@@ -101,16 +101,12 @@ void emit_pack_values(VectorEmitter& e, const Form& form) {
   for (int64_t panel = 0; panel < form.value_panels; ++panel) {
     for (int i = 0; i < 4; ++i) e.load_u8(e.v(i), keys[i] + disp(panel * form.lanes));
     if (form.group == 4) {
-      for (int i = 1; i < 4; ++i) {
-        e.vpslld(e.v(i), e.v(i), static_cast<uint8_t>(8 * i));
-        e.bit_or(e.v(0), e.v(0), e.v(i));
-      }
+      e.join_lanes(0, 4);
       e.bit_xor(e.v(0), e.v(0), e.constant_bits(0x80808080));
       e.store(e.rsi, e.v(0));
     } else {
       for (const int pair : {0, 2}) {
-        e.vpslld(e.v(pair + 1), e.v(pair + 1), 16);
-        e.bit_or(e.v(pair), e.v(pair), e.v(pair + 1));
+        e.join_lanes(pair, 2);
         e.vpsubw(e.v(pair), e.v(pair), e.v(kZeroPoints));
         e.store(e.rsi + disp(pair / 2 * e.vector_bytes()), e.v(pair));
       }

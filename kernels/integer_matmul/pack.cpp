@@ -109,18 +109,14 @@ void emit_right(VectorEmitter& e, int group) {
   e.L(next);
   for (int i = 0; i < 4; ++i) e.load_u8(e.v(i), rows[i]);
   if (group == 4) {
-    for (int i = 1; i < 4; ++i) e.vpslld(e.v(i), e.v(i), static_cast<uint8_t>(8 * i));
-    e.bit_or(e.v(0), e.v(0), e.v(1));
-    e.bit_or(e.v(2), e.v(2), e.v(3));
-    e.bit_or(e.v(0), e.v(0), e.v(2));
+    e.join_lanes(0, 4);
     e.bit_xor(e.v(0), e.v(0), e.v(kFlip));
     e.store(e.rdx, e.v(0));
     e.dot_u8s8(e.v(kSum), e.v(kOnes), e.v(0));
     e.add(e.rdx, imm(e.vector_bytes()));
   } else {
     for (const int pair : {0, 2}) {
-      e.vpslld(e.v(pair + 1), e.v(pair + 1), 16);
-      e.bit_or(e.v(pair), e.v(pair), e.v(pair + 1));
+      e.join_lanes(pair, 2);
       e.bit_xor(e.v(pair), e.v(pair), e.v(kFlip));
       e.vpsubw(e.v(pair), e.v(pair), e.v(kZeroPoints));
       e.store(e.rdx + disp(pair / 2 * e.vector_bytes()), e.v(pair));

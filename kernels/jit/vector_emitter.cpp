@@ -89,6 +89,13 @@ void VectorEmitter::upper_half(const Xmm& d_half, const Xmm& s) {
 
 void VectorEmitter::broadcast(const Xmm& d, const Address& m) { vbroadcastss(d, m); }
 
+void VectorEmitter::join_lanes(int s, int count) {
+  for (int i = 1; i < count; ++i) {
+    vpslld(v(s + i), v(s + i), static_cast<uint8_t>(32 / count * i));
+    bit_or(v(s), v(s), v(s + i));
+  }
+}
+
 void VectorEmitter::narrow_u8(int s, int scratch) {
   if (zmm()) {
     vpmovdb(x(s), v(s));

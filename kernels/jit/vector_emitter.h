@@ -75,6 +75,9 @@ class VectorEmitter : public Assembler {
   void store(const Xbyak::RegExp& m, const Xbyak::Xmm& s) { vmovups(ptr[m], s); }
   // lanes() bytes, zero-extended to 32 bits.
   void load_u8(const Xbyak::Xmm& d, const Xbyak::RegExp& m) { vpmovzxbd(d, ptr[m]); }
+  // 32-bit lanes of v(s) .. v(s + count - 1) that hold no more than 32 / count bits, side by side in v(s); the others are
+  // overwritten.
+  void join_lanes(int s, int count);
   // 32-bit lanes holding 0..255 to lanes() bytes; s and its scratch are overwritten.
   void narrow_u8(int s, int scratch);
   void store_u8(const Xbyak::RegExp& m, int s, int scratch);
