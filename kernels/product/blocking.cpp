@@ -5,11 +5,16 @@
 #include <map>
 #include <utility>
 
+#include "kernels/prefetch.h"
+
 namespace octet::kernels {
 namespace {
 
 // Loading weights and offsets, in units of one row's work.
 constexpr int64_t kBlockOverhead = 1;
+
+// Passes of the weights beside which the first, which waits for them, is little.
+constexpr int64_t kManyPasses = 16;
 
 struct Region {
   int64_t y = 0, x = 0, height = 0, width = 0;
@@ -75,10 +80,12 @@ Blocking blocking(int64_t height, int64_t width, int max_rows) {
   return out;
 }
 
-int64_t chunk_blocks(int64_t weight_bytes, int64_t block_bytes, const Caches& caches) {
+int64_t chunk_blocks(int64_t weight_bytes, int64_t blocks, int64_t block_bytes, const Caches& caches) {
   const auto first = static_cast<int64_t>(caches.first_level), second = static_cast<int64_t>(caches.second_level);
-  const int64_t budget = weight_bytes <= second / 2 ? first : second * 5 / 8;
-  return std::max<int64_t>(1, budget / std::max<int64_t>(1, block_bytes));
+  const auto fit = [&](int64_t budget) { return std::max<int64_t>(1, budget / std::max<int64_t>(1, block_bytes)); };
+  const bool fetched_in_time = weight_bytes <= static_cast<int64_t>(kPrefetchAhead) * 3 / 2;
+  const bool many_passes = weight_bytes <= second / 2 && blocks >= kManyPasses * fit(first);
+  return fit(fetched_in_time || many_passes ? first : second * 5 / 8);
 }
 
 GridPart grid_part(int64_t blocks, int64_t panels, int part, int parts) {

@@ -252,7 +252,7 @@ std::string ProductConv::plan_rows(int vectors, int64_t weight_bytes, RowPlan& p
   const int64_t residual = e.residual == ResidualKind::none ? 0 : element_bytes(e.residual);
   const int64_t pixel_bytes =
       s.stride_h * s.stride_w * s.ic * x_bytes() + s.oc * (static_cast<int64_t>(size_of(e.out)) + residual);
-  plan.chunk = chunk_blocks(weight_bytes, max_rows * pixel_bytes, caches());
+  plan.chunk = chunk_blocks(weight_bytes, static_cast<int64_t>(plan.blocks.size()), max_rows * pixel_bytes, caches());
   if (kind_ == ProductKind::bins) plan.chunk = std::max(plan.chunk, kLeastBinChunk);
   return {};
 }

@@ -57,10 +57,12 @@ TEST(Blocking, AMatrixIsFullBlocksAndOneRest) {
 
 TEST(ChunkBlocks, AtLeastOneAndMoreForLargeWeights) {
   const Caches caches{.first_level = 48 << 10, .second_level = 2 << 20};
-  EXPECT_EQ(chunk_blocks(1000, int64_t{1} << 40, caches), 1);
-  EXPECT_EQ(chunk_blocks(1000, 0, caches), chunk_blocks(1000, 1, caches));
-  EXPECT_EQ(chunk_blocks(1000, 2048, caches), 24) << "activations in the first level while small weights pass";
-  EXPECT_EQ(chunk_blocks(int64_t{8} << 20, 2048, caches), 640)
+  EXPECT_EQ(chunk_blocks(1000, 100, int64_t{1} << 40, caches), 1);
+  EXPECT_EQ(chunk_blocks(1000, 100, 0, caches), chunk_blocks(1000, 100, 1, caches));
+  EXPECT_EQ(chunk_blocks(1000, 100, 2048, caches), 24) << "activations in the first level while small weights pass";
+  EXPECT_EQ(chunk_blocks(512 << 10, 100, 2048, caches), 640) << "one pass of weights that come as they are used";
+  EXPECT_EQ(chunk_blocks(512 << 10, 1000, 2048, caches), 24) << "the first of many passes may wait";
+  EXPECT_EQ(chunk_blocks(int64_t{8} << 20, 1000, 2048, caches), 640)
       << "as many as the second level holds, for one pass of large weights";
 }
 
