@@ -51,7 +51,7 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
          kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
-// A part of the block list: one chunk of panels under all tiles.
+// A part of the block list: one chunk of panels under all tiles, with one part of K.
 struct Chunk {
   int64_t begin = 0, end = 0;
 };
@@ -83,22 +83,29 @@ class AmxConv final : public Conv {
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
     name_ = "conv u8s8 " + std::string(isa.name) + " " + std::to_string(blocking_.m) + "x" + std::to_string(blocking_.n) +
             " " + kSources[static_cast<size_t>(tiling_.source)] + " chunk " + std::to_string(blocking_.chunk) +
-            kStreams[static_cast<size_t>(blocking_.stream)] + (any_dense() ? " dense" : "");
+            kStreams[static_cast<size_t>(blocking_.stream)] +
+            (blocking_.k_parts > 1 ? " k in " + std::to_string(blocking_.k_parts) : "") + (any_dense() ? " dense" : "");
   }
 
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override { return fixed_bytes() + static_cast<size_t>(copy_bytes()); }
   std::string name() const override { return name_; }
-  std::vector<ByteRange> weight_ranges() const override { return {{form_.tiles.as<std::byte>(), form_.tiles.bytes()}}; }
+  std::vector<ByteRange> weight_ranges() const override;
   bool fetches() const override { return true; }
   void set_prefetch(std::span<const ByteRange> ranges) override;
 
  private:
   static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
 
-  // Sums and trash, the range, the parameters of a run; copies of x follow.
+  // Sums and trash, the range, the parameters of a run, a chunk's sums between parts of K; copies of x follow.
   size_t params_at() const { return kScratchBytes + range_bytes(problem_.epilogue); }
-  size_t fixed_bytes() const { return params_at() + (params_.bytes() + 63) / 64 * 64; }
+  size_t partials_at() const { return params_at() + (params_.bytes() + 63) / 64 * 64; }
+  size_t partial_bytes() const {
+    if (blocking_.k_parts == 1) return 0;
+    const int64_t tiles = (tiling_.tiles() + blocking_.m - 1) / blocking_.m * blocking_.m;
+    return static_cast<size_t>(tiles * std::min(blocking_.chunk, panels_) * kTileBytes);
+  }
+  size_t fixed_bytes() const { return partials_at() + partial_bytes(); }
   bool copied() const { return tiling_.source == RowSource::copied; }
   bool phases() const { return tiling_.source == RowSource::phases; }
   bool resident() const { return weights_are_resident(static_cast<int64_t>(form_.steps.size()), blocking_); }
@@ -130,6 +137,7 @@ class AmxConv final : public Conv {
   struct BlockShape {
     int m, n, columns;
     bool dense;
+    int part;  // of K
   };
   bool any_dense() const {
     return std::any_of(shapes_.begin(), shapes_.end(), [](const BlockShape& s) { return s.dense; });
@@ -172,8 +180,10 @@ void AmxConv::list_blocks() {
   const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
   const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
   for (int64_t group = 0; group < s.groups; ++group)
-    for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk) {
-      const int64_t chunk_end = std::min(chunk + blocking_.chunk, panels_);
+    for (int64_t at = 0; at < (panels_ + blocking_.chunk - 1) / blocking_.chunk * blocking_.k_parts; ++at) {
+      const int64_t chunk = at / blocking_.k_parts * blocking_.chunk, chunk_end = std::min(chunk + blocking_.chunk, panels_);
+      const auto part = static_cast<int>(at % blocking_.k_parts);
+      int64_t partial = 0;
       chunks_.push_back({static_cast<int64_t>(blocks_.size()), 0});
       for (int64_t tile = 0; tile < tiles; tile += blocking_.m) {
         const auto m = static_cast<int>(std::min<int64_t>(blocking_.m, tiles - tile));
@@ -182,15 +192,18 @@ void AmxConv::list_blocks() {
           Block& block = blocks_.emplace_back();
           for (int i = 0; i < m; ++i) block.x[i] = x_of(tile + i) + group_bytes(group);
           const int64_t channel = group * columns + panel * 16;
-          block.weights = (group * panels_ + panel) * form_.panel_bytes();
+          block.weights =
+              (group * panels_ + panel) * form_.panel_bytes() + k_part(k_steps(), blocking_, part).first * kTileBytes;
+          block.partial = partial;
+          partial += m * n * kTileBytes;
           block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
           block.y = channel * y_bytes;
           block.residual = channel * r_bytes;
           block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          bool dense = dense_params_ > 0 && n == panels_;
+          bool dense = dense_params_ > 0 && n == panels_ && part + 1 == blocking_.k_parts;
           for (int i = 0; i < m; ++i) dense = dense && tile_is_dense(problem_, tiling_, tile + i);
           if (dense) block.params = dense_params_ * static_cast<int64_t>(sizeof(ChannelParams));
-          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense});
+          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense, part});
         }
       }
       chunks_.back().end = static_cast<int64_t>(blocks_.size());
@@ -214,24 +227,45 @@ void AmxConv::add_dense_params() {
   }
 }
 
+// In order of use.
+std::vector<ByteRange> AmxConv::weight_ranges() const {
+  const auto* tiles = form_.tiles.as<std::byte>();
+  if (blocking_.k_parts == 1) return {{tiles, form_.tiles.bytes()}};
+  std::vector<ByteRange> ranges;
+  for (int64_t group = 0; group < problem_.shape.groups; ++group)
+    for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk)
+      for (int part = 0; part < blocking_.k_parts; ++part) {
+        const auto [first, end] = k_part(k_steps(), blocking_, part);
+        for (int64_t panel = chunk; panel < std::min(chunk + blocking_.chunk, panels_); ++panel)
+          ranges.push_back({tiles + (group * panels_ + panel) * form_.panel_bytes() + first * kTileBytes,
+                            static_cast<size_t>((end - first) * kTileBytes)});
+      }
+  return ranges;
+}
+
 void AmxConv::bind_kernels(int prefetch_lines) {
   const Epilogue& e = problem_.epilogue;
   BlockSpec spec;
   spec.stream = blocking_.stream;
-  spec.epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
-  spec.epilogue.offset_sum = sums_are_offset();
-  for (size_t k = 0; k < form_.steps.size(); ++k) spec.steps.push_back(static_cast<int32_t>(step_in_tile(k)));
+  EpilogueForm epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
+  epilogue.offset_sum = sums_are_offset();
+  spec.panel_bytes = form_.panel_bytes();
   spec.row_bytes = tiling_.row_bytes;
   spec.prefetch_lines = prefetch_lines;
 
   std::vector<std::shared_ptr<const Code>> code;
-  std::map<std::array<int, 4>, BlockFunction> functions;
+  std::map<std::array<int, 5>, BlockFunction> functions;
   functions_.clear();
   for (const BlockShape& shape : shapes_) {
-    BlockFunction& f = functions[{shape.m, shape.n, shape.columns, shape.dense}];
+    BlockFunction& f = functions[{shape.m, shape.n, shape.columns, shape.dense, shape.part}];
     if (f == nullptr) {
       spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns, spec.dense = shape.dense;
       spec.resident = resident() && shape.m == 1;
+      spec.loads_partial = shape.part > 0, spec.stores_partial = shape.part + 1 < blocking_.k_parts;
+      spec.epilogue = spec.stores_partial ? EpilogueForm{.out = DType::s32} : epilogue;
+      spec.steps.clear();
+      const auto [first, end] = k_part(k_steps(), blocking_, shape.part);
+      for (int64_t k = first; k < end; ++k) spec.steps.push_back(static_cast<int32_t>(step_in_tile(static_cast<size_t>(k))));
       code.push_back(block_kernel(isa_, spec));
       f = code.back()->entry<BlockFunction>();
     }
@@ -361,6 +395,7 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   call.params = params_.of(args, *weights_, workspace + params_at());
   call.constants = begin_range(problem_.epilogue, constants_, workspace + kScratchBytes);
   call.sums = workspace;
+  call.partials = workspace + partials_at();
   call.trash = workspace + kSumBytes;
 
   configure_tiles();
@@ -392,32 +427,12 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     run_pieces(args, part, parts, all);
   else if (parts == 1)
     all(0, static_cast<int64_t>(blocks_.size()));
-  else if (rows < parts)
+  else if (rows < parts && blocking_.k_parts == 1)
     share(0, static_cast<int64_t>(blocks_.size()), 1, all);
-  else
-    for (const Chunk& chunk : chunks_) share(chunk.begin, chunk.end, (chunk.end - chunk.begin) / rows, all);
+  else  // the same blocks of each part of K
+    for (const Chunk& chunk : chunks_)
+      share(chunk.begin, chunk.end, rows < parts ? 1 : (chunk.end - chunk.begin) / rows, all);
   end_range(problem_.epilogue, call.constants, args.range);
-}
-
-// All that the speed of a blocking depends on.
-std::string tuning_key(const ConvProblem& p, const Form& form, const BlockingProblem& cut) {
-  CodeKey key("amx blocking");
-  const ConvShape& s = p.shape;
-  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h,
-                          s.dilation_w, s.pad_top, s.pad_left, s.groups})
-    key.add(v);
-  for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
-  key.add(form.needs_touching_pixels).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
-  key.add(p.epilogue.keeps_range).add(p.epilogue.y_scale != 0).add(p.epilogue.range_of_most);
-  return key.text();
-}
-
-int64_t x_tile_bytes(const ConvProblem& p, const Form& form, RowSource source) {
-  const auto all = static_cast<int64_t>(form.steps.size()) * kTileBytes;
-  if (source == RowSource::copied || source == RowSource::stacked) return all;
-  const ConvShape& s = p.shape;
-  const int64_t stride = source == RowSource::phases ? 1 : s.stride_w;
-  return std::min(all, s.kh * (kTileRows * stride + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups));
 }
 
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
@@ -427,16 +442,10 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                                     form.stacked_stride > 0      ? PackedK::stacked
                                     : form.needs_touching_pixels ? PackedK::across_pixels
                                                                  : PackedK::positions);
-  const BlockingProblem cut{.tiles = tiling.tiles(),
-                            .panels = panels,
-                            .k_steps = static_cast<int64_t>(form.steps.size()),
-                            .x_tile_bytes = x_tile_bytes(problem, form, tiling.source),
-                            .copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked,
-                            .residual = problem.epilogue.residual != ResidualKind::none,
-                            .offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound),
-                            .dense_channels = is_dense(problem, tiling) ? problem.shape.oc : 0};
+  BlockingProblem cut = blocking_problem(problem, tiling, panels, static_cast<int64_t>(form.steps.size()));
+  cut.offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound);
   const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
-  if (!candidate) return make(tuned_blocking(problem, cut, tuning_key(problem, form, cut), make));
+  if (!candidate) return make(tuned_blocking(problem, cut, form.needs_touching_pixels, make));
   const std::vector<Blocking> candidates = candidate_blockings(cut);
   return *candidate < candidates.size() ? make(candidates[*candidate]) : nullptr;
 }

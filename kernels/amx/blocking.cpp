@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/amx/dense.h"
+
 namespace octet::kernels::amx {
 namespace {
 
@@ -168,17 +170,38 @@ Tiling make_tiling(const ConvProblem& problem, int64_t panels, PackedK k) {
   return std::move(*best);
 }
 
+BlockingProblem blocking_problem(const ConvProblem& problem, const Tiling& tiling, int64_t panels, int64_t k_steps) {
+  const ConvShape& s = problem.shape;
+  const bool copied = tiling.source == RowSource::copied || tiling.source == RowSource::stacked;
+  const int64_t stride = tiling.source == RowSource::phases ? 1 : s.stride_w;
+  const int64_t rows_bytes = s.kh * (kTileRows * stride + (s.kw - 1) * s.dilation_w) * (s.ic / s.groups);
+  return {.tiles = tiling.tiles(),
+          .panels = panels,
+          .k_steps = k_steps,
+          .x_tile_bytes = copied ? k_steps * kTileBytes : std::min(k_steps * kTileBytes, rows_bytes),
+          .copied = copied,
+          .splits_k = !copied && problem.epilogue.act != ActKind::gelu,
+          .residual = problem.epilogue.residual != ResidualKind::none,
+          .dense_channels = is_dense(problem, tiling) ? s.oc : 0};
+}
+
+std::pair<int64_t, int64_t> k_part(int64_t k_steps, const Blocking& b, int part) {
+  return {k_steps * part / b.k_parts, k_steps * (part + 1) / b.k_parts};
+}
+
 bool weights_are_resident(int64_t k_steps, const Blocking& b) { return k_steps == 1 && b.m == 1 && b.chunk == b.n; }
 
 double network_factor(const BlockingProblem& problem, const Blocking& b) {
   constexpr double kUnfetched = 0.06, kFetched = 160 * 1024;
-  const auto bytes = static_cast<double>(std::min(b.chunk, problem.panels) * problem.k_steps * kTileBytes);
+  const auto bytes = static_cast<double>(std::min(b.chunk, problem.panels) * problem.k_steps / b.k_parts * kTileBytes);
   return 1 + kUnfetched * std::max(0.0, 1 - kFetched / bytes);
 }
 
 namespace {
 
 constexpr double kL1Bytes = 40 * 1024;
+constexpr int64_t kLeastSplit = 24, kPartSteps = 16;  // k steps from which K is split, and of a part
+constexpr int64_t kPartRows = 4;  // rows of blocks below which weights from far are the limit, and passing them once is best
 
 bool is_dense(const BlockingProblem& problem, int n) { return problem.dense_channels > 0 && n == problem.panels; }
 
@@ -186,7 +209,9 @@ double panel_bytes(const BlockingProblem& problem) { return static_cast<double>(
 double chunk_bytes(const BlockingProblem& problem, const Blocking& b) {
   return static_cast<double>(std::min(b.chunk, problem.panels)) * panel_bytes(problem);
 }
-double x_bytes(const BlockingProblem& problem, const Blocking& b) { return static_cast<double>(b.m * problem.x_tile_bytes); }
+double x_bytes(const BlockingProblem& problem, const Blocking& b) {
+  return static_cast<double>(b.m * problem.x_tile_bytes) / b.k_parts;
+}
 
 // Whether a block's weights stay in the first level while all rows pass, or a block's rows while all panels of a chunk do.
 bool weights_stay(const BlockingProblem& problem, const Blocking& b) {
@@ -198,6 +223,8 @@ bool x_stays(const BlockingProblem& problem, const Blocking& b) { return b.chunk
 
 double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   constexpr double kL2Bytes = 1.5 * 1024 * 1024, kFarBytesPerCycle = 5, kCopiedBytesPerCycle = 16;
+  constexpr double kSecondLevelTile = 3, kBothFarTile = 7;
+  constexpr double kPartialTile = 60;  // a store and a load
   const auto steps = static_cast<double>(problem.k_steps);
   const auto ceil_div = [](int64_t a, int64_t d) { return static_cast<double>((a + d - 1) / d); };
   const double block_rows = ceil_div(problem.tiles, b.m);
@@ -205,16 +232,19 @@ double estimated_cycles(const BlockingProblem& problem, const Blocking& b) {
   const auto block_cycles = [&](int n) {
     const double weight_tiles = weights_are_resident(problem.k_steps, b) ? 0 : n;
     // Tiles loaded in a step that come from the second level: what stays in the first comes once.
-    const double second_level = (weights_stay(problem, b) ? weight_tiles / block_rows : weight_tiles) +
-                                (x_stays(problem, b) ? b.m * static_cast<double>(b.n) / static_cast<double>(b.chunk) : b.m);
-    const double step = 16.0 * b.m * n + 3.0 * (b.m + weight_tiles) + 3.0 * second_level;
+    const bool weights_near = weights_stay(problem, b), x_near = x_stays(problem, b);
+    const double second_level = (weights_near ? weight_tiles / block_rows : weight_tiles) +
+                                (x_near ? b.m * static_cast<double>(b.n) / static_cast<double>(b.chunk) : b.m);
+    const double far = weights_near || x_near ? kSecondLevelTile : kBothFarTile;
+    const double step = 16.0 * b.m * n + 3.0 * (b.m + weight_tiles) + far * second_level;
     // What the epilogue takes, little of which hides between the products. Half of a pass of the packs goes for one cell as
     // for four; four rows of one panel are stored by quarters of a line.
     const int rows = b.m * n >= 4 ? 4 / n : b.m, passes = b.m / rows, cells = rows * n;
     const double line = problem.residual ? 250.0 : problem.offset_sum ? 105.0 : 155.0;  // 16 passes of four cells
     const double epilogue = is_dense(problem, n) ? line * b.m * static_cast<double>(problem.dense_channels) / 64.0
                                                  : line * passes * (0.4 + 0.15 * cells) * (b.m == 4 ? 1.25 : 1.0);
-    return step * steps + std::max(20.0, epilogue - 2.0 * b.m * n * (steps - 1));
+    const double parts = kPartialTile * b.m * n * (b.k_parts - 1);
+    return step * steps + parts + std::max(20.0, epilogue - 2.0 * b.m * n * (steps / b.k_parts - 1));
   };
   const int64_t whole = problem.panels / b.n;
   const auto rest = static_cast<int>(problem.panels % b.n);
@@ -246,12 +276,18 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
     for (const int64_t wanted : {int64_t{b.n}, int64_t{4}, int64_t{8}, int64_t{32}, all}) {
       b.chunk = std::min(all, (wanted + b.n - 1) / b.n * b.n);
       if (problem.copied && b.chunk < all) continue;
-      for (const Stream stream : {Stream::x, Stream::weights, Stream::none}) {
-        b.stream = stream;
-        const bool known = std::any_of(costed.begin(), costed.end(), [&](const auto& c) { return c.second == b; });
-        if (known) continue;
-        costed.emplace_back(estimated_cycles(problem, b) * network_factor(problem, b), b);
-      }
+      const auto consider = [&](int k_parts) {
+        b.k_parts = k_parts;
+        for (const Stream stream : {Stream::x, Stream::weights, Stream::none}) {
+          b.stream = stream;
+          const bool known = std::any_of(costed.begin(), costed.end(), [&](const auto& c) { return c.second == b; });
+          if (!known) costed.emplace_back(estimated_cycles(problem, b) * network_factor(problem, b), b);
+        }
+      };
+      consider(1);
+      if (problem.splits_k && b.chunk > b.n && problem.k_steps >= kLeastSplit && problem.tiles >= kPartRows * b.m &&
+          !x_stays(problem, b))
+        consider(static_cast<int>((problem.k_steps + kPartSteps / 2) / kPartSteps));
     }
   }
   std::stable_sort(costed.begin(), costed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

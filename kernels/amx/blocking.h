@@ -25,6 +25,12 @@
 // block keeps its weights in L1 and streams x; a chunk of all panels keeps x in L1 and streams the weights. The streamed
 // side may be loaded by TILELOADDT1, which spares the other side's place in L1.
 //
+// Where K is so long that not even a block's rows of x stay in L1 while a chunk's panels pass, K may be taken in parts: within
+// a chunk all rows of blocks pass with one part of K, then with the next. Between parts the sums wait in memory as the tiles
+// that they are, which costs a store and a load a tile and part.
+//
+//      chunk of panels:  part 0 of K:  all rows of blocks -> sums      part 1:  sums -> all rows of blocks -> sums     …
+//
 // Which blocking is best depends on caches more than a formula can say. So a cost model names a few, best first, and the
 // plan times them (tune.h).
 #pragma once
@@ -92,6 +98,7 @@ struct Blocking {
   int m = 1, n = 4;
   int64_t chunk = 4;  // panels
   Stream stream = Stream::x;
+  int k_parts = 1;
   bool operator==(const Blocking&) const = default;
 };
 
@@ -100,10 +107,17 @@ struct BlockingProblem {
   int64_t tiles = 1, panels = 1, k_steps = 1;
   int64_t x_tile_bytes = 1024;  // of x under a tile: less than its k steps where kernel positions overlap
   bool copied = false;          // rows are copied once a chunk
+  bool splits_k = false;        // K may be taken in parts
   bool residual = false;
   bool offset_sum = false;
   int64_t dense_channels = 0;  // of pixels that blocks of all panels store as lines (BlockSpec::dense), or 0
 };
+// Of a convolution that is tiled so, with so many panels a group and k steps; offset_sum is left to the caller.
+BlockingProblem blocking_problem(const ConvProblem& problem, const Tiling& tiling, int64_t panels, int64_t k_steps);
+
+// Part `part` of a blocking's parts of K: from the first of its k steps to the one behind its last.
+std::pair<int64_t, int64_t> k_part(int64_t k_steps, const Blocking& blocking, int part);
+
 // Whether the weights of a chunk are a block's, few enough to stay in tiles while all rows pass.
 bool weights_are_resident(int64_t k_steps, const Blocking& blocking);
 

@@ -5,7 +5,8 @@
 //     for k step, i < m, j < n:                    one slot each (schedule.h); 16 rows or channels a tile, 64 bytes of K
 //       C[i][j] += A[i](x[i] + step) . B[j](weights + j * panel_bytes + k step)
 //       prepare the next product, be it the next block's first: load what it has of A and B;
-//         k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the bias where there are few k steps
+//         k step 0: sums = C[i][j] of the block before; C[i][j] = 0, or the bias where there are few k steps, or the
+//         sums of the part of K before
 //       weights of later layers are fetched; units due in this slot: epilogue of rows of the block before -> y + row.y, or
 //       the trash
 //   the stages that remain, without products
@@ -21,7 +22,8 @@
 //          r12 sums being stored   rcx TileRows   rbp y   r15 residual, or the trash   r11 constants
 //          rdx, rdi and what the tiles leave of r8 r9 r10: sums being read when there are two (the last one); then y and
 //          residual of a unit's rows; dense: rdi the row pitch of sums, where it is not 64
-// stack    0 args  8 the block before  16 the one before that  24 trash
+//          a part of K but the last: r12 the block's partial sums, where its tiles are stored
+// stack    0 args  8 the block before  16 the one before that  24 trash  32 partial sums of the block whose products start
 #include "kernels/amx/generator.h"
 
 #include <algorithm>
@@ -41,7 +43,7 @@ using Xbyak::Reg64;
 using Xbyak::Tmm;
 using namespace Xbyak::util;
 
-constexpr int kArgs = 0, kBefore = 8, kBeforeThat = 16, kTrash = 24, kFrame = 32;
+constexpr int kArgs = 0, kBefore = 8, kBeforeThat = 16, kTrash = 24, kPartial = 32, kFrame = 40;
 constexpr int64_t kBuffer = kMaxTiles * kTileBytes;
 
 class Generator : public Assembler {
@@ -51,6 +53,7 @@ class Generator : public Assembler {
     assign_registers();
     schedule_ = make_schedule(tiles(), accumulators(), static_cast<int>(spec_.steps.size()), units());
     assert(!schedule_.two_buffers || sums_read_ != r12);
+    assert(!spec_.stores_partial || (!schedule_.two_buffers && !spec_.dense && !spec_.resident));
     for (int variant = 0; variant < variants(spec_); ++variant) products_.push_back(plan_products(spec_, variant));
     begin();
     std::vector<Xbyak::Label> body(products_.size());
@@ -82,11 +85,11 @@ class Generator : public Assembler {
   int tiles() const { return spec_.m * spec_.n; }
   int accumulators() const { return amx::accumulators(spec_); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
-  int64_t panel_bytes() const { return static_cast<int64_t>(spec_.steps.size()) * kTileBytes; }
+  bool splits_k() const { return spec_.loads_partial || spec_.stores_partial; }
   // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
   // products, the loads hold up more than that.
   bool starts_at_bias() const {
-    return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && spec_.steps.size() <= 2;
+    return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && !splits_k() && spec_.steps.size() <= 2;
   }
   bool fetches_y() const { return spec_.resident && spec_.n == 4 && !has_residual(); }
   int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }
@@ -207,6 +210,7 @@ class Generator : public Assembler {
         mov(x(0), ptr[rsp + kArgs]);
         cmp(rdx, ptr[x(0) + offsetof(BlockArgs, block_end)]);
         cmove(rdx, rsi);  // nothing uses what is loaded then, but it can be loaded
+        if (spec_.stores_partial) mov(r12, ptr[rsp + kPartial]);
         point_to_block(rdx);
       }
       const TileProduct& next = last ? products_[(variant + 1) % products_.size()][0] : products[slot + 1];
@@ -236,6 +240,11 @@ class Generator : public Assembler {
       mov(bias_, ptr[args + offsetof(BlockArgs, params)]);
       add(bias_, ptr[block + offsetof(Block, params)]);
     }
+    if (splits_k()) {
+      mov(rbx, ptr[args + offsetof(BlockArgs, partials)]);
+      add(rbx, ptr[block + offsetof(Block, partial)]);
+      mov(ptr[rsp + kPartial], rbx);
+    }
     mov(rbx, ptr[args + offsetof(BlockArgs, weights)]);
     add(rbx, ptr[block + offsetof(Block, weights)]);
     mov(x(0), ptr[args + offsetof(BlockArgs, x)]);
@@ -244,17 +253,22 @@ class Generator : public Assembler {
 
   // All rows of a bias tile are the same 64 bytes.
   void start_sum(const TileProduct& p) {
-    if (starts_at_bias())
+    if (spec_.loads_partial) {
+      mov(rdx, ptr[rsp + kPartial]);
+      tileloadd(Tmm(p.c), at(rdx, r14, p.c * kTileBytes));
+    } else if (starts_at_bias()) {
       tileloadd(Tmm(p.c), at(bias_, zero_,
                              static_cast<int64_t>(static_cast<size_t>(p.panel) * sizeof(ChannelParams) +
                                                   offsetof(ChannelParams, int_bias))));
-    else
+    } else {
       tilezero(Tmm(p.c));
+    }
   }
 
   void load(const TileLoad& l) {
-    const Xbyak::Address from = l.from_x ? at(x(l.index), r13, spec_.steps[l.k])
-                                         : at(rbx, r14, l.index * panel_bytes() + static_cast<int64_t>(l.k) * kTileBytes);
+    const Xbyak::Address from = l.from_x
+                                    ? at(x(l.index), r13, spec_.steps[l.k])
+                                    : at(rbx, r14, l.index * spec_.panel_bytes + static_cast<int64_t>(l.k) * kTileBytes);
     if (spec_.stream == (l.from_x ? Stream::x : Stream::weights))
       tileloaddt1(Tmm(l.tile), from);
     else
@@ -289,6 +303,7 @@ class Generator : public Assembler {
   // What is due in a slot for blocks that ran `youngest` blocks ago and before, the oldest first.
   std::vector<Event> epilogue_events(int slot, int youngest) const {
     std::vector<Event> events;
+    if (spec_.stores_partial) return events;
     for (int stage = schedule_.last_stage; stage >= youngest; --stage) {
       if (stage == schedule_.setup_stage && slot == schedule_.setup_slot) events.push_back({stage, kSetUp});
       for (size_t i = 0; i < schedule_.units.size(); ++i)
@@ -440,7 +455,10 @@ std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec) 
       .add(spec.resident)
       .add(spec.stream)
       .add(spec.row_bytes)
-      .add(spec.prefetch_lines);
+      .add(spec.prefetch_lines)
+      .add(spec.panel_bytes)
+      .add(spec.loads_partial)
+      .add(spec.stores_partial);
   for (const int32_t step : spec.steps) key.add(step);
   add_to_key(key, spec.epilogue);
   return cached_code(key, [&] { return std::make_unique<Generator>(isa, spec); });

@@ -21,6 +21,7 @@ struct Block {
   int64_t params;             // its record
   int64_t y, residual;        // its first channel in a pixel
   int64_t rows;               // the block's TileRows
+  int64_t partial;            // its tiles between parts of K: [m][n][16 rows][16 channels] int32
   const std::byte* prefetch;  // BlockSpec::prefetch_lines cache lines from here
 };
 
@@ -35,6 +36,7 @@ struct BlockArgs {
   const TileRow* rows;
   const ChannelParams* params;
   const EpilogueConstants* constants;
+  void* partials;
   void* sums;   // kSumBytes: int32 tiles on their way to the epilogue
   void* trash;  // kTrashBytes that take the rows stored nowhere
 };
@@ -52,8 +54,11 @@ struct BlockSpec {
   bool resident = false;       // m = 1, one k step: all blocks have the weights of the first, which stay in tiles
   EpilogueForm epilogue;       // with add_int_bias
   std::vector<int32_t> steps;  // from the first row of a tile to each k step, bytes; not empty
-  int64_t row_bytes = 64;      // distance of x rows
-  int prefetch_lines = 0;      // fetched into the second-level cache, spread over the products
+  int64_t panel_bytes = 0;     // distance of panels in weights
+  // K in parts: sums go on from what the part before left at Block::partial, or are left there, without an epilogue.
+  bool loads_partial = false, stores_partial = false;
+  int64_t row_bytes = 64;  // distance of x rows
+  int prefetch_lines = 0;  // fetched into the second-level cache, spread over the products
 };
 std::shared_ptr<const Code> block_kernel(const Isa& isa, const BlockSpec& spec);
 

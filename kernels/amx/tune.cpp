@@ -8,6 +8,7 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/amx/tile_config.h"
+#include "kernels/jit/cache.h"
 
 namespace octet::kernels::amx {
 namespace {
@@ -80,16 +81,29 @@ Blocking fastest(const ConvProblem& problem, const BlockingProblem& cut, const s
   return candidates[best];
 }
 
+// All that the speed of a blocking depends on.
+std::string tuning_key(const ConvProblem& p, bool touching, const BlockingProblem& cut) {
+  CodeKey key("amx blocking");
+  const ConvShape& s = p.shape;
+  for (const int64_t v : {s.n, s.ic, s.ih, s.iw, s.oc, s.oh, s.ow, s.kh, s.kw, s.stride_h, s.stride_w, s.dilation_h,
+                          s.dilation_w, s.pad_top, s.pad_left, s.groups})
+    key.add(v);
+  for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
+  key.add(touching).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
+  key.add(p.epilogue.keeps_range).add(p.epilogue.y_scale != 0).add(p.epilogue.range_of_most);
+  return key.text();
+}
+
 }  // namespace
 
-Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key,
-                        const MakeBlocked& make) {
+Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, bool touching, const MakeBlocked& make) {
   static std::mutex mutex;
   static auto& chosen = *new std::map<std::string, Blocking>;
   std::vector<Blocking> candidates = candidate_blockings(cut);
   if (candidates.size() > kCandidates) candidates.resize(kCandidates);
   const double best = estimated_cycles(cut, candidates.front()) * static_cast<double>(problem.shape.groups);
   if (candidates.size() == 1 || best < kWorthTiming) return candidates.front();
+  const std::string key = tuning_key(problem, touching, cut);
   const std::lock_guard lock(mutex);  // also keeps two threads from timing at once
   if (const auto found = chosen.find(key); found != chosen.end()) return found->second;
   return chosen[key] = fastest(problem, cut, candidates, make);

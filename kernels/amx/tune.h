@@ -9,7 +9,6 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "kernels/amx/blocking.h"
 #include "kernels/conv.h"
@@ -19,8 +18,8 @@ namespace octet::kernels::amx {
 // Makes the convolution with a given blocking.
 using MakeBlocked = std::function<std::unique_ptr<Conv>(const Blocking&)>;
 
-// The fastest of the candidates; problems too small to time take the model's first. `key` names the problem.
-Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, const std::string& key,
-                        const MakeBlocked& make);
+// The fastest of the candidates; problems too small to time take the model's first. `touching`: the form of
+// the weights needs pixels that touch (pack.h).
+Blocking tuned_blocking(const ConvProblem& problem, const BlockingProblem& cut, bool touching, const MakeBlocked& make);
 
 }  // namespace octet::kernels::amx

@@ -186,6 +186,37 @@ TEST(AmxBlocking, AWideChunkIsReadBeforeItIsFetched) {
   EXPECT_EQ(factor(32, 4, 36), 1) << "there are no more panels than four";
 }
 
+TEST(AmxBlocking, LongKMayComeInParts) {
+  const auto parts = [](amx::BlockingProblem problem) {
+    int most = 1;
+    for (const Blocking& b : amx::candidate_blockings(problem)) most = std::max(most, b.k_parts);
+    return most;
+  };
+  amx::BlockingProblem ffn = cut(8, 48, 48);
+  EXPECT_EQ(parts(ffn), 1) << "only where its epilogue and its rows of x allow";
+  ffn.splits_k = true;
+  EXPECT_EQ(parts(ffn), 3);
+  EXPECT_GT(first_choice(ffn).k_parts, 1) << "two tiles of x over all of K do not stay in the first level";
+  amx::BlockingProblem attention = cut(8, 48, 12);
+  attention.splits_k = true;
+  EXPECT_EQ(parts(attention), 1) << "they do";
+}
+
+TEST(AmxBlocking, PartsOfKCoverIt) {
+  for (const int64_t steps : {32, 36, 48, 49, 72})
+    for (const int parts : {1, 2, 3, 4}) {
+      const Blocking b{.k_parts = parts};
+      int64_t at = 0;
+      for (int part = 0; part < parts; ++part) {
+        const auto [first, end] = amx::k_part(steps, b, part);
+        EXPECT_EQ(first, at);
+        EXPECT_GT(end, first);
+        at = end;
+      }
+      EXPECT_EQ(at, steps);
+    }
+}
+
 TEST(AmxBlocking, EveryCandidateFitsTheAccumulators) {
   for (int64_t tiles = 1; tiles < 20; ++tiles)
     for (int64_t panels = 1; panels < 20; ++panels)
@@ -389,6 +420,37 @@ TEST_F(Amx, EveryCandidateGivesTheSameBytes) {
         c.stage = stage;
         ASSERT_EQ(check_candidates(c), "");
       }
+}
+
+TEST_F(Amx, PartsOfKGiveTheSameBytes) {
+  const auto tries_parts = [](const Case& c) {
+    const Isa& amx = isa(IsaId::amx);
+    const Checked checked(c);
+    bool parts = false;
+    const Make look = [&](const Isa& on, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, int,
+                          std::string* reason) {
+      for (size_t i = 0; const auto conv = make_amx_candidate(on, problem, weights, i); ++i)
+        parts |= conv->name().find("k in ") != std::string::npos;
+      return make_amx_conv(on, problem, weights, 1, reason);
+    };
+    EXPECT_EQ(checked.run(amx, pack_amx, look), "");
+    return parts;
+  };
+  for (const Stage stage : kStages)
+    for (const int threads : {1, 3, 7}) {
+      Case c = conv_case(2200, 139, 1, 1, static_cast<uint64_t>(stage));
+      c.w = 140;  // nine tiles, the last of them moved back: fewer rows of blocks than seven threads
+      c.stage = stage;
+      c.parts = threads;
+      ASSERT_EQ(check_candidates(c), "");
+      if (threads == 1) {
+        EXPECT_TRUE(tries_parts(c));
+      }
+    }
+  Case c = conv_case(500, 90, 12, 3, 11);
+  c.x_zero_point = 200;
+  ASSERT_EQ(check_candidates(c), "");
+  EXPECT_TRUE(tries_parts(c));
 }
 
 TEST_F(Amx, OnlyWholePixelsThatTouchAreDense) {
