@@ -14,7 +14,7 @@ namespace octet::kernels {
 namespace {
 
 // Why no family takes the problem with these weights; empty when one does.
-std::string refusal([[maybe_unused]] const Isa& isa, const ConvProblem& problem, const PackedWeights& weights) {
+std::string refusal(const Isa& isa, const ConvProblem& problem, const PackedWeights& weights) {
   assert(weights.isa == isa.id);
   assert(weights.shape == packed_shape(problem.shape));
   const bool is_float = weights.dtype == DType::f32;
@@ -23,6 +23,7 @@ std::string refusal([[maybe_unused]] const Isa& isa, const ConvProblem& problem,
            std::string(is_float ? "float32" : "8-bit") + " weights";
   if (weights.x_zero_point_at_run && problem.epilogue.out == DType::u8 && problem.epilogue.y_scale == 0)
     return "an input zero point known only at run needs a float32 or int32 output, or values to quantize";
+  if (!problem.epilogue.table.empty() && !has_table_stage(isa)) return std::string(isa.name) + " has no table stage here";
   return unsupported_reason(problem.epilogue, is_float);
 }
 
@@ -53,6 +54,10 @@ std::unique_ptr<Conv> make_conv(const Isa& isa, const ConvProblem& problem, std:
   }
   assert(false);
   return nullptr;
+}
+
+bool joins_table(const Isa& isa, const PackedWeights& weights) {
+  return weights.kind == PackedKind::amx && has_table_stage(isa);
 }
 
 size_t packed_bytes(const PackedWeights& weights) { return weights.bytes; }

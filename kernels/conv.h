@@ -51,6 +51,12 @@ struct ConvWeights {
   bool x_zero_point_at_run = false;      // dynamic quantization: ConvArgs::x_zero_point
 };
 
+// Whether a table that makes other bytes of a product's 8 bits is best a stage of its epilogue (Epilogue::table). Beside tile
+// products its shuffles cost little: efficientnet_b0's tile convolutions and their tables 463 us as steps of their own, 419
+// joined; bert_base's first FFN products and GELU 3.48 ms and 3.29. Vector kernels have no ports to spare for them: depthwise
+// 516 and 552, vpdpbusd 210 and 219.
+bool joins_table(const Isa& isa, const PackedWeights& weights);
+
 // Depends on oc, ic, kh, kw, groups, dilation of `shape`, and on the number of rows where they are few (few_rows); not else
 // on image sizes.
 std::shared_ptr<const PackedWeights> pack_weights(const Isa& isa, const ConvShape& shape, const ConvWeights& weights);

@@ -1,5 +1,7 @@
 #include "kernels/epilogue.h"
 
+#include <xbyak/xbyak_util.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -29,7 +31,7 @@ float activate(const Epilogue& e, float v) {
 void store_u8(const Epilogue& e, float v, void* y) {
   const int32_t q = e.y_scale != 0 ? numerics::quantize(v, e.y_scale, e.zero_point, 0, 255)
                                    : numerics::quantize_scaled(v, e.zero_point, e.lo, e.hi);
-  *static_cast<uint8_t*>(y) = static_cast<uint8_t>(q);
+  *static_cast<uint8_t*>(y) = e.table.empty() ? static_cast<uint8_t>(q) : e.table[static_cast<size_t>(q)];
 }
 
 // The quotient comes from products (jit/epilogue_emitter.h), which neither overflow nor underflow between bounds of this
@@ -60,15 +62,21 @@ float largest_x_scale(const Epilogue& e, std::span<const int64_t> bound) {
   return static_cast<float>(largest * 0.999);
 }
 
+bool has_table_stage(const Isa& isa) {
+  return isa.id == IsaId::reference || (isa.zmm() && Xbyak::util::Cpu().has(Xbyak::util::Cpu::tAVX512_VBMI));
+}
+
 Epilogue with_values(Epilogue e) {
   e.out = DType::f32;
   e.y_scale = 0;
+  e.table.clear();
   return e;
 }
 
 std::string unsupported_reason(const Epilogue& e, bool float_sum) {
   if (e.act == ActKind::gelu && e.out != DType::f32) return "an 8-bit output has its GELU in a table";
   if (e.keeps_range && e.out != DType::f32 && e.y_scale == 0) return "a range is kept of float32 values only";
+  if (!e.table.empty() && (e.out != DType::u8 || e.table.size() != 256)) return "a table is for 8-bit outputs, of 256 bytes";
   if (float_sum) {
     if (e.out != DType::f32) return "a float product stores float32 only";
     if (e.residual == ResidualKind::u8_once || e.residual == ResidualKind::u8_twice)

@@ -19,6 +19,7 @@
 // scale[n] = sx * sw[n], r.scale = sr, and a u8 residual adds (r - zr) * sr, rounded, as DequantizeLinear gives it.
 // relu and clip on a quantized output are a clamp in quanta [lo, hi], exactly as clamping before the rounding would give.
 // On f32 output a clamp is lo > v ? lo : v, then hi < v ? hi : v: a NaN passes. leaky_relu multiplies a negative v by alpha.
+// Last of a u8 output comes its table, where there is one: the byte i becomes table[i].
 // gelu, of f32 outputs, is octet/numerics_functions.h's; of matrices, no emitted stage (gelu_rows.h).
 #pragma once
 
@@ -27,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/isa.h"
 #include "octet/types.h"
 
 namespace octet::kernels {
@@ -51,12 +53,17 @@ struct Epilogue {
   float y_scale = 0;           // u8 output: not 0, v is divided by it, after a clamp as a float or without (largest_x_scale)
   bool keeps_range = false;    // f32 output and values: the least and the greatest v widen ConvArgs::range
   bool range_of_most = false;  // … only the greatest does
+  std::vector<uint8_t> table;  // u8 output: 256 bytes or empty
 
   bool operator==(const Epilogue&) const = default;
 };
 
 // Why no kernel computes this combination of stages for a sum of this kind; empty when one does.
 std::string unsupported_reason(const Epilogue& epilogue, bool float_sum);
+
+// Whether kernels of this ISA have the table stage: with AVX512_VBMI a table is a few shuffles of 64 outputs, without it a
+// step of its own (table.cpp) is as good.
+bool has_table_stage(const Isa& isa);
 
 // The same with a float32 output: what a u8 output of values rounds.
 Epilogue with_values(Epilogue epilogue);

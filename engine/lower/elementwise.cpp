@@ -308,6 +308,7 @@ bool takes_table(const Node& node, std::string* why) {
 }
 
 void lower_table(Lowering& lowering, const Node& node) {
+  if (lowering.is_done(&node)) return;  // in the epilogue of its product (product.cpp)
   const Value *x = node.input(0), *y = node.output();
   if (x->layout != y->layout) {
     lower_eval(lowering, node);

@@ -183,6 +183,15 @@ bool is_int8(const Value* v) { return v && (v->dtype() == DType::u8 || v->dtype(
 
 }  // namespace
 
+size_t step_bytes(const Node& node) {
+  size_t bytes = 0;
+  for (const std::vector<Value*>* values : {&node.inputs(), &node.outputs()})
+    for (const Value* v : *values)
+      if (v && v->type().static_shape())
+        bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
+  return bytes;
+}
+
 StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
   const bool first = last_node_ != &node;
   last_node_ = &node;
@@ -192,17 +201,9 @@ StepInfo& Lowering::add_step(const Node& node, std::string kernel, Run run) {
   step.info.kernel = std::move(kernel);
   step.info.type = to_string(node.output()->type());
   step.info.why = node.why;
-  for (const Value* v : node.inputs()) {
-    if (!v) continue;
-    step.info.int8 |= is_int8(v) && !v->is_constant();
-    if (v->type().static_shape())
-      step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
-  }
-  for (const Value* v : node.outputs()) {
-    step.info.int8 |= is_int8(v);
-    if (v->type().static_shape())
-      step.info.bytes += static_cast<size_t>(element_count(v->type().shape())) * size_of(v->dtype());
-  }
+  for (const Value* v : node.inputs()) step.info.int8 |= v && is_int8(v) && !v->is_constant();
+  for (const Value* v : node.outputs()) step.info.int8 |= is_int8(v);
+  step.info.bytes = step_bytes(node);
   step.info.gmac = gmac_of(node);
   step.run = first ? with_halos(node, *this, std::move(run)) : std::move(run);
   plan_.steps.push_back(std::move(step));

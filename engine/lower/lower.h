@@ -59,6 +59,9 @@ class Lowering {
   std::optional<Location> state(const graph::Value* x) const;
   void keep_range(const graph::Value* x) { kept_ranges_.insert(x); }
   bool keeps_range(const graph::Value* x) const { return kept_ranges_.contains(x); }
+  // A node that a step of another does as well, so that its lowering has nothing to add.
+  void set_done(const graph::Node* node) { done_.insert(node); }
+  bool is_done(const graph::Node* node) const { return done_.contains(node); }
   int new_call();  // one of Frame::calls
   // A product of the plan, in order of execution: its weights are part of the stream that products fetch ahead.
   void add_product(std::shared_ptr<kernels::Conv> conv) { products_.push_back(std::move(conv)); }
@@ -73,6 +76,7 @@ class Lowering {
   size_t scratch_at_;
   std::unordered_map<const graph::Value*, size_t> ranges_;  // offsets in the arena
   std::unordered_set<const graph::Value*> kept_ranges_;
+  std::unordered_set<const graph::Node*> done_;
   std::unordered_map<const graph::Value*, int> slots_;
   const graph::Node* last_node_ = nullptr;
   std::vector<std::shared_ptr<kernels::Conv>> products_;
@@ -99,6 +103,9 @@ bool takes_channels_last(const graph::Node& node);
 bool quantizes_to_pixels(const graph::Node& node);
 // Output 0 is a dense reinterpretation of input 0: no step at all when both are plain.
 bool is_view(const graph::Node& node);
+
+// What a step of the node reads and writes, once each.
+size_t step_bytes(const graph::Node& node);
 
 void lower_eval(Lowering& lowering, const graph::Node& node);
 void lower_control(Lowering& lowering, const graph::Node& node);  // If, Loop, Scan, SequenceMap

@@ -245,30 +245,37 @@ kernels::ConvArgs ProductArgs::of(const RunContext& context, int part) const {
   return args;
 }
 
-void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundConv> convs, const std::string& kernel) {
+void add_product_step(Lowering& lowering, const Node& node, std::vector<BoundConv> convs, const std::string& kernel,
+                      const Node* at) {
+  if (!at) at = &node;
   for (const BoundConv& bound : convs) {
     lowering.need_workspace(bound.conv->workspace_bytes());
     lowering.add_product(bound.conv);
   }
   const ProductArgs operands(lowering, node);
-  const Location y = lowering.location(node.output());
+  const Location y = lowering.location(at->output());
   const bool ranged = lowering.keeps_range(node.output());
   const Location range = ranged ? *lowering.range(node.output()) : Location{};
-  if (operands.needs_halo()) add_run_time_halo(lowering, node, node);
-  lowering.add_step(node, kernel,
-                    [convs = std::move(convs), operands, y, range, ranged](const RunContext& context, int part, int parts) {
-                      kernels::ConvArgs args = operands.of(context, part);
-                      const auto* residual = static_cast<const std::byte*>(args.residual);
-                      if (ranged) {
-                        args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
-                        args.range[0] = args.range[1] = 0;
-                      }
-                      for (const BoundConv& bound : convs) {
-                        args.y = y.in(context) + bound.y_offset;
-                        args.residual = residual ? residual + bound.residual_offset : nullptr;
-                        bound.conv->run(args, part, parts);
-                      }
-                    });
+  if (operands.needs_halo()) add_run_time_halo(lowering, node, *at);
+  StepInfo& info = lowering.add_step(
+      *at, kernel, [convs = std::move(convs), operands, y, range, ranged](const RunContext& context, int part, int parts) {
+        kernels::ConvArgs args = operands.of(context, part);
+        const auto* residual = static_cast<const std::byte*>(args.residual);
+        if (ranged) {
+          args.range = reinterpret_cast<float*>(range.in(context)) + 2 * part;
+          args.range[0] = args.range[1] = 0;
+        }
+        for (const BoundConv& bound : convs) {
+          args.y = y.in(context) + bound.y_offset;
+          args.residual = residual ? residual + bound.residual_offset : nullptr;
+          bound.conv->run(args, part, parts);
+        }
+      });
+  if (at == &node) return;
+  info.op = std::string(node.op_name());
+  info.node = node.name().empty() ? node.output()->name() : node.name();
+  info.gmac = product_gmac(node);
+  info.bytes = step_bytes(node);
 }
 
 // A residual is read, row by row, by the unit that then writes the same elements.
@@ -295,19 +302,38 @@ double product_gmac(const Node& node) {
 
 namespace {
 
+// The table that nothing else shares this product's 8 bits with and that overwrites them where they lie: the product can
+// store what it makes of them at once. Null when there is none.
+const Node* table_behind(const Lowering& lowering, const Node& node) {
+  const Value* y = node.output();
+  if (y->dtype() != DType::u8 || y->uses().size() != 1 || lowering.graph().is_output(y)) return nullptr;
+  const Node* table = y->uses()[0].node;
+  if (table->op_name() != "octet.Table" || !find_lowering(*table)) return nullptr;
+  const Value* out = table->output();
+  if (y->layout != out->layout || lowering.slot(y) >= 0 || lowering.slot(out) >= 0) return nullptr;
+  const Place &from = lowering.place(y), &to = lowering.place(out);
+  return from.offset == to.offset && from.image == to.image && from.strides == to.strides ? table : nullptr;
+}
+
 void lower_product(Lowering& lowering, const Node& node) {
   if (foreseen_quantization(lowering.graph(), node)) return;  // with that (bounded.cpp)
   if (!is_gemm(node) && !product_in_images(node)) return lower_eval(lowering, node);
   kernels::ConvProblem problem = product_problem(lowering, node);
   problem.epilogue.keeps_range = problem.epilogue.out == DType::f32 && lowering.range(node.output());
+  auto weights = pack_product(lowering, node, problem.shape);
+  const Node* table = kernels::joins_table(lowering.isa(), *weights) ? table_behind(lowering, node) : nullptr;
+  if (table) {
+    const auto* entries = table->input(1)->constant().as<uint8_t>();
+    problem.epilogue.table.assign(entries, entries + 256);
+  }
 
   std::string reason;
-  auto weights = pack_product(lowering, node, problem.shape);
   std::shared_ptr<kernels::Conv> conv = kernels::make_conv(lowering.isa(), problem, weights, lowering.threads(), &reason);
   if (!conv) return lower_eval(lowering, node);
   if (problem.epilogue.keeps_range) lowering.keep_range(node.output());
-  const std::string name = conv->name() + ", " + kernels::describe(*weights);
-  add_product_step(lowering, node, {{std::move(conv)}}, name);
+  if (table) lowering.set_done(table);
+  const std::string name = conv->name() + (table ? ", table, " : ", ") + kernels::describe(*weights);
+  add_product_step(lowering, node, {{std::move(conv)}}, name, table);
 }
 
 }  // namespace

@@ -56,6 +56,8 @@ struct BoundConv {
   std::shared_ptr<kernels::Conv> conv;
   int64_t y_offset = 0, residual_offset = 0;
 };
-void add_product_step(Lowering& lowering, const graph::Node& node, std::vector<BoundConv> convs, const std::string& kernel);
+// `at`: the node that the step counts for, if another.
+void add_product_step(Lowering& lowering, const graph::Node& node, std::vector<BoundConv> convs, const std::string& kernel,
+                      const graph::Node* at = nullptr);
 
 }  // namespace octet

@@ -1,7 +1,7 @@
 // Register use: cells are worked on in place; temps[0..] hold residuals, masks, the pack order and extracted quarters.
 //
 //   for four cells:  sum -> float value (scale, residual, bias, activation), stage by stage
-//     u8:  v -> int32, packssdw x2, + zero point, packuswb, permute, clamp; then quarter q of the register is cell q
+//     u8:  v -> int32, packssdw x2, + zero point, packuswb, clamp, table, permute; then quarter q of the register is cell q
 //     f32, s32:  stored as they are
 #include "kernels/jit/epilogue_emitter.h"
 
@@ -280,6 +280,7 @@ class Emitter {
     if (form_.adds_lo) as_.vpaddusb(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
     if (form_.lo && !form_.clamp_first) as_.vpmaxub(packed, packed, held_constant(offsetof(EpilogueConstants, lo)));
     if (form_.hi && !form_.clamp_first) as_.vpminub(packed, packed, held_constant(offsetof(EpilogueConstants, hi)));
+    if (form_.table) look_up(Zmm(packed.getIdx()));
     if (!form_.interleaved) {
       if (regs_.pack_order < 0) as_.vmovups(v(temp(0)), constant(offsetof(EpilogueConstants, pack_order)));
       as_.permute_dwords(packed, v(regs_.pack_order < 0 ? temp(0) : regs_.pack_order), packed);
@@ -288,6 +289,22 @@ class Emitter {
       store_quarters_zmm(cells);
     else
       store_quarters_ymm(cells);
+  }
+
+  // Half of the table by the low seven bits, the other half, and bit 7 decides.
+  void look_up(const Zmm& packed) {
+    const auto quarter = [&](int64_t q) {
+      return constant(offsetof(EpilogueConstants, table) + static_cast<size_t>(64 * q));
+    };
+    const Xbyak::Opmask upper(regs_.opmask);
+    const Zmm low(temp(0)), part(temp(1));
+    as_.vpmovb2m(upper, packed);
+    as_.vmovdqa64(low, packed);
+    as_.vmovups(part, quarter(0));
+    as_.vpermi2b(low, part, quarter(1));
+    as_.vmovups(part, quarter(2));
+    as_.vpermi2b(packed, part, quarter(3));
+    as_.vpblendmb(packed | upper, low, packed);
   }
 
   // Whether cell q + 1 continues cell q in memory.
@@ -428,58 +445,6 @@ class Emitter {
 };
 
 }  // namespace
-
-void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
-  const auto load = [&](int reg, size_t offset) {
-    as.vmovups(as.v(reg), as.at(regs.constants, static_cast<int64_t>(offset)));
-  };
-  if (regs.pack_order >= 0) load(regs.pack_order, offsetof(EpilogueConstants, pack_order));
-  const std::vector<size_t> constants = cell_constants(form, !regs.residual.empty());
-  for (size_t i = 0; i < std::min(constants.size(), regs.spare.size()); ++i) load(regs.spare[i], constants[i]);
-  if (regs.residual.empty()) return;
-  load(regs.residual[0], offsetof(EpilogueConstants, residual_shuffle));
-  load(regs.residual[1], offsetof(EpilogueConstants, sum_offset));
-  load(regs.residual[2], offsetof(EpilogueConstants, residual_scale));
-  // Every dword's lowest byte.
-  as.mov(regs.scratch.cvt64(), uint64_t{0x1111111111111111});
-  as.kmovq(Xbyak::Opmask(regs.residual_opmask), regs.scratch.cvt64());
-}
-
-void load_epilogue_params(Assembler& as, const EpilogueRegisters& regs) {
-  const auto param = [&](size_t record, size_t field) {
-    return as.at(regs.params, static_cast<int64_t>(record * sizeof(ChannelParams) + field));
-  };
-  for (size_t i = 0; i < regs.scales.size(); ++i) as.vmovups(as.v(regs.scales[i]), param(i, offsetof(ChannelParams, scale)));
-  for (size_t i = 0; i < regs.int_biases.size(); ++i)
-    as.vmovups(as.v(regs.int_biases[i]), param(i, offsetof(ChannelParams, int_bias)));
-  for (size_t i = 0; i < regs.biases.size(); ++i) as.vmovups(as.v(regs.biases[i]), param(i, offsetof(ChannelParams, bias)));
-  for (size_t i = 0; i < regs.offsets.size(); ++i)
-    as.vmovups(as.v(regs.offsets[i]), param(i, offsetof(ChannelParams, bias)));
-}
-
-EpilogueForm emit_offset_values(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
-                                std::span<const EpilogueCell> cells) {
-  std::vector<int> columns;
-  for (const EpilogueCell& c : cells)
-    if (std::find(columns.begin(), columns.end(), c.column) == columns.end()) columns.push_back(c.column);
-  size_t slot = 0;
-  const auto load = [&](size_t field, int column) {
-    const Xmm t = as.v(regs.temps[slot++ % regs.temps.size()]);
-    const size_t record = static_cast<size_t>(column / 16) * sizeof(ChannelParams),
-                 lane = static_cast<size_t>(column % 16) * 4;
-    as.vmovups(t, as.at(regs.params, static_cast<int64_t>(record + field + lane)));
-    return t;
-  };
-  for (int column : columns) {
-    const Xmm scale = load(offsetof(ChannelParams, scale), column), offset = load(offsetof(ChannelParams, bias), column);
-    for (const EpilogueCell& c : cells)
-      if (c.column == column) as.vfmadd213ps(as.v(c.reg), scale, offset);
-  }
-  EpilogueForm rest = form;
-  rest.offset_sum = false;
-  rest.float_sum = true;
-  return rest;
-}
 
 void emit_epilogue(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs,
                    std::span<const EpilogueCell> cells) {

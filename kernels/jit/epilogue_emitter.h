@@ -71,6 +71,7 @@ struct EpilogueForm {
   DType out = DType::f32;
   ResidualKind residual = ResidualKind::none;
   ActKind act = ActKind::none;
+  bool table = false;  // u8, zmm
   bool interleaved = false;
   bool keeps_range = false;  // constants are RangedConstants (range_emitter.h)
   bool range_of_most = false;
@@ -105,6 +106,7 @@ struct alignas(64) EpilogueConstants {
   float offset_residual[16];           // 2^23 + residual_zero_point
   float minus_offset_times_scale[16];  // -2^23 * residual_scale
   float y_scale[16], y_reciprocal[16];
+  uint8_t table[256];
 };
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& epilogue);
 
@@ -134,7 +136,7 @@ struct EpilogueRegisters {
   Xbyak::Reg64 params, constants;
   Xbyak::Reg32 scratch;    // clobbered
   std::vector<int> temps;  // at least two free vector registers; more give more overlap
-  int opmask = 1;          // clobbered (AVX-512, tails only)
+  int opmask = 1;          // clobbered (AVX-512: tails, tables)
   // Registers that hold the parameters of column 0, 16, … (load_epilogue_params), or empty: they are memory operands then.
   std::vector<int> scales = {}, int_biases = {}, biases = {}, offsets = {};
   int pack_order = -1;  // register that holds EpilogueConstants::pack_order, or none

@@ -39,6 +39,7 @@ EpilogueForm make_epilogue_form(const Epilogue& e, bool float_sum, bool add_int_
     form.lo = e.lo != 0 && !form.adds_lo;
     form.hi = e.hi != 255;
   }
+  form.table = !e.table.empty();
   return form;
 }
 
@@ -51,7 +52,7 @@ void add_to_key(CodeKey& key, const EpilogueForm& f) {
       .add(f.clamp_first)
       .add(f.zero_point);
   key.add(f.of_values).add(f.lo).add(f.hi).add(f.adds_lo).add(f.out).add(f.residual).add(f.act).add(f.interleaved);
-  key.add(f.keeps_range).add(f.range_of_most);
+  key.add(f.keeps_range).add(f.range_of_most).add(f.table);
 }
 
 bool must_clamp_first(const Epilogue& e, std::span<const int64_t> bound) {
@@ -107,6 +108,8 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   fill(k.y_reciprocal, e.y_scale == 0 ? 0.0f : 1.0f / e.y_scale);
   fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
   fill(k.minus_offset_times_scale, -kOffset * e.residual_scale);
+  fill(k.table, uint8_t{0});
+  std::copy(e.table.begin(), e.table.end(), k.table);
   for (int i = 0; i < 64; ++i) k.residual_shuffle[i] = static_cast<uint8_t>(i / 16 * 4 + i % 16 / 4);
   const int per_cell = isa.zmm() ? 4 : 2;  // dwords of a packed cell, one from each 128-bit lane
   for (int i = 0; i < 16; ++i) k.pack_order[i] = i % per_cell * 4 + i / per_cell % 4;

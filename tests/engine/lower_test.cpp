@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
 #include "engine/model.h"
 #include "graph/op_def.h"
+#include "kernels/epilogue.h"
 #include "kernels/isa.h"
 #include "octet/octet.h"
 #include "tests/engine/equal_bits.h"
@@ -96,6 +98,46 @@ TEST(LowerConvTranspose, OfOneAxis) {
         b.output(b.op("ConvTranspose", {b.input("x", {1, 6, 9}), w}, {{"strides", Ints{2}}, {"pads", Ints{1, 1}}}));
       },
       graph::test::random_floats({1, 6, 9}, 3), "ConvTranspose of one axis");
+}
+
+// SiLU between Q and DQ is a table: of tile products a stage, before a depthwise convolution, whose halo it shares, too;
+// not where something else reads what it was made of.
+TEST(LowerConv, TablesBehindTileProductsAreAStage) {
+  const auto build = [](bool shared) {
+    return [shared](Builder& b) {
+      const auto silu = [&](Value* x, float scale, int zero) {
+        return b.qdq(b.op("Mul", {x, b.op("Sigmoid", {x})}), scale, zero);
+      };
+      const auto weights = [&](Ints shape, uint32_t seed) {
+        Value* w = b.graph.add_constant(graph::test::random_bytes(DType::s8, shape, seed));
+        return b.op("DequantizeLinear", {w, b.scalar(0.003f), b.constant<int8_t>(DType::s8, {}, {0})});
+      };
+      Value* x = b.qdq(b.input("x", {1, 40, 9, 7}), 0.01f, 117);
+      Value* wide = b.qdq(b.op("Conv", {x, weights({72, 40, 1, 1}, 1)}), 0.04f, 130);
+      Value* active = silu(wide, 0.03f, 9);
+      Value* y =
+          b.qdq(b.op("Conv", {active, weights({72, 1, 3, 3}, 2)}, {{"group", int64_t{72}}, {"pads", Ints{1, 1, 1, 1}}}),
+                0.02f, 140);
+      if (shared) y = b.qdq(b.op("Add", {silu(y, 0.015f, 20), wide}), 0.03f, 120);
+      b.output(b.op("Conv", {y, weights({5, 72, 1, 1}, 3)}));
+    };
+  };
+  const Tensor x = graph::test::random_floats({1, 40, 9, 7}, 3);
+  for (const bool shared : {false, true})
+    expect_kernels_with_equal_bits(build(shared), x, shared ? "a table of a shared value" : "a table");
+  if (!kernels::supported(kernels::isa(kernels::IsaId::amx))) GTEST_SKIP() << "amx is not supported here";
+  for (const bool shared : {false, true}) {
+    Builder b;
+    build(shared)(b);
+    const Model model = model_from_graph(b.graph.clone(), {"amx", {}});
+    Session session(model, {.threads = 1});
+    session.set_input("x", x.view());
+    session.run();
+    const auto steps = session.steps();
+    const bool joined = std::any_of(steps.begin(), steps.end(),
+                                    [](const StepInfo& s) { return s.kernel.find(", table") != std::string::npos; });
+    EXPECT_EQ(joined, !shared && kernels::has_table_stage(kernels::isa(kernels::IsaId::amx)));
+  }
 }
 
 struct Deep {

@@ -90,6 +90,7 @@ struct Case {
   bool at_run = false;  // dynamic quantization; the stage must store f32
   Stage stage = Stage::u8;
   std::optional<EpilogueWords> epilogue;  // instead of the stage
+  bool table = false;                     // behind u8 outputs
   int64_t extra_pixel = 0;                // elements between pixels of x, y and residual, as in a slice of a concat
   int64_t extra_row = 0;                  // elements between rows
   bool guard_front = false;               // the unreadable page lies before the images
@@ -107,8 +108,8 @@ inline std::string to_string(const Case& c) {
     << "," << c.dilation_w << " pads " << c.pad_top << "," << c.pad_left << "," << c.pad_bottom << "," << c.pad_right
     << " weights " << to_string(c.weights) << (c.weight_zero_points ? " with zero points" : "") << (c.bias ? " bias" : "")
     << " patterns " << static_cast<int>(c.pattern) << "," << static_cast<int>(c.input) << " zx " << c.x_zero_point
-    << (c.at_run ? " at run" : "") << " stage " << static_cast<int>(c.stage) << " extra " << c.extra_pixel << ","
-    << c.extra_row << (c.guard_front ? " front" : "") << " parts " << c.parts << " seed " << c.seed;
+    << (c.at_run ? " at run" : "") << (c.table ? " table" : "") << " stage " << static_cast<int>(c.stage) << " extra "
+    << c.extra_pixel << "," << c.extra_row << (c.guard_front ? " front" : "") << " parts " << c.parts << " seed " << c.seed;
   if (const auto& e = c.epilogue)
     s << " epilogue " << to_string(e->out) << " residual " << static_cast<int>(e->residual) << " act "
       << static_cast<int>(e->act) << (e->bias ? " bias" : "") << " zero point " << e->zero_point << " in " << e->lo << ".."
@@ -198,8 +199,14 @@ inline Epilogue make_epilogue(const EpilogueWords& words, const Case& c, Random&
   return e;
 }
 
+inline Epilogue with_table(Epilogue e, const Case& c, Random& random) {
+  for (int i = 0; i < 256 && c.table && e.out == DType::u8; ++i)
+    e.table.push_back(static_cast<uint8_t>(random.in(0, 255)));
+  return e;
+}
+
 inline Epilogue make_epilogue(const Case& c, Random& random) {
-  if (c.epilogue) return make_epilogue(*c.epilogue, c, random);
+  if (c.epilogue) return with_table(make_epilogue(*c.epilogue, c, random), c, random);
   const Stage stage = c.stage;
   const int64_t oc = c.oc;
   Epilogue e;
@@ -236,7 +243,7 @@ inline Epilogue make_epilogue(const Case& c, Random& random) {
       break;
     default: break;
   }
-  return e;
+  return with_table(std::move(e), c, random);
 }
 
 struct Weights {

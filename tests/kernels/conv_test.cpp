@@ -168,6 +168,31 @@ TEST_P(ConvTest, EveryIntegerEpilogue) {
         }
 }
 
+TEST_P(ConvTest, TableBehindEveryIntegerEpilogue) {
+  Case c = conv(24, 5, 6, 37, 1);
+  c.table = true;
+  if (!has_table_stage(*GetParam())) {
+    EXPECT_NE(run(c), "") << "refused";
+    GTEST_SKIP() << GetParam()->name << ": tables behind products are steps of their own";
+  }
+  for (ResidualKind residual : {ResidualKind::none, ResidualKind::u8_once, ResidualKind::u8_twice})
+    for (int zero_point : {0, 11, 255})
+      for (auto [lo, hi] : {std::pair{0, 255}, std::pair{11, 200}})
+        for (int64_t oc : {1, 16, 37, 64, 100})
+          for (int64_t kernel : {1, 3}) {
+            Case with = conv(24, 5, 6, oc, kernel, 1, kernel / 2);
+            with.table = true;
+            with.epilogue =
+                EpilogueWords{.residual = residual, .bias = oc == 37, .zero_point = zero_point, .lo = lo, .hi = hi};
+            with.parts = static_cast<int>(kernel);
+            with.extra_pixel = oc % 3;
+            ASSERT_EQ(run(with), "");
+            with.h = with.w = 1;
+            with.kh = with.kw = 1, with.pad_top = with.pad_left = with.pad_bottom = with.pad_right = 0;
+            ASSERT_EQ(run(with), "");
+          }
+}
+
 TEST_P(ConvTest, OutputZeroPointsClampsAndSaturation) {
   for (int zero_point : {0, 1, 128, 255})
     for (float gain : {1.0f, 30.0f, 1e9f, 1e38f})

@@ -148,6 +148,21 @@ TEST_P(Depthwise, QuantizedValues) {
         }
 }
 
+TEST_P(Depthwise, TablesBehind8BitOutputs) {
+  if (!has_table_stage(isa(GetParam()))) GTEST_SKIP() << isa(GetParam()).name << ": tables are steps of their own";
+  for (const Stage stage : {Stage::u8, Stage::u8_clamped, Stage::u8_once, Stage::u8_twice})
+    for (const int64_t channels : {3, 16, 30, 64, 96, 144})
+      for (const int64_t width : {5, 11, 40})
+        for (const int64_t stride : {1, 2}) {
+          Case c = depthwise_case(channels, 1, 9, width, static_cast<uint64_t>(channels + width + stride));
+          c.stride_h = c.stride_w = stride;
+          c.stage = stage;
+          c.table = true;
+          c.parts = static_cast<int>(1 + width % 2);
+          ASSERT_EQ(run(c), "");
+        }
+}
+
 TEST_P(Depthwise, EveryChannelCount) {
   for (int64_t channels = 2; channels <= 70; ++channels)
     for (DType weights : {DType::s8, DType::f32}) {
