@@ -201,6 +201,7 @@ namespace {
 
 constexpr double kL1Bytes = 40 * 1024;
 constexpr int64_t kLeastSplit = 24, kPartSteps = 16;  // k steps from which K is split, and of a part
+constexpr int64_t kMostPartials = 1024 * 1024;        // bytes of sums between parts of K: within the second level
 constexpr int64_t kPartRows = 4;  // rows of blocks below which weights from far are the limit, and passing them once is best
 
 bool is_dense(const BlockingProblem& problem, int n) { return problem.dense_channels > 0 && n == problem.panels; }
@@ -285,8 +286,9 @@ std::vector<Blocking> candidate_blockings(const BlockingProblem& problem) {
         }
       };
       consider(1);
-      if (problem.splits_k && b.chunk > b.n && problem.k_steps >= kLeastSplit && problem.tiles >= kPartRows * b.m &&
-          !x_stays(problem, b))
+      const int64_t partials = problem.tiles * std::min(b.chunk, problem.panels) * kTileBytes;
+      if (problem.splits_k && b.chunk > b.n && partials <= kMostPartials && problem.k_steps >= kLeastSplit &&
+          problem.tiles >= kPartRows * b.m && !x_stays(problem, b))
         consider(static_cast<int>((problem.k_steps + kPartSteps / 2) / kPartSteps));
     }
   }

@@ -197,6 +197,11 @@ TEST(AmxBlocking, LongKMayComeInParts) {
   ffn.splits_k = true;
   EXPECT_EQ(parts(ffn), 3);
   EXPECT_GT(first_choice(ffn).k_parts, 1) << "two tiles of x over all of K do not stay in the first level";
+  amx::BlockingProblem longer = cut(256, 48, 48);
+  longer.splits_k = true;
+  EXPECT_EQ(parts(longer), 3);
+  longer.tiles = 2048;
+  EXPECT_EQ(parts(longer), 1) << "the sums of a chunk would not stay in the second level";
   amx::BlockingProblem attention = cut(8, 48, 12);
   attention.splits_k = true;
   EXPECT_EQ(parts(attention), 1) << "they do";
