@@ -286,13 +286,17 @@ void AmxConv::find_calls() {
     call_end_[b] = b + 1 < blocks_.size() && continues(b + 1) ? call_end_[b + 1] : static_cast<int64_t>(b + 1);
 }
 
-// Every block takes the same number of lines, rounded up to one of few numbers, so that layers share code.
+// Every block takes the same number of lines of one range, rounded up to one of few numbers, so that layers share code; as
+// many as it needs for the blocks to take all.
 void AmxConv::set_prefetch(std::span<const ByteRange> ranges) {
   constexpr size_t kLine = 64;
-  size_t lines = 0;
-  for (const ByteRange& range : ranges) lines += (range.bytes + kLine - 1) / kLine;
-  size_t per_block = (lines + blocks_.size() - 1) / std::max<size_t>(blocks_.size(), 1);
-  if (per_block > 8) per_block = (per_block + 7) / 8 * 8;
+  const auto blocks_taking = [&](size_t lines) {
+    size_t blocks = 0;
+    for (const ByteRange& range : ranges) blocks += (range.bytes + lines * kLine - 1) / (lines * kLine);
+    return blocks;
+  };
+  size_t per_block = 1;
+  while (blocks_taking(per_block) > std::max(blocks_.size(), ranges.size())) per_block += per_block < 8 ? 1 : 8;
   size_t block = 0;
   for (const ByteRange& range : ranges)
     for (size_t at = 0; at < range.bytes && block < blocks_.size(); at += per_block * kLine)
