@@ -61,8 +61,8 @@ struct Epilogue {
 // Why no kernel computes this combination of stages for a sum of this kind; empty when one does.
 std::string unsupported_reason(const Epilogue& epilogue, bool float_sum);
 
-// Whether kernels of this ISA have the table stage: with AVX512_VBMI a table is a few shuffles of 64 outputs, without it a
-// step of its own (table.cpp) is as good.
+// Whether kernels of this ISA have the table stage: with AVX512_VBMI a table is a few shuffles of 64 outputs; without it
+// tables are steps of their own (table.cpp).
 bool has_table_stage(const Isa& isa);
 
 // The same with a float32 output: what a u8 output of values rounds.

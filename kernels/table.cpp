@@ -11,12 +11,11 @@
 //
 //   for each row:  for 4 vectors, for 1 vector, bytes one at a time (with VBMI: masked)
 //   rdi args, rsi x, r8 y, r9 length, rax i, rcx count, rdx rows in memory, r10 r11 scratch
-#include <xbyak/xbyak_util.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
 
+#include "kernels/epilogue.h"
 #include "kernels/jit/run_loop.h"
 #include "kernels/reference/reference.h"
 
@@ -194,8 +193,7 @@ KernelPtr make_table(const Isa& isa, const TableProblem& problem) {
   shape.y_stride = problem.y_outer;
   if (isa.id == IsaId::reference)
     return std::make_unique<ReferenceRuns<TableProblem>>("table reference", problem, shape, table_reference);
-  const bool vbmi = isa.zmm() && Xbyak::util::Cpu().has(Xbyak::util::Cpu::tAVX512_VBMI);
-  return std::make_unique<Table>(isa, vbmi, problem, shape);
+  return std::make_unique<Table>(isa, has_table_stage(isa), problem, shape);
 }
 
 }  // namespace octet::kernels

@@ -56,7 +56,7 @@ struct BoundConv {
   std::shared_ptr<kernels::Conv> conv;
   int64_t y_offset = 0, residual_offset = 0;
 };
-// `at`: the node that the step counts for, if another.
+// `at`: the node whose output the step stores in place of the product's, if another.
 void add_product_step(Lowering& lowering, const graph::Node& node, std::vector<BoundConv> convs, const std::string& kernel,
                       const graph::Node* at = nullptr);
 

@@ -7,7 +7,6 @@
 namespace octet::kernels {
 
 using Xbyak::Xmm;
-using Xbyak::Zmm;
 
 void load_epilogue_constants(Assembler& as, const EpilogueForm& form, const EpilogueRegisters& regs) {
   const auto load = [&](int reg, size_t offset) {
