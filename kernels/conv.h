@@ -80,11 +80,11 @@ class Conv {
   virtual void run(const ConvArgs& args, int part, int parts) const noexcept = 0;
   virtual size_t workspace_bytes() const { return 0; }
   virtual std::string name() const = 0;  // "conv u8s8 avx2 8x8 bins", for profile and inspect
-  // The packed weights in order of use, whether others can be fetched into the second-level cache meanwhile, and which
-  // (prefetch.h).
-  virtual std::vector<ByteRange> weight_ranges() const { return {}; }
+  // The packed weights that a part reads, in order of use, whether others can be fetched into the second-level cache
+  // meanwhile, and which by each part (prefetch.h).
+  virtual std::vector<ByteRange> weight_ranges(int /*part*/, int /*parts*/) const { return {}; }
   virtual bool fetches() const { return false; }
-  virtual void set_prefetch(std::span<const ByteRange> /*ranges*/) {}
+  virtual void set_prefetch(std::span<const std::vector<ByteRange>> /*of_parts*/) {}
 };
 
 struct ConvProblem {

@@ -8,6 +8,10 @@
 //      stream   [ step 0 ][step 1][      step 2      ][ … ]
 //      step 0 fetches      └──── ahead ────┘[ n of 0 ]
 //
+// Threads have a stream each, of the weights that they read themselves: a second-level cache is its core's own. Two threads
+// that fetched half of one stream each, in turn with this: bert_base on AMX 7.78 ms and 6.79, resnet50 on avx512_vnni 7.57
+// and 7.14.
+//
 // What lies in the second level waits behind what comes from beyond it, since the first level holds line buffers for both.
 // So AMX blocks ask for two lines of four: the second level's own prefetcher, which holds none, follows with the other two.
 // Measured on the 14x14 and 7x7 stages of ResNet-50, in turn: all lines 256 KiB ahead 1790 us, pairs 160 KiB 1706, 192 KiB
@@ -37,7 +41,7 @@ struct PrefetchStep {
   std::vector<ByteRange> weights;
   bool fetches = true;  // or its kernel cannot, or has enough to do with its own
 };
-// For each step, in order of use, what it fetches. A step whose weights are more than `ahead` fetches its own later ones; the
+// Of the steps of one thread: for each, in order of use, what it fetches. A step whose weights are more than `ahead` fetches its own later ones; the
 // first one that fetches begins with the stream. What a step that does not fetch leaves falls to the next one that does, as
 // far as it is still to come.
 std::vector<std::vector<ByteRange>> plan_prefetch(const std::vector<PrefetchStep>& steps, size_t ahead);

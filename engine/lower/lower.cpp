@@ -116,11 +116,16 @@ void Lowering::need_workspace(size_t bytes) {
 }
 
 void Lowering::finish() {
-  std::vector<kernels::PrefetchStep> steps;
-  for (const auto& product : products_) steps.push_back({product->weight_ranges(), product->fetches()});
-  const auto fetched = kernels::plan_prefetch(steps, kernels::kPrefetchAhead);
+  std::vector<std::vector<std::vector<kernels::ByteRange>>> fetched(products_.size());
+  for (int part = 0; part < threads_; ++part) {
+    std::vector<kernels::PrefetchStep> steps;
+    for (const auto& product : products_) steps.push_back({product->weight_ranges(part, threads_), product->fetches()});
+    std::vector<std::vector<kernels::ByteRange>> plan = kernels::plan_prefetch(steps, kernels::kPrefetchAhead);
+    for (size_t i = 0; i < products_.size(); ++i) fetched[i].push_back(std::move(plan[i]));
+  }
   for (size_t i = 0; i < products_.size(); ++i)
-    if (!fetched[i].empty()) products_[i]->set_prefetch(fetched[i]);
+    if (std::any_of(fetched[i].begin(), fetched[i].end(), [](const auto& ranges) { return !ranges.empty(); }))
+      products_[i]->set_prefetch(fetched[i]);
 }
 
 namespace {

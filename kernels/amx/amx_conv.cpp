@@ -6,7 +6,9 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "kernels/amx/block_list.h"
 #include "kernels/amx/blocking.h"
 #include "kernels/amx/dense.h"
 #include "kernels/amx/gather.h"
@@ -14,6 +16,7 @@
 #include "kernels/amx/pack.h"
 #include "kernels/amx/tile_config.h"
 #include "kernels/amx/tune.h"
+#include "kernels/caches.h"
 #include "kernels/gelu_rows.h"
 #include "kernels/jit/range_emitter.h"
 #include "kernels/packed_weights.h"
@@ -51,16 +54,12 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
          kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
-// A part of the block list: one chunk of panels under all tiles, with one part of K.
-struct Chunk {
-  int64_t begin = 0, end = 0;
-};
-
 class AmxConv final : public Conv {
  public:
   AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
-          Tiling tiling, const Blocking& blocking)
+          Tiling tiling, const Blocking& blocking, int threads)
       : isa_(isa),
+
         problem_(GeluRows::without(problem)),
         gelu_(isa, problem.epilogue),
         weights_(std::move(weights)),
@@ -72,12 +71,17 @@ class AmxConv final : public Conv {
         planes_(tiling_.source == RowSource::phases ? make_phase_planes(problem.shape) : PhasePlanes{}),
         blocking_(blocking),
         stacks_(make_stacks(problem.shape)),
-        batch_tiles_(copy_batch(problem, form, blocking.m)) {
+        batch_tiles_(copy_batch(problem, form, blocking.m)),
+        threads_(threads),
+        share_(choose_share(problem, block_rows(), panels_ / blocking.n, form.tiles.bytes(), threads, caches())) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset()) make_offset_params(params_.bound);
     if (stacked()) stack_code_ = stack_kernel(isa, stacks_, problem.shape.kh);
     add_dense_params();
-    list_blocks();
+    list_rows();
+    list_ = list_blocks({problem_, tiling_, blocking_, panels_, k_steps(), form_.panel_bytes(), params_.records_per_group(),
+                         dense_params_, [this](int64_t tile, int64_t group) { return x_of(tile) + group_bytes(group); }},
+                        share_, threads);
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
@@ -90,9 +94,9 @@ class AmxConv final : public Conv {
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override { return fixed_bytes() + static_cast<size_t>(copy_bytes()); }
   std::string name() const override { return name_; }
-  std::vector<ByteRange> weight_ranges() const override;
+  std::vector<ByteRange> weight_ranges(int part, int parts) const override;
   bool fetches() const override { return true; }
-  void set_prefetch(std::span<const ByteRange> ranges) override;
+  void set_prefetch(std::span<const std::vector<ByteRange>> of_parts) override;
 
  private:
   static constexpr size_t kScratchBytes = static_cast<size_t>(kSumBytes + kTrashBytes);
@@ -102,8 +106,7 @@ class AmxConv final : public Conv {
   size_t partials_at() const { return params_at() + (params_.bytes() + 63) / 64 * 64; }
   size_t partial_bytes() const {
     if (blocking_.k_parts == 1) return 0;
-    const int64_t tiles = (tiling_.tiles() + blocking_.m - 1) / blocking_.m * blocking_.m;
-    return static_cast<size_t>(tiles * std::min(blocking_.chunk, panels_) * kTileBytes);
+    return static_cast<size_t>(block_rows() * blocking_.m * std::min(blocking_.chunk, panels_) * kTileBytes);
   }
   size_t fixed_bytes() const { return partials_at() + partial_bytes(); }
   bool copied() const { return tiling_.source == RowSource::copied; }
@@ -125,22 +128,18 @@ class AmxConv final : public Conv {
   bool same_batch(const Block& a, const Block& b) const {
     return tile_of(a) / batch_tiles_ == tile_of(b) / batch_tiles_ && group_of(a) == group_of(b);
   }
-  void list_blocks();
+  void list_rows();
   void bind_kernels(int prefetch_lines);
   void copy_rows(const ConvArgs& args, const Block& first, const Block& last, std::byte* to) const noexcept;
   void copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile_end, std::byte* to) const noexcept;
   void find_calls();
+  int64_t block_rows() const { return (tiling_.tiles() + blocking_.m - 1) / blocking_.m; }
   void run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept;
   template <class Run>
-  void run_pieces(const ConvArgs& args, int part, int parts, Run&& run) const noexcept;
+  void run_pieces(const ConvArgs& args, int64_t begin, int64_t end, Run&& run) const noexcept;
 
-  struct BlockShape {
-    int m, n, columns;
-    bool dense;
-    int part;  // of K
-  };
   bool any_dense() const {
-    return std::any_of(shapes_.begin(), shapes_.end(), [](const BlockShape& s) { return s.dense; });
+    return std::any_of(list_.shapes.begin(), list_.shapes.end(), [](const BlockShape& s) { return s.dense; });
   }
   void add_dense_params();
 
@@ -158,56 +157,23 @@ class AmxConv final : public Conv {
   const Blocking blocking_;
   const Stacks stacks_;  // when tiling_ wants them
   std::shared_ptr<const Code> stack_code_;
-  const int64_t batch_tiles_;     // copied rows that lie in the workspace at once
+  const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
+  const int threads_;
+  const Share share_;
   std::vector<int64_t> offsets_;  // of k steps in x
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
   Block idle_{};
-  std::vector<Block> blocks_;
-  std::vector<BlockShape> shapes_;  // of each block
-  std::vector<BlockFunction> functions_;
-  std::vector<int64_t> call_end_;  // of each block: up to which one a call of its function may go
-  std::vector<Chunk> chunks_;
+  BlockList list_;
+  std::vector<BlockFunction> functions_;  // of each block
+  std::vector<int64_t> call_end_;         // of each block: up to which one a call of its function may go
   std::vector<std::shared_ptr<const Code>> code_;
   std::string name_;
 };
 
-void AmxConv::list_blocks() {
-  const ConvShape& s = problem_.shape;
-  const Epilogue& e = problem_.epilogue;
+void AmxConv::list_rows() {
   rows_ = tiling_.rows;
   idle_.rows = static_cast<int64_t>(rows_.size() * sizeof(TileRow));
   rows_.resize(rows_.size() + static_cast<size_t>(kMaxTiles + 1) * kTileRows);  // one more that is looked at
-  const int64_t columns = s.oc / s.groups, tiles = tiling_.tiles();
-  const int64_t y_bytes = static_cast<int64_t>(size_of(e.out)), r_bytes = e.residual == ResidualKind::f32 ? 4 : 1;
-  for (int64_t group = 0; group < s.groups; ++group)
-    for (int64_t at = 0; at < (panels_ + blocking_.chunk - 1) / blocking_.chunk * blocking_.k_parts; ++at) {
-      const int64_t chunk = at / blocking_.k_parts * blocking_.chunk, chunk_end = std::min(chunk + blocking_.chunk, panels_);
-      const auto part = static_cast<int>(at % blocking_.k_parts);
-      int64_t partial = 0;
-      chunks_.push_back({static_cast<int64_t>(blocks_.size()), 0});
-      for (int64_t tile = 0; tile < tiles; tile += blocking_.m) {
-        const auto m = static_cast<int>(std::min<int64_t>(blocking_.m, tiles - tile));
-        for (int64_t panel = chunk; panel < chunk_end; panel += blocking_.n) {
-          const auto n = static_cast<int>(std::min<int64_t>(blocking_.n, chunk_end - panel));
-          Block& block = blocks_.emplace_back();
-          for (int i = 0; i < m; ++i) block.x[i] = x_of(tile + i) + group_bytes(group);
-          const int64_t channel = group * columns + panel * 16;
-          block.weights =
-              (group * panels_ + panel) * form_.panel_bytes() + k_part(k_steps(), blocking_, part).first * kTileBytes;
-          block.partial = partial;
-          partial += m * n * kTileBytes;
-          block.params = (group * params_.records_per_group() + panel) * static_cast<int64_t>(sizeof(ChannelParams));
-          block.y = channel * y_bytes;
-          block.residual = channel * r_bytes;
-          block.rows = tile * kTileRows * static_cast<int64_t>(sizeof(TileRow));
-          bool dense = dense_params_ > 0 && n == panels_ && part + 1 == blocking_.k_parts;
-          for (int i = 0; i < m; ++i) dense = dense && tile_is_dense(problem_, tiling_, tile + i);
-          if (dense) block.params = dense_params_ * static_cast<int64_t>(sizeof(ChannelParams));
-          shapes_.push_back({m, n, static_cast<int>(std::min<int64_t>(16, columns - (panel + n - 1) * 16)), dense, part});
-        }
-      }
-      chunks_.back().end = static_cast<int64_t>(blocks_.size());
-    }
 }
 
 // Behind the records of the channels: those of vectors that run across pixels (generator.h).
@@ -227,19 +193,26 @@ void AmxConv::add_dense_params() {
   }
 }
 
-// In order of use.
-std::vector<ByteRange> AmxConv::weight_ranges() const {
+std::vector<ByteRange> AmxConv::weight_ranges(int part, int parts) const {
   const auto* tiles = form_.tiles.as<std::byte>();
-  if (blocking_.k_parts == 1) return {{tiles, form_.tiles.bytes()}};
   std::vector<ByteRange> ranges;
-  for (int64_t group = 0; group < problem_.shape.groups; ++group)
-    for (int64_t chunk = 0; chunk < panels_; chunk += blocking_.chunk)
-      for (int part = 0; part < blocking_.k_parts; ++part) {
-        const auto [first, end] = k_part(k_steps(), blocking_, part);
-        for (int64_t panel = chunk; panel < std::min(chunk + blocking_.chunk, panels_); ++panel)
-          ranges.push_back({tiles + (group * panels_ + panel) * form_.panel_bytes() + first * kTileBytes,
-                            static_cast<size_t>((end - first) * kTileBytes)});
+  std::set<int64_t> listed;
+  list_.for_share(part, parts, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const Block& block = list_.blocks[static_cast<size_t>(b)];
+      const BlockShape& shape = list_.shapes[static_cast<size_t>(b)];
+      const auto [first, last] = k_part(k_steps(), blocking_, shape.part);
+      for (int panel = 0; panel < shape.n; ++panel) {
+        const int64_t at = block.weights + panel * form_.panel_bytes();
+        if (!listed.insert(at).second) continue;
+        const auto bytes = static_cast<size_t>((last - first) * kTileBytes);
+        if (!ranges.empty() && ranges.back().data + ranges.back().bytes == tiles + at)
+          ranges.back().bytes += bytes;
+        else
+          ranges.push_back({tiles + at, bytes});
       }
+    }
+  });
   return ranges;
 }
 
@@ -256,7 +229,7 @@ void AmxConv::bind_kernels(int prefetch_lines) {
   std::vector<std::shared_ptr<const Code>> code;
   std::map<std::array<int, 5>, BlockFunction> functions;
   functions_.clear();
-  for (const BlockShape& shape : shapes_) {
+  for (const BlockShape& shape : list_.shapes) {
     BlockFunction& f = functions[{shape.m, shape.n, shape.columns, shape.dense, shape.part}];
     if (f == nullptr) {
       spec.m = shape.m, spec.n = shape.n, spec.columns = shape.columns, spec.dense = shape.dense;
@@ -278,32 +251,16 @@ void AmxConv::bind_kernels(int prefetch_lines) {
 void AmxConv::find_calls() {
   const auto continues = [&](size_t b) {
     if (functions_[b] != functions_[b - 1]) return false;
-    if (resident() && blocks_[b].weights != blocks_[b - 1].weights) return false;
-    return !(copied() || stacked()) || same_batch(blocks_[b], blocks_[b - 1]);
+    if (resident() && list_.blocks[b].weights != list_.blocks[b - 1].weights) return false;
+    return !(copied() || stacked()) || same_batch(list_.blocks[b], list_.blocks[b - 1]);
   };
-  call_end_.resize(blocks_.size());
-  for (size_t b = blocks_.size(); b-- > 0;)
-    call_end_[b] = b + 1 < blocks_.size() && continues(b + 1) ? call_end_[b + 1] : static_cast<int64_t>(b + 1);
+  call_end_.resize(list_.blocks.size());
+  for (size_t b = list_.blocks.size(); b-- > 0;)
+    call_end_[b] = b + 1 < list_.blocks.size() && continues(b + 1) ? call_end_[b + 1] : static_cast<int64_t>(b + 1);
 }
 
-// Every block takes the same number of lines of one range, rounded up to one of few numbers, so that layers share code; as
-// many as it needs for the blocks to take all.
-void AmxConv::set_prefetch(std::span<const ByteRange> ranges) {
-  constexpr size_t kLine = 64;
-  const auto blocks_taking = [&](size_t lines) {
-    size_t blocks = 0;
-    for (const ByteRange& range : ranges) blocks += (range.bytes + lines * kLine - 1) / (lines * kLine);
-    return blocks;
-  };
-  size_t per_block = 1;
-  while (blocks_taking(per_block) > std::max(blocks_.size(), ranges.size())) per_block += per_block < 8 ? 1 : 8;
-  size_t block = 0;
-  for (const ByteRange& range : ranges)
-    for (size_t at = 0; at < range.bytes && block < blocks_.size(); at += per_block * kLine)
-      blocks_[block++].prefetch = range.data + at;
-  for (const std::byte* last = block > 0 ? blocks_[block - 1].prefetch : nullptr; block < blocks_.size(); ++block)
-    blocks_[block].prefetch = last;
-  bind_kernels(static_cast<int>(per_block));
+void AmxConv::set_prefetch(std::span<const std::vector<ByteRange>> of_parts) {
+  bind_kernels(assign_prefetch(list_, of_parts));
 }
 
 // Bytes from the first row of a tile to its k step.
@@ -349,41 +306,32 @@ void AmxConv::copy_planes(const ConvArgs& args, int64_t tile_begin, int64_t tile
 void AmxConv::run_blocks(BlockArgs& call, int64_t begin, int64_t end) const noexcept {
   while (begin < end) {
     const int64_t call_end = std::min(call_end_[static_cast<size_t>(begin)], end);
-    call.block = blocks_.data() + begin;
-    call.block_end = blocks_.data() + call_end;
+    call.block = list_.blocks.data() + begin;
+    call.block_end = list_.blocks.data() + call_end;
     functions_[static_cast<size_t>(begin)](&call);
     begin = call_end;
   }
 }
 
-// A matrix, piece by piece of its chunks: rows of blocks, or single blocks where there are fewer rows than parts.
+// Blocks of a matrix, piece by piece: rows of blocks of a chunk, or single blocks where a share cuts a row.
 template <class Run>
-void AmxConv::run_pieces(const ConvArgs& args, int part, int parts, Run&& run) const noexcept {
-  const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m, pitch = problem_.y.pixel;
-  const auto finish = [&](int64_t block, int64_t row_blocks, int64_t panels) {
-    const Block& first = blocks_[static_cast<size_t>(block)];
-    const int64_t row = tile_of(first) * kTileRows, channel = first.y / 4;
-    gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y,
-          std::min(row_blocks * blocking_.m * kTileRows, problem_.shape.ow - row),
-          std::min(panels * 16, problem_.shape.oc - channel), pitch, args.range);
-  };
-  if (rows < parts) {
-    const auto blocks = static_cast<int64_t>(blocks_.size());
-    for (int64_t b = blocks * part / parts; b < blocks * (part + 1) / parts; ++b) {
-      run(b, b + 1);
-      finish(b, 1, shapes_[static_cast<size_t>(b)].n);
+void AmxConv::run_pieces(const ConvArgs& args, int64_t begin, int64_t end, Run&& run) const noexcept {
+  const int64_t pitch = problem_.y.pixel;
+  const int64_t row_bytes = blocking_.chunk * 16 * 4 * blocking_.m * kTileRows;
+  const int64_t most_rows = std::max<int64_t>(1, GeluRows::kPieceBytes / row_bytes);
+  for (const Chunk& chunk : list_.chunks)
+    for (int64_t b = std::max(begin, chunk.begin), last = std::min(end, chunk.end); b < last;) {
+      const int64_t whole = (b - chunk.begin) % chunk.in_row == 0 ? std::min(most_rows, (last - b) / chunk.in_row) : 0;
+      const int64_t next = b + std::max<int64_t>(1, whole * chunk.in_row);
+      run(b, next);
+      const Block& first = list_.blocks[static_cast<size_t>(b)];
+      const int64_t row = tile_of(first) * kTileRows, channel = first.y / 4;
+      const int64_t rows = std::max<int64_t>(1, whole) * blocking_.m * kTileRows;
+      const int64_t columns = 16 * (whole > 0 ? blocking_.chunk : list_.shapes[static_cast<size_t>(b)].n);
+      gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y, std::min(rows, problem_.shape.ow - row),
+            std::min(columns, problem_.shape.oc - channel), pitch, args.range);
+      b = next;
     }
-    return;
-  }
-  for (const Chunk& chunk : chunks_) {
-    const int64_t in_row = (chunk.end - chunk.begin) / rows, row_bytes = blocking_.chunk * 16 * 4 * blocking_.m * kTileRows;
-    const int64_t step = std::max<int64_t>(1, GeluRows::kPieceBytes / row_bytes), end = rows * (part + 1) / parts;
-    for (int64_t row = rows * part / parts; row < end; row += step) {
-      const int64_t count = std::min(step, end - row), begin = chunk.begin + row * in_row;
-      run(begin, begin + count * in_row);
-      finish(begin, count, blocking_.chunk);
-    }
-  }
 }
 
 void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
@@ -403,44 +351,34 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
   call.trash = workspace + kSumBytes;
 
   configure_tiles();
-  const auto share = [&](int64_t begin, int64_t end, int64_t step, auto body) {
-    const int64_t units = (end - begin) / step;
-    const int64_t from = begin + units * part / parts * step, to = begin + units * (part + 1) / parts * step;
-    if (from < to) body(from, to);
-  };
   const auto all = [&](int64_t from, int64_t to) {
     if (!copied() && !stacked()) return run_blocks(call, from, to);
     while (from < to) {
-      const Block& first = blocks_[static_cast<size_t>(from)];
+      const Block& first = list_.blocks[static_cast<size_t>(from)];
       int64_t end = from;
-      while (end < to && same_batch(blocks_[static_cast<size_t>(end)], first))
+      while (end < to && same_batch(list_.blocks[static_cast<size_t>(end)], first))
         end = std::min(call_end_[static_cast<size_t>(end)], to);
-      copy_rows(args, first, blocks_[static_cast<size_t>(end - 1)], copies);
+      copy_rows(args, first, list_.blocks[static_cast<size_t>(end - 1)], copies);
       run_blocks(call, from, end);
       from = end;
     }
   };
-  const int64_t rows = (tiling_.tiles() + blocking_.m - 1) / blocking_.m;
   if (phases()) {
-    const bool by_rows = rows >= parts;
-    copy_planes(args, by_rows ? rows * part / parts * blocking_.m : 0,
-                by_rows ? std::min(rows * (part + 1) / parts * blocking_.m, tiling_.tiles()) : tiling_.tiles(), copies);
+    const bool by_rows = share_ == Share::rows && parts == threads_;
+    const auto [from, to] = part_of(tiling_.tiles(), blocking_.m, by_rows ? part : 0, by_rows ? parts : 1);
+    copy_planes(args, from, to, copies);
   }
-  // Each call begins and ends with half a block that overlaps nothing, so one thread takes the list as a whole.
-  if (gelu_)
-    run_pieces(args, part, parts, all);
-  else if (parts == 1)
-    all(0, static_cast<int64_t>(blocks_.size()));
-  else if (rows < parts && blocking_.k_parts == 1)
-    share(0, static_cast<int64_t>(blocks_.size()), 1, all);
-  else  // the same blocks of each part of K
-    for (const Chunk& chunk : chunks_)
-      share(chunk.begin, chunk.end, rows < parts ? 1 : (chunk.end - chunk.begin) / rows, all);
+  list_.for_share(part, parts, [&](int64_t begin, int64_t end) {
+    if (gelu_)
+      run_pieces(args, begin, end, all);
+    else
+      all(begin, end);
+  });
   end_range(problem_.epilogue, call.constants, args.range);
 }
 
 std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                 const Form& form, std::optional<size_t> candidate) {
+                                 const Form& form, int threads, std::optional<size_t> candidate) {
   const int64_t panels = weights->as<Packed>().panels;
   const Tiling tiling = make_tiling(problem, panels,
                                     form.stacked_stride > 0      ? PackedK::stacked
@@ -448,10 +386,13 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                                                                  : PackedK::positions);
   BlockingProblem cut = blocking_problem(problem, tiling, panels, static_cast<int64_t>(form.steps.size()));
   cut.offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound);
-  const auto make = [&](const Blocking& b) { return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b); };
-  if (!candidate) return make(tuned_blocking(problem, cut, form.needs_touching_pixels, make));
+  const auto make_for = [&](const Blocking& b, int parts) {
+    return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b, parts);
+  };
+  const auto make = [&](const Blocking& b) { return make_for(b, 1); };
+  if (!candidate) return make_for(tuned_blocking(problem, cut, form.needs_touching_pixels, make), threads);
   const std::vector<Blocking> candidates = candidate_blockings(cut);
-  return *candidate < candidates.size() ? make(candidates[*candidate]) : nullptr;
+  return *candidate < candidates.size() ? make_for(candidates[*candidate], threads) : nullptr;
 }
 
 }  // namespace
@@ -460,7 +401,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
 namespace {
 
 std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                           std::string* reason, std::optional<size_t> candidate) {
+                           int threads, std::string* reason, std::optional<size_t> candidate) {
   const auto decline = [&](std::string why) {
     if (reason != nullptr) *reason = std::move(why);
     return nullptr;
@@ -475,7 +416,7 @@ std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shar
     const bool stacks_fit = form.stacked_stride == problem.shape.stride_w && problem.shape.ow >= amx::kTileRows;
     if (form.stacked_stride > 0 && !stacks_fit) continue;
     if (!amx::offsets_fit(problem, form)) return decline("its image rows are too long for the kernels' displacements");
-    return amx::make_tuned(isa, problem, std::move(weights), form, candidate);
+    return amx::make_tuned(isa, problem, std::move(weights), form, threads, candidate);
   }
   assert(false);
   return nullptr;
@@ -484,13 +425,13 @@ std::unique_ptr<Conv> make(const Isa& isa, const ConvProblem& problem, std::shar
 }  // namespace
 
 std::unique_ptr<Conv> make_amx_conv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
-                                    int /*threads*/, std::string* reason) {
-  return make(isa, problem, std::move(weights), reason, std::nullopt);
+                                    int threads, std::string* reason) {
+  return make(isa, problem, std::move(weights), threads, reason, std::nullopt);
 }
 
 std::unique_ptr<Conv> make_amx_candidate(const Isa& isa, const ConvProblem& problem,
                                          std::shared_ptr<const PackedWeights> weights, size_t candidate) {
-  return make(isa, problem, std::move(weights), nullptr, candidate);
+  return make(isa, problem, std::move(weights), 1, nullptr, candidate);
 }
 
 }  // namespace octet::kernels

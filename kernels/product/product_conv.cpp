@@ -111,11 +111,11 @@ class ProductConv final : public Conv {
   void run(const ConvArgs& args, int part, int parts) const noexcept override;
   size_t workspace_bytes() const override { return range_bytes(problem_.epilogue) + params_bytes() + words_bytes(); }
   std::string name() const override { return name_; }
-  std::vector<ByteRange> weight_ranges() const override { return {{form_.b.as<std::byte>(), form_.b_bytes}}; }
+  std::vector<ByteRange> weight_ranges(int part, int parts) const override;
   bool fetches() const override {
     return !streams() && kind_ != ProductKind::words && (kind_ != ProductKind::bins || bins_can_prefetch(isa_));
   }
-  void set_prefetch(std::span<const ByteRange> ranges) override;
+  void set_prefetch(std::span<const std::vector<ByteRange>> of_parts) override;
 
  private:
   int64_t x_bytes() const { return kind_ == ProductKind::fma ? 4 : 1; }
@@ -134,6 +134,7 @@ class ProductConv final : public Conv {
     for (const BinRun& run : program.runs) bins += run.count;
     return bins;
   }
+  GridPart share(const PanelClass& cls, int part, int parts) const;
   std::string plan_rows(int vectors, int64_t weight_bytes, RowPlan& plan) const;
   std::string plan_offsets();
   const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
@@ -157,42 +158,40 @@ class ProductConv final : public Conv {
   std::vector<PanelClass> classes_;
   std::map<std::array<int, 3>, std::vector<ProductFunction>> functions_;  // by vectors, valid columns, lines fetched
   std::vector<std::shared_ptr<const Code>> code_;
-  std::vector<ByteRange> fetched_;
-  size_t fetched_bytes_ = 0;
-  int64_t rounds_ = 0;  // in which a kernel can fetch, of all blocks and panels
+  std::vector<std::vector<ByteRange>> fetched_;  // by each part
+  std::vector<int64_t> rounds_;                  // of each part: in which a kernel can fetch, of its blocks and panels
   int prefetch_lines_ = 0;
   std::string name_;
 };
 
-// Where a run stands in the weights it fetches; a part fetches its share of them.
+size_t bytes_of(std::span<const ByteRange> ranges) {
+  size_t bytes = 0;
+  for (const ByteRange& range : ranges) bytes += range.bytes;
+  return bytes;
+}
+
+// Where a part's run stands in the weights it fetches.
 class FetchCursor {
  public:
-  FetchCursor(std::span<const ByteRange> ranges, size_t all, int part, int parts) : ranges_(ranges) {
-    left_ = all * static_cast<size_t>(part + 1) / static_cast<size_t>(parts) -
-            all * static_cast<size_t>(part) / static_cast<size_t>(parts);
-    mine_ = left_;
-    skip(all * static_cast<size_t>(part) / static_cast<size_t>(parts));
-  }
-  // Whether less than `share` of its own part has been fetched.
+  explicit FetchCursor(std::span<const ByteRange> ranges) : ranges_(ranges), all_(bytes_of(ranges)) {}
+  // Whether less than `share` of them has been fetched.
   bool behind(double share) const {
-    return left_ > 0 && !ranges_.empty() && static_cast<double>(mine_ - left_) <= share * static_cast<double>(mine_);
+    return !ranges_.empty() && static_cast<double>(done_) <= share * static_cast<double>(all_);
   }
   const std::byte* at() const { return ranges_.front().data + inside_; }
   void advance(size_t bytes) {
-    left_ -= std::min(left_, bytes);
-    skip(bytes);
-  }
-
- private:
-  void skip(size_t bytes) {
+    done_ += bytes;
     inside_ += bytes;
     while (!ranges_.empty() && inside_ >= ranges_.front().bytes) {
       inside_ -= ranges_.front().bytes;
       ranges_ = ranges_.subspan(1);
     }
   }
+
+ private:
   std::span<const ByteRange> ranges_;
-  size_t inside_ = 0, left_ = 0, mine_ = 0;
+  size_t inside_ = 0, done_ = 0;
+  const size_t all_;
 };
 
 // A panel of bins (bins.h) passes over at least so many blocks: 1x1 256->1024 at 14x14 took 734 us in chunks of 2 blocks,
@@ -295,16 +294,45 @@ std::string ProductConv::bind() {
   return {};
 }
 
-void ProductConv::set_prefetch(std::span<const ByteRange> ranges) {
+GridPart ProductConv::share(const PanelClass& cls, int part, int parts) const {
+  return grid_part(static_cast<int64_t>(cls.rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
+}
+
+std::vector<ByteRange> ProductConv::weight_ranges(int part, int parts) const {
+  std::vector<ByteRange> ranges;
+  for (const PanelClass& cls : classes_) {
+    const GridPart mine = share(cls, part, parts);
+    if (mine.block_begin >= mine.block_end) continue;
+    for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
+      const Panel& panel = *cls.calls[static_cast<size_t>(p)].panel;
+      const auto* data = form_.b.as<std::byte>() + panel.b_offset;
+      const size_t end = &panel == &form_.panels.back() ? form_.b_bytes : static_cast<size_t>((&panel + 1)->b_offset);
+      const size_t bytes = end - static_cast<size_t>(panel.b_offset);
+      if (!ranges.empty() && ranges.back().data + ranges.back().bytes == data)
+        ranges.back().bytes += bytes;
+      else
+        ranges.push_back({data, bytes});
+    }
+  }
+  return ranges;
+}
+
+void ProductConv::set_prefetch(std::span<const std::vector<ByteRange>> of_parts) {
   assert(fetches());
-  fetched_.assign(ranges.begin(), ranges.end());
-  for (const ByteRange& range : fetched_) fetched_bytes_ += range.bytes;
-  for (const PanelClass& cls : classes_)
-    for (const PanelCall& call : cls.calls) rounds_ += static_cast<int64_t>(cls.rows.blocks.size()) * rounds_of(*call.panel);
-  if (rounds_ == 0) return;
+  fetched_.assign(of_parts.begin(), of_parts.end());
   const int64_t kMostLines = kind_ == ProductKind::bins ? 4 : 16;
-  const int64_t lines = static_cast<int64_t>(fetched_bytes_) / 64;
-  prefetch_lines_ = static_cast<int>(std::min(kMostLines, (lines + rounds_ - 1) / rounds_));
+  for (int part = 0; part < static_cast<int>(of_parts.size()); ++part) {
+    int64_t& rounds = rounds_.emplace_back(0);
+    for (const PanelClass& cls : classes_) {
+      const GridPart mine = share(cls, part, static_cast<int>(of_parts.size()));
+      for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p)
+        rounds += (mine.block_end - mine.block_begin) * rounds_of(*cls.calls[static_cast<size_t>(p)].panel);
+    }
+    if (rounds == 0) continue;
+    const auto lines = static_cast<int64_t>(bytes_of(fetched_[static_cast<size_t>(part)])) / 64;
+    prefetch_lines_ = std::max(prefetch_lines_, static_cast<int>(std::min(kMostLines, (lines + rounds - 1) / rounds)));
+  }
+  if (prefetch_lines_ == 0) return;
   for (PanelClass& cls : classes_)
     for (PanelCall& call : cls.calls) call.fetching = code_for(*call.panel, cls.rows, prefetch_lines_);
 }
@@ -343,13 +371,15 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
   const void* x = kind_ == ProductKind::words ? widened(args.x, args.workspace) : args.x;
   ProductArgs call{};
   call.constants = begin_range(problem_.epilogue, *constants_.as<EpilogueConstants>(), args.workspace);
-  FetchCursor cursor(fetched_, fetched_bytes_, part, parts);
+  const bool planned = static_cast<size_t>(parts) == fetched_.size();  // for so many parts
+  FetchCursor cursor(planned ? std::span<const ByteRange>(fetched_[static_cast<size_t>(part)])
+                             : std::span<const ByteRange>());
   int64_t rounds = 0;
-  const double rounds_share = static_cast<double>(parts) / static_cast<double>(std::max<int64_t>(rounds_, 1));
+  const double rounds_share =
+      1.0 / static_cast<double>(planned ? std::max<int64_t>(rounds_[static_cast<size_t>(part)], 1) : 1);
   for (const PanelClass& cls : classes_) {
     const RowPlan& rows = cls.rows;
-    const GridPart mine =
-        grid_part(static_cast<int64_t>(rows.blocks.size()), static_cast<int64_t>(cls.calls.size()), part, parts);
+    const GridPart mine = share(cls, part, parts);
     for (int64_t begin = mine.block_begin; begin < mine.block_end; begin += rows.chunk) {
       const int64_t end = std::min(begin + rows.chunk, mine.block_end);
       for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
