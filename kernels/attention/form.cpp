@@ -61,7 +61,7 @@ Workspace make_workspace(const Form& f, const AttentionProblem& problem) {
   take(w.sums, f.rows * 4);
   take(w.lanes, f.pipelined ? 2048 : 0);
   take(w.shifts, f.pipelined ? 128 : 0);
-  take(w.rows4, 4 * (problem.value_size + 64));
+  take(w.last_values, (f.pipelined ? f.chunk : 4) * (problem.value_size + 64));
   return w;
 }
 

@@ -10,7 +10,7 @@
 // Packed operands, L lanes of 32 bits a vector, g elements a lane:
 //   K  [keys / L][depth / g][L][g]           depth: size, zeros up to a whole g (tile: 64)
 //   V  [value_size / L][keys / g][L][g]      the keys of a chunk in the order in which narrowing P leaves them; pipelined:
-//                                            [keys / 64][value_size / 16][16][16][4]
+//                                            [keys / 64][value_size / 16][16][16][4], in the order of pipeline.cpp
 //   P  [rows][keys]                          narrowed with vpackssdw and vpackuswb, which work within 128 bits: quad l of
 //   vector q
 //                                            of a chunk (4 keys) comes to stand at l * vectors + q
@@ -57,7 +57,7 @@ Form make_form(const Isa& isa, const AttentionProblem& problem);
 // Bytes from the workspace's beginning. Pipelined: two blocks of scores, and the values of two heads.
 struct Workspace {
   size_t keys = 0, key_starts = 0, values = 0, queries = 0, scores = 0, probabilities = 0, outputs = 0, mask = 0, sums = 0,
-         rows4 = 0, lanes = 0, shifts = 0, bytes = 0;
+         last_values = 0, lanes = 0, shifts = 0, bytes = 0;
 };
 Workspace make_workspace(const Form& form, const AttentionProblem& problem);
 

@@ -13,16 +13,16 @@ namespace octet::kernels::attention {
 struct PackKeysArgs {
   const uint8_t* k;
   std::byte* panel;
-  int32_t* starts;      // u8 x s8: -zq * (sum of the key), where each score starts
+  int32_t* starts;      // u8 x s8: -zq * (sum of the key), where each score starts; pipelined: 0x4b400000 more
   const int32_t* rows;  // [lanes]
   int32_t minus_zq;
 };
 std::shared_ptr<const Code> pack_keys_code(const Isa& isa, const Form& form, int64_t size);
 
-// Quads of consecutive keys of V, all columns.
+// Quads of keys of V, all columns.
 struct PackValuesArgs {
   const uint8_t* v;
-  int64_t row;  // bytes between keys
+  int64_t row, next;  // bytes between the keys of a quad, and from a quad to the next
   std::byte* packed;
   int64_t quad_step, panel_step;  // bytes in `packed`
   int64_t quads;
@@ -120,6 +120,11 @@ struct PipelineArgs {
   const int32_t* limit;  // [64], INT32_MAX where the last chunk has a key, else INT32_MIN
   float* next_shifts;    // [16]
 };
-std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, bool masked, bool current, bool next);
+struct PipelineKind {
+  bool masked = false;
+  bool saturates = false;
+  bool current = true, next = true;  // whether there is such a block
+};
+std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, const PipelineKind& kind);
 
 }  // namespace octet::kernels::attention

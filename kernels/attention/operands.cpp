@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace octet::kernels::attention {
 
@@ -45,10 +46,12 @@ void Operands::pack_keys(const AttentionArgs& args, const uint8_t* k) const noex
 
 void Operands::pack_values(const AttentionArgs& args, const uint8_t* v, std::byte* packed) const noexcept {
   PackValuesArgs pack{};
-  pack.row = p_.v.row;
-  pack.quad_step = form_.value_vectors_before(0, 1) * form_.vector_bytes;
   pack.panel_step = form_.value_panel_step();
   pack.zero_points = args.v_zero_point * 0x10001;
+  pack.row = p_.v.row;
+  if (form_.pipelined) return pack_value_chunks(args, pack, v, packed);
+  pack.next = 4 * pack.row;
+  pack.quad_step = form_.value_vectors_before(0, 1) * form_.vector_bytes;
   const int64_t quads_of_vector = form_.lanes / 4;
   for (int64_t first = 0; first < p_.keys; first += form_.lanes) {
     const int64_t before = form_.value_vectors_before(first % form_.chunk / form_.lanes, 0) * form_.vector_bytes;
@@ -56,22 +59,41 @@ void Operands::pack_values(const AttentionArgs& args, const uint8_t* v, std::byt
     pack.packed = packed + first / form_.chunk * form_.value_chunk_step() + before;
     pack.quads = std::min<int64_t>(quads_of_vector, (p_.keys - first) / 4);
     if (pack.quads > 0) call(pack_values_, pack);
-    if (pack.quads < quads_of_vector && (p_.keys - first) % 4 > 0) pack_last_values(args, pack, (p_.keys - first) % 4);
+    if (pack.quads == quads_of_vector || (p_.keys - first) % 4 == 0) continue;
+    PackValuesArgs last = pack;
+    last.packed += pack.quads * pack.quad_step;
+    last.v = copy_last_values(args, pack.v + 4 * pack.quads * pack.row, (p_.keys - first) % 4, 4, last.row);
+    last.quads = 1;
+    call(pack_values_, last);
   }
 }
 
-// The last keys when they are no four; what stands for the missing ones meets probabilities of zero.
-void Operands::pack_last_values(const AttentionArgs& args, PackValuesArgs pack, int64_t left) const noexcept {
-  auto* rows = reinterpret_cast<uint8_t*>(args.workspace + at_.rows4);
-  const int64_t row = p_.value_size + 64;
-  std::memset(rows, 0, static_cast<size_t>(4 * row));
-  for (int64_t i = 0; i < left; ++i)
-    std::memcpy(rows + i * row, pack.v + (4 * pack.quads + i) * pack.row, static_cast<size_t>(p_.value_size));
-  pack.packed += pack.quads * pack.quad_step;
-  pack.v = rows;
-  pack.row = row;
-  pack.quads = 1;
-  call(pack_values_, pack);
+// In the order of pipeline.cpp: quad d of a chunk is keys d, 16 + d, 32 + d, 48 + d.
+void Operands::pack_value_chunks(const AttentionArgs& args, PackValuesArgs pack, const uint8_t* v,
+                                 std::byte* packed) const noexcept {
+  const int64_t quads = form_.chunk / 4;
+  pack.quad_step = form_.vector_bytes;
+  pack.quads = quads;
+  for (int64_t first = 0; first < p_.keys; first += form_.chunk) {
+    const int64_t there = p_.keys - first;
+    int64_t row = p_.v.row;
+    pack.v = v + first * row;
+    if (there < form_.chunk) pack.v = copy_last_values(args, pack.v, there, form_.chunk, row);
+    pack.row = quads * row, pack.next = row;
+    pack.packed = packed + first / form_.chunk * form_.value_chunk_step();
+    call(pack_values_, pack);
+  }
+}
+
+// `there` keys of as many as are packed at a time, and zeros for the missing ones, which meet probabilities of zero. `row`
+// becomes that of the copy.
+const uint8_t* Operands::copy_last_values(const AttentionArgs& args, const uint8_t* v, int64_t there, int64_t all,
+                                          int64_t& row) const noexcept {
+  auto* copy = reinterpret_cast<uint8_t*>(args.workspace + at_.last_values);
+  const int64_t from = std::exchange(row, p_.value_size + 64);
+  std::memset(copy, 0, static_cast<size_t>(all * row));
+  for (int64_t i = 0; i < there; ++i) std::memcpy(copy + i * row, v + i * from, static_cast<size_t>(p_.value_size));
+  return copy;
 }
 
 std::pair<const std::byte*, int64_t> Operands::queries(const AttentionArgs& args, int64_t b, int64_t h, int64_t first,

@@ -70,7 +70,9 @@ class Operands {
   int64_t blocks() const { return (p_.queries + form_.rows - 1) / form_.rows; }
   bool mask_in_place() const { return p_.masked && !p_.causal && p_.mask[3] == 1 && p_.keys % form_.chunk == 0; }
   bool one_mask_row() const { return !p_.causal && p_.mask[2] == 0; }
-  void pack_last_values(const AttentionArgs& args, PackValuesArgs pack, int64_t left) const noexcept;
+  void pack_value_chunks(const AttentionArgs& args, PackValuesArgs pack, const uint8_t* v, std::byte* packed) const noexcept;
+  const uint8_t* copy_last_values(const AttentionArgs& args, const uint8_t* v, int64_t there, int64_t all,
+                                  int64_t& row) const noexcept;
 
   const AttentionProblem p_;
   const Form form_;

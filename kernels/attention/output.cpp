@@ -2,7 +2,7 @@
 //
 //   v0..v3 data | v4 scratch | v5, v6 range | v8 offset of the row | v9 factor of the row | v10 low | v11 high | v12 zero
 //   point | v13 value factor v14 offset a probability | v15 tail mask rsi sums of products  rdx y  r8 rows  r9 sums of
-//   probabilities  rcx elements of the tail  rax r10 scratch
+//   probabilities, then constants of the row  rcx elements of the tail  rax r10 scratch
 #include <cstddef>
 
 #include "kernels/attention/generators.h"
@@ -14,13 +14,23 @@ namespace {
 constexpr int kScratch = 4, kOffset = 8, kFactor = 9, kLow = 10, kHigh = 11, kZeroPoint = 12, kValue = 13, kEach = 14,
               kMask = 15;
 
+// Offsets and factors of all rows, which are at most lanes(), to the stack; r9 points at the first row's.
 void emit_row_constants(VectorEmitter& e) {
+  const auto sums = e.v(kOffset), factors = e.v(kFactor);
+  e.sub(e.rsp, static_cast<uint32_t>(2 * e.vector_bytes()));
+  e.vmovups(sums, e.ptr[e.r9]);
+  e.vpmaxsd(factors, sums, e.constant_bits(1));
+  e.vcvtdq2ps(factors, factors);
+  e.vdivps(factors, e.v(kValue), factors);
+  e.vpmulld(sums, sums, e.v(kEach));
+  e.vmovups(e.ptr[e.rsp], sums);
+  e.vmovups(e.ptr[e.rsp + static_cast<size_t>(e.vector_bytes())], factors);
+  e.mov(e.r9, e.rsp);
+}
+
+void load_row_constants(VectorEmitter& e) {
   e.vpbroadcastd(e.v(kOffset), e.ptr[e.r9]);
-  e.vpmaxsd(e.x(kFactor), e.x(kOffset), e.constant_bits(1));  // one lane is enough, and a narrow division the shorter
-  e.vcvtdq2ps(e.x(kFactor), e.x(kFactor));
-  e.vdivss(e.x(kFactor), e.x(kValue), e.x(kFactor));
-  e.vbroadcastss(e.v(kFactor), e.x(kFactor));
-  e.vpmulld(e.v(kOffset), e.v(kOffset), e.v(kEach));
+  e.vbroadcastss(e.v(kFactor), e.ptr[e.r9 + static_cast<size_t>(e.vector_bytes())]);
 }
 
 void emit_result(VectorEmitter& e, int i, int64_t at, bool quantized) {
@@ -55,9 +65,10 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, Output 
     e.begin_tail(e.rcx, kMask, e.rax);
   }
   if (in_range) begin_range(e, kRange);
+  emit_row_constants(e);
   Xbyak::Label next;
   e.L(next);
-  emit_row_constants(e);
+  load_row_constants(e);
   int64_t at = 0;
   const auto to = [&] { return e.rdx + disp(at * form.lanes * (quantized ? 1 : 4)); };
   for (; quantized && at + 4 <= whole; at += 4) {
@@ -85,6 +96,7 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, Output 
   e.add(e.r9, 4);
   e.dec(e.r8);
   e.jnz(next, Xbyak::CodeGenerator::T_NEAR);
+  e.add(e.rsp, static_cast<uint32_t>(2 * e.vector_bytes()));
   if (in_range) {
     e.mov(e.rax, field(offsetof(OutputArgs, range)));
     end_range(e, kRange, e.rax, kScratch);

@@ -15,10 +15,16 @@
 //   rdi args  rsi scores  rdx P  r10 V           of the current block
 //   r8 scores  r9 K  r14 starts  rcx mask  r15 bytes between its rows  of the next one
 //   rax 64  r12 256  r13 0 (tile strides)  r11 chunks left  rbp maxima and sums  rbx shifts
-// Powers below numerics::kLeastPower, and NaN, come to 0 by vscalefps, the conversion and vpackuswb (see probabilities.cpp).
+// While tiles are at work, and 190 cycles beyond, port 5 takes no float multiplications, conversions or maxima (measured: 24
+// vmulps beside a tile product 25 cycles, 12 without; additions, integer sums and shuffles are not held up). So scores start
+// at 1.5 * 2^23, whose bits are floats one subtraction away from their value, and powers are rounded by the addition of 2^23,
+// their byte being the lowest of the sum. Four such vectors become one of P by byte shuffles: byte i of dword d is key
+// 16 i + d of the chunk, and V is packed in that order. With a mask a power can be NaN, which only the conversion brings to 0;
+// where an exponent is so large that the greatest power may round to more than 255 (`saturates`), it is converted and limited.
+// Powers below numerics::kLeastPower come to 0 by vscalefps and the rounding (see probabilities.cpp).
 //
-//   zmm0..3 data  4..7 scratch  13 exponent or log2 e  14 score factor  15 0  16..19 cubic  20 log2 255  21..31 0..12 the
-//   trees
+//   zmm0..3 data  4..7 scratch  13 exponent or log2 e  14 score factor  15 0  16..19 cubic  20 log2 255  21 -1.5 * 2^23
+//   22 2^23  23 first bytes of the dwords  0..12 the trees    k1..k3 bytes 1..3 of every dword
 #include <cstddef>
 
 #include "kernels/attention/generators.h"
@@ -31,14 +37,21 @@ using Xbyak::Tmm;
 using Xbyak::Xmm;
 using Xbyak::Zmm;
 
-constexpr int kScratch = 4, kFactor = 13, kScore = 14, kZero = 15, kCubic = 16, kTop = 20;
+constexpr int kScratch = 4, kFactor = 13, kScore = 14, kZero = 15, kCubic = 16, kTop = 20, kCentre = 21, kRound = 22,
+              kFirstBytes = 23;
+constexpr uint32_t kCentreBits = 0x4b400000;  // 1.5 * 2^23
 constexpr int64_t kRows = 16, kTile = 1024, kScoreRow = 256, kScoreChunk = kRows * kScoreRow;
 constexpr int kSumTile = 4, kQueries = 5, kProbabilities = 6, kOther = 7;
 
 class PipelineEmitter {
  public:
-  PipelineEmitter(VectorEmitter& emitter, const Form& form, bool masked, bool current, bool next)
-      : e(emitter), panels_(static_cast<int>(form.value_panels)), masked_(masked), current_(current), next_(next) {}
+  PipelineEmitter(VectorEmitter& emitter, const Form& form, const PipelineKind& kind)
+      : e(emitter),
+        panels_(static_cast<int>(form.value_panels)),
+        masked_(kind.masked),
+        saturates_(kind.saturates),
+        current_(kind.current),
+        next_(kind.next) {}
 
   void run() {
     for (const auto& r : {e.rbx, e.rbp, e.r12, e.r13, e.r14, e.r15}) e.push(r);
@@ -74,6 +87,18 @@ class PipelineEmitter {
     e.zero(kZero);
     for (int i = 0; i < 4; ++i) e.load_constant(e.v(kCubic + i), numerics::kPowerCubic[i]);
     e.load_constant(e.v(kTop), numerics::kLog2Of255);
+    e.load_constant(e.v(kCentre), -0x1.8p23f);
+    e.load_constant(e.v(kRound), 0x1p23f);
+    const Xmm first_bytes(kFirstBytes);
+    e.mov(e.rcx, 0x0404040400000000u);
+    e.vmovq(first_bytes, e.rcx);
+    e.mov(e.rcx, 0x0c0c0c0c08080808u);
+    e.vpinsrq(first_bytes, first_bytes, e.rcx, 1);
+    e.vshufi32x4(z(kFirstBytes), z(kFirstBytes), z(kFirstBytes), 0);
+    for (int i = 1; i < 4; ++i) {
+      e.mov(e.rcx, 0x1111111111111111u << i);
+      e.kmovq(Xbyak::Opmask(i), e.rcx);
+    }
     if (masked_) {
       e.load_constant(e.v(kFactor), numerics::kLog2E);
       e.broadcast(e.v(kScore), e.ptr[e.rdi + offsetof(PipelineArgs, score)]);
@@ -107,6 +132,7 @@ class PipelineEmitter {
       if (current_ && !first) output_tile(j);
       for (int row = 4 * j; row < 4 * j + 4; ++row) {
         if (current_) probabilities(row, first);
+        if (next_ && row == 4 * j + store_row()) store_scores(64 * j);
         if (next_ && !first) maximum(row, -kScoreChunk, -256, false);
       }
     }
@@ -130,8 +156,12 @@ class PipelineEmitter {
     e.tileloadd(Tmm(kSumTile), e.ptr[e.r14 + e.r13 + disp(64 * j)]);
     e.tileloadd(Tmm(kOther), e.ptr[e.r9 + e.rax + disp(kTile * j)]);
     e.tdpbusd(Tmm(kSumTile), Tmm(kQueries), Tmm(kOther));
-    e.tilestored(e.ptr[e.r8 + e.r12 + disp(64 * j)], Tmm(kSumTile));
   }
+  // The row of a slot behind which its scores are stored: as far from their product as can be, which is waited for, but with a
+  // mask not right before maxima, which rewrite scores. Of 512 keys, us: behind row 0, 1, 2, 3 1010 1002 980 941, masked 1124
+  // 1094 1084 1308; right behind the product 975 and 1177.
+  int store_row() const { return masked_ ? 2 : 3; }
+  void store_scores(int64_t at) { e.tilestored(e.ptr[e.r8 + e.r12 + disp(at)], Tmm(kSumTile)); }
 
   // Of the chunk before rdx.
   void output_tile(int j) {
@@ -153,7 +183,7 @@ class PipelineEmitter {
         e.vsubps(t, t, shift);
         e.vfmadd213ps(t, e.v(kFactor), e.v(kTop));
       } else {
-        e.vcvtdq2ps(t, at);
+        e.vaddps(t, e.v(kCentre), at);
         e.vfmadd213ps(t, e.v(kFactor), shift);
       }
       constexpr uint8_t kFloor = 1 | 8;
@@ -161,16 +191,23 @@ class PipelineEmitter {
       e.vmovaps(p, e.v(kCubic));
       for (int k = 1; k < 4; ++k) e.vfmadd213ps(p, f, e.v(kCubic + k));
       e.vscalefps(t, p, t);
-      e.vcvtps2dq(t, t);
+      round(t);
     }
-    e.vpackssdw(e.v(0), e.v(0), e.v(1));
-    e.vpackssdw(e.v(2), e.v(2), e.v(3));
-    e.vpackuswb(e.v(0), e.v(0), e.v(2));
+    for (int i = 1; i < 4; ++i) e.vpshufb(z(0) | Xbyak::Opmask(i), z(i), z(kFirstBytes));
     e.vmovups(e.ptr[e.rdx + disp(row * 64)], e.v(0));
     e.vpsadbw(e.v(1), e.v(0), e.v(kZero));
     const auto sum = e.ptr[e.rbp + disp(kTile + row * 64)];
     if (!first) e.vpaddd(e.v(1), e.v(1), sum);
     e.vmovups(sum, e.v(1));
+  }
+
+  // To a whole number of 0..255 in the first byte.
+  void round(const Xmm& t) {
+    if (masked_ || saturates_)
+      e.vcvtps2dq(t, t);
+    else
+      e.vaddps(t, t, e.v(kRound));
+    if (saturates_) e.vpminsd(t, t, e.constant_bits(255));
   }
 
   // Of a chunk that lies `back` bytes from r8, its mask `mask_back` from rcx.
@@ -180,7 +217,7 @@ class PipelineEmitter {
       const Xmm x = e.v(i);
       const auto at = e.ptr[e.r8 + disp(back + row * kScoreRow + 64 * i)];
       if (masked_) {
-        e.vcvtdq2ps(x, at);
+        e.vaddps(x, e.v(kCentre), at);
         e.vfmadd213ps(x, e.v(kScore), e.ptr[e.rcx + disp(mask_back + 64 * i)]);
         e.vmovups(at, x);
       } else {
@@ -221,6 +258,7 @@ class PipelineEmitter {
       for (int row = 0; row < kRows; ++row) maximum(row, -kScoreChunk, -256, true);
       tree(0, [&](const Xmm& d, const Xmm& a, const Xmm& b) { masked_ ? e.vmaxps(d, a, b) : e.vpmaxsd(d, a, b); });
       if (!masked_) {
+        e.vpsubd(z(0), z(0), e.constant_bits(kCentreBits));
         e.vcvtdq2ps(z(0), z(0));
         e.vmovaps(z(1), e.v(kTop));
         e.vfnmadd231ps(z(1), z(0), z(kFactor));
@@ -296,14 +334,15 @@ class PipelineEmitter {
 
   VectorEmitter& e;
   const int panels_;
-  const bool masked_, current_, next_;
+  const bool masked_, saturates_, current_, next_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, bool masked, bool current, bool next) {
-  return vector_code(isa, CodeKey("attention pipeline").add(form.value_panels).add(masked).add(current).add(next),
-                     [&](VectorEmitter& e) { PipelineEmitter(e, form, masked, current, next).run(); });
+std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, const PipelineKind& kind) {
+  CodeKey key("attention pipeline");
+  key.add(form.value_panels).add(kind.masked).add(kind.saturates).add(kind.current).add(kind.next);
+  return vector_code(isa, key, [&](VectorEmitter& e) { PipelineEmitter(e, form, kind).run(); });
 }
 
 }  // namespace octet::kernels::attention

@@ -20,16 +20,17 @@ class PipelinedAttention final : public Attention {
         operands_(isa, problem),
         form_(operands_.form()),
         at_(operands_.at()),
-        name_("attention int8 " + std::string(isa.name) + " pipelined"),
-        first_(pipeline_code(isa, form_, operands_.masked(), false, true)),
-        inner_(pipeline_code(isa, form_, operands_.masked(), true, true)),
-        last_(pipeline_code(isa, form_, operands_.masked(), true, false)) {
+        name_("attention int8 " + std::string(isa.name) + " pipelined") {
+    for (const bool saturates : {false, true}) {
+      const auto code = [&](bool current, bool next) {
+        return pipeline_code(isa, form_, {operands_.masked(), saturates && !operands_.masked(), current, next});
+      };
+      codes_[saturates] = {code(false, true), code(true, true), code(true, false)};
+    }
     for (int64_t j = 0; j < form_.chunk; ++j) {
       const auto is_key = [&](int64_t key) { return form_.keys - form_.chunk + key < problem.keys; };
       limit_.push_back(is_key(j) ? INT32_MAX : INT32_MIN);
-      // Byte j of P: quad j / 4 stands at lane * 4 + vector.
-      const int64_t lane = j / 16, vector = j % 16 / 4;
-      keep_.push_back(is_key(vector * 16 + lane * 4 + j % 4) ? 255 : 0);
+      keep_.push_back(is_key(j % 4 * 16 + j / 4) ? 255 : 0);  // byte j of P
     }
   }
 
@@ -41,9 +42,10 @@ class PipelinedAttention final : public Attention {
     auto* maxima = reinterpret_cast<uint32_t*>(args.workspace + at_.lanes);
     std::fill_n(maxima, 256, operands_.masked() ? 0xff800000u : 0x80000000u);
     PipelineArgs step = fixed(args);
+    const Codes& codes = codes_[saturates(step.exponent)];
     Block next;
     prepare(args, mine.begin, next, step);
-    call(first_, step);
+    call(codes.first, step);
     for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
       const Block block = next;
       step.scores = scores(args, block.side);
@@ -51,9 +53,9 @@ class PipelinedAttention final : public Attention {
       step.v = values(args, block.values);
       if (unit + 1 < mine.end) {
         prepare(args, unit + 1, next, step);
-        call(inner_, step);
+        call(codes.inner, step);
       } else {
-        call(last_, step);
+        call(codes.last, step);
       }
       operands_.store(args, block.unit.b, block.unit.h, block.unit.row, block.unit.rows);
     }
@@ -67,6 +69,17 @@ class PipelinedAttention final : public Attention {
     Unit unit = {.head = -1, .packed = -1};
     int side = 1, values = 1;  // which of two scores and shifts, and of two packed values
   };
+
+  struct Codes {
+    std::shared_ptr<const Code> first, inner, last;
+  };
+
+  // Whether the power of the greatest score, 2^(s c + (log2 255 - s c)), may come to 255.5: the two roundings of s c within
+  // 2^13 make less than 2^-10.
+  bool saturates(float exponent) const {
+    const float greatest = static_cast<float>(form_.depth) * 255.0f * 128.0f * exponent;
+    return !(greatest < 8192.0f);
+  }
 
   std::byte* scores(const AttentionArgs& args, int side) const {
     return args.workspace + at_.scores + side * form_.rows * form_.score_row();
@@ -118,7 +131,7 @@ class PipelinedAttention final : public Attention {
   const Form& form_;
   const Workspace& at_;
   const std::string name_;
-  const std::shared_ptr<const Code> first_, inner_, last_;
+  Codes codes_[2];              // whether powers saturate
   std::vector<int32_t> limit_;  // of the last chunk
   std::vector<uint8_t> keep_;
 };
