@@ -105,7 +105,7 @@ struct PipelineArgs {
   std::byte* p;             // [chunk][16][64]
   const std::byte* v;
   const float* shifts;
-  const uint8_t* keep;  // 64 bytes, 255 where the last chunk of p has a key; null: everywhere
+  const uint8_t* keep;  // limited: 64 bytes, 255 where the last chunk of p has a key
   int32_t* sums;        // [16]
   int32_t* o;
   int64_t o_row;
@@ -117,12 +117,13 @@ struct PipelineArgs {
   std::byte* next_scores;
   const float* mask;
   int64_t mask_row;      // bytes
-  const int32_t* limit;  // [64], INT32_MAX where the last chunk has a key, else INT32_MIN
+  const int32_t* limit;  // limited: [64], INT32_MAX where the last chunk has a key, else INT32_MIN
   float* next_shifts;    // [16]
 };
 struct PipelineKind {
   bool masked = false;
   bool saturates = false;
+  bool limited = false;              // not masked: the last chunk is not full (PipelineArgs::limit, keep)
   bool current = true, next = true;  // whether there is such a block
 };
 std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, const PipelineKind& kind);

@@ -50,6 +50,7 @@ class PipelineEmitter {
         panels_(static_cast<int>(form.value_panels)),
         masked_(kind.masked),
         saturates_(kind.saturates),
+        limited_(kind.limited),
         current_(kind.current),
         next_(kind.next) {}
 
@@ -250,12 +251,14 @@ class PipelineEmitter {
 
   void finish() {
     if (current_) {
-      drop_missing_keys();
-      for (int j = 0; j < 4; ++j) output_tile(j);
+      if (limited_) drop_missing_keys();
+    }
+    if (next_ && limited_) e.mov(e.rsi, field(offsetof(PipelineArgs, limit)));
+    for (int j = 0; j < 4; ++j) {
+      if (current_) output_tile(j);
+      for (int row = 4 * j; next_ && row < 4 * j + 4; ++row) maximum(row, -kScoreChunk, -256, limited_);
     }
     if (next_) {
-      if (!masked_) e.mov(e.rsi, field(offsetof(PipelineArgs, limit)));
-      for (int row = 0; row < kRows; ++row) maximum(row, -kScoreChunk, -256, true);
       tree(0, [&](const Xmm& d, const Xmm& a, const Xmm& b) { masked_ ? e.vmaxps(d, a, b) : e.vpmaxsd(d, a, b); });
       if (!masked_) {
         e.vpsubd(z(0), z(0), e.constant_bits(kCentreBits));
@@ -280,11 +283,7 @@ class PipelineEmitter {
 
   // P of the last chunk, and its part of the sums, without keys that there are not.
   void drop_missing_keys() {
-    if (masked_) return;
-    Xbyak::Label all_there;
     e.mov(e.rcx, field(offsetof(PipelineArgs, keep)));
-    e.test(e.rcx, e.rcx);
-    e.jz(all_there, Xbyak::CodeGenerator::T_NEAR);
     e.vmovups(z(2), e.ptr[e.rcx]);
     for (int row = 0; row < kRows; ++row) {
       const auto at = e.ptr[e.rdx + disp(row * 64 - kTile)], sum = e.ptr[e.rbp + disp(kTile + row * 64)];
@@ -296,7 +295,6 @@ class PipelineEmitter {
       e.vpsubd(z(1), z(1), z(0));
       e.vmovups(sum, z(1));
     }
-    e.L(all_there);
   }
 
   void reset_maxima() {
@@ -334,14 +332,14 @@ class PipelineEmitter {
 
   VectorEmitter& e;
   const int panels_;
-  const bool masked_, saturates_, current_, next_;
+  const bool masked_, saturates_, limited_, current_, next_;
 };
 
 }  // namespace
 
 std::shared_ptr<const Code> pipeline_code(const Isa& isa, const Form& form, const PipelineKind& kind) {
   CodeKey key("attention pipeline");
-  key.add(form.value_panels).add(kind.masked).add(kind.saturates).add(kind.current).add(kind.next);
+  key.add(form.value_panels).add(kind.masked).add(kind.saturates).add(kind.limited).add(kind.current).add(kind.next);
   return vector_code(isa, key, [&](VectorEmitter& e) { PipelineEmitter(e, form, kind).run(); });
 }
 

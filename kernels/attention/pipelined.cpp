@@ -21,9 +21,10 @@ class PipelinedAttention final : public Attention {
         form_(operands_.form()),
         at_(operands_.at()),
         name_("attention int8 " + std::string(isa.name) + " pipelined") {
+    const bool limited = !operands_.masked() && problem.keys % form_.chunk != 0;
     for (const bool saturates : {false, true}) {
       const auto code = [&](bool current, bool next) {
-        return pipeline_code(isa, form_, {operands_.masked(), saturates && !operands_.masked(), current, next});
+        return pipeline_code(isa, form_, {operands_.masked(), saturates && !operands_.masked(), limited, current, next});
       };
       codes_[saturates] = {code(false, true), code(true, true), code(true, false)};
     }
@@ -97,7 +98,7 @@ class PipelinedAttention final : public Attention {
     step.score = args.factors.score, step.exponent = args.factors.exponent;
     step.lanes = args.workspace + at_.lanes;
     step.p = args.workspace + at_.probabilities;
-    step.keep = p_.keys % form_.chunk == 0 ? nullptr : keep_.data();
+    step.keep = keep_.data();
     step.sums = reinterpret_cast<int32_t*>(args.workspace + at_.sums);
     step.o = reinterpret_cast<int32_t*>(args.workspace + at_.outputs), step.o_row = form_.output_row();
     step.k = args.workspace + at_.keys;
