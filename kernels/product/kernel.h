@@ -44,7 +44,7 @@ struct ProductKernelSpec {
   std::vector<RowBlock> rows;  // displacements within a block
   EpilogueForm epilogue;
   int prefetch_lines = 0;  // fetched into the second-level cache every kUnroll groups, or every bin
-  bool streams = false;    // chains: weights are fetched kStreamAhead bytes before their use
+  bool streams = false;    // chains, words: weights are fetched kStreamAhead bytes before their use
 };
 inline constexpr int kUnroll = 4;
 

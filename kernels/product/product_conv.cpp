@@ -140,8 +140,7 @@ class ProductConv final : public Conv {
   const ProductFunction* code_for(const Panel& panel, const RowPlan& plan, int prefetch_lines = 0);
   // Waits for nothing but its weights, which it reads once: it fetches its own, a little ahead, and nobody else's.
   bool streams() const {
-    const bool chains = kind_ == ProductKind::dot || kind_ == ProductKind::fma;
-    return chains && problem_.shape.n * problem_.shape.oh * problem_.shape.ow == 1;
+    return kind_ != ProductKind::bins && problem_.shape.n * problem_.shape.oh * problem_.shape.ow == 1;
   }
 
   const Isa& isa_;

@@ -17,6 +17,7 @@
 #include <cassert>
 #include <cstddef>
 
+#include "kernels/prefetch.h"
 #include "kernels/product/kernel.h"
 #include "kernels/product/registers.h"
 
@@ -62,7 +63,9 @@ class WordsLoop {
   int x(int row) const { return weight(2) + row; }
 
   void group(int unrolled) {
-    const int half_bytes = as_.vector_bytes() / 2;
+    const int half_bytes = as_.vector_bytes() / 2, group_bytes = vectors_ * as_.vector_bytes();
+    for (int at = unrolled * group_bytes; spec_.streams && at < (unrolled + 1) * group_bytes; at += 64)
+      if (at % 64 == 0) as_.prefetcht0(as_.at(kWeights, static_cast<int64_t>(kStreamAhead) + at));
     for (int row = 0; row < rows_; ++row)
       as_.vpbroadcastq(as_.v(x(row)), as_.at(kX, spec_.rows[static_cast<size_t>(row)].a + 8 * unrolled));
     for (int vector = 0; vector < vectors_; ++vector)
