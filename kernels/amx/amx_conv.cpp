@@ -59,7 +59,6 @@ class AmxConv final : public Conv {
   AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
           Tiling tiling, const Blocking& blocking, int threads)
       : isa_(isa),
-
         problem_(GeluRows::without(problem)),
         gelu_(isa, problem.epilogue),
         weights_(std::move(weights)),
@@ -327,7 +326,7 @@ void AmxConv::run_pieces(const ConvArgs& args, int64_t begin, int64_t end, Run&&
       const Block& first = list_.blocks[static_cast<size_t>(b)];
       const int64_t row = tile_of(first) * kTileRows, channel = first.y / 4;
       const int64_t rows = std::max<int64_t>(1, whole) * blocking_.m * kTileRows;
-      const int64_t columns = 16 * (whole > 0 ? blocking_.chunk : list_.shapes[static_cast<size_t>(b)].n);
+      const int64_t columns = 16 * (whole > 0 ? chunk.panels : list_.shapes[static_cast<size_t>(b)].n);
       gelu_(static_cast<std::byte*>(args.y) + row * pitch + first.y, std::min(rows, problem_.shape.ow - row),
             std::min(columns, problem_.shape.oc - channel), pitch, args.range);
       b = next;

@@ -58,7 +58,8 @@ void list_chunk(const ListProblem& p, int64_t group, Span panels, Span tiles, in
       list.shapes.push_back({m, n, static_cast<int>(std::min<int64_t>(16, channels - (panel + n - 1) * 16)), dense, part});
     }
   }
-  list.chunks.push_back({begin, static_cast<int64_t>(list.blocks.size()), (panels.end - panels.begin + b.n - 1) / b.n});
+  const int64_t count = panels.end - panels.begin;
+  list.chunks.push_back({begin, static_cast<int64_t>(list.blocks.size()), (count + b.n - 1) / b.n, count});
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ struct BlockShape {
 // Stretch of the list: panels side by side under a list's tiles, with one part of K.
 struct Chunk {
   int64_t begin = 0, end = 0, in_row = 1;  // blocks, and how many of them lie side by side
+  int64_t panels = 1;
 };
 
 struct BlockList {

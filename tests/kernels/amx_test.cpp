@@ -258,6 +258,18 @@ TEST_F(Amx, GroupsAndDynamicQuantization) {
     }
 }
 
+// 1.2 MB of weights: three parts of 63 panels end within a chunk.
+TEST_F(Amx, ThreadsThatTakeChannelsOfManyWeights) {
+  for (const int parts : {2, 3})
+    for (const bool gelu : {false, true}) {
+      Case c = conv_case(1100, 1000, 1, 1, 17);
+      c.w = 33;
+      c.parts = parts;
+      if (gelu) c.epilogue = EpilogueWords{.out = DType::f32, .act = ActKind::gelu, .gain = 0.05f};
+      ASSERT_EQ(run(c), "");
+    }
+}
+
 TEST_F(Amx, AnyNumberOfPartsGivesTheSameBytes) {
   for (int parts : {1, 2, 3, 5, 64})
     for (int64_t size : {3, 9}) {
