@@ -26,7 +26,7 @@ std::vector<int8_t> gaussian_weights(const ConvShape& s) {
   return weights;
 }
 
-ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool residual) {
+ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, ResidualKind residual) {
   const int64_t element = x == DType::f32 ? 4 : 1;
   ConvProblem problem;
   problem.shape = shape;
@@ -36,11 +36,14 @@ ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool
   problem.y = {shape.oc * element, shape.ow * shape.oc * element, shape.oh * shape.ow * shape.oc * element};
   Epilogue& e = problem.epilogue;
   e.out = x;
-  if (residual) {
+  const bool adds = residual != ResidualKind::none;
+  if (adds) {
     problem.residual = problem.y;
-    e.residual = x == DType::f32 ? ResidualKind::f32 : ResidualKind::u8_once;
+    e.residual = x == DType::f32 ? ResidualKind::f32 : residual;
     e.residual_scale = 0.5f;
     e.residual_zero_point = 12;
+    e.mid_scale = 0.5f;
+    e.mid_zero_point = 128;
   }
   const size_t oc = static_cast<size_t>(shape.oc);
   const int64_t k = shape.ic / shape.groups * shape.kh * shape.kw;
@@ -68,7 +71,7 @@ ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool
 
   x_ = AlignedBuffer(static_cast<size_t>(shape.n * problem.x.image) + 128);
   y_ = AlignedBuffer(static_cast<size_t>(shape.n * problem.y.image));
-  residual_ = AlignedBuffer(residual ? y_.bytes() : 0);
+  residual_ = AlignedBuffer(adds ? y_.bytes() : 0);
   workspace_ = AlignedBuffer(conv_->workspace_bytes());
   std::mt19937 random(11);
   for (size_t i = 0; i < x_.bytes() / 4; ++i) {
@@ -79,10 +82,10 @@ ProductSetup::ProductSetup(const Isa& isa, const ConvShape& shape, DType x, bool
   }
   args_.x = x_.as<uint8_t>() + 64 + shape.pad_top * problem.x.row + halo * problem.x.pixel;
   args_.y = y_.as<uint8_t>();
-  args_.residual = residual ? residual_.as<uint8_t>() : nullptr;
+  args_.residual = adds ? residual_.as<uint8_t>() : nullptr;
   args_.workspace = workspace_.as<uint8_t>();
   const int64_t pixels = shape.n * shape.ih * shape.iw * shape.ic, outputs = shape.n * shape.oh * shape.ow * shape.oc;
-  bytes_ = static_cast<double>(element * (pixels + shape.oc * k + outputs * (residual ? 2 : 1)));
+  bytes_ = static_cast<double>(element * (pixels + shape.oc * k + outputs * (adds ? 2 : 1)));
   operations_ = 2.0 * static_cast<double>(shape.n * shape.oh * shape.ow * shape.oc * k);
 }
 

@@ -15,7 +15,7 @@ std::vector<int8_t> gaussian_weights(const kernels::ConvShape& shape);
 class ProductSetup {
  public:
   // Layouts are what the engine makes: a halo of the padding around the input, dense outputs.
-  ProductSetup(const kernels::Isa& isa, const kernels::ConvShape& shape, DType x, bool residual);
+  ProductSetup(const kernels::Isa& isa, const kernels::ConvShape& shape, DType x, kernels::ResidualKind residual);
 
   void run() const { conv_->run(args_, 0, 1); }
   const kernels::Conv& conv() const { return *conv_; }

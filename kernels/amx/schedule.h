@@ -10,11 +10,12 @@
 //      few slots     the units of block b go on in slots 0..t-2 of block b+2, while tiles of block b+1 are stored to the
 //                    other of two buffers
 //
-// What hides behind what was measured with one kind of instruction at a time between the products: vector additions, integer
-// additions and shuffles run beside a tile product or a tile store as if it were not there; multiplications, minima and
-// conversions lose some 60 cycles to each of the two. So epilogues round by adding where they can, and where a slot has
-// several units, the tile store lies in their middle: a product and a store that touch lose more than two apart (64 to 256
-// channels at 56x56 with a residual rounded twice: 229 us before both, 145 after).
+// What hides behind what, measured one kind of instruction at a time: beside tile instructions (loads, too) and for 190 cycles
+// behind the last of them, multiplications, maxima and conversions of floats on zmm go one a cycle instead of two, additions,
+// integer operations and shuffles as ever; a tile store takes 16 cycles of the shuffles' port. So epilogues round by adding
+// where they can, and where a slot has several units, the tile store lies in their middle: a product and a store that touch lose
+// more than two apart (64 to 256 channels at 56x56 with a residual rounded twice: 229 us before both, 145 after). Such a unit of
+// 64 outputs has 28 operations for the one port, of 49, and takes 33 cycles from the first level, 38 in the network.
 //
 // After the last block the remaining stages run without products. The schedule is a pure function of two counts.
 #pragma once
