@@ -75,6 +75,7 @@ class AmxConv final : public Conv {
         share_(choose_share(problem, block_rows(), panels_ / blocking.n, form.tiles.bytes(), threads, caches())) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset()) make_offset_params(params_.bound);
+    if (sums_are_centred()) make_centred_params(params_.bound);
     if (stacked()) stack_code_ = stack_kernel(isa, stacks_, problem.shape.kh);
     add_dense_params();
     list_rows();
@@ -121,6 +122,10 @@ class AmxConv final : public Conv {
   int64_t x_of(int64_t tile) const;
   int64_t group_bytes(int64_t group) const { return copied() ? 0 : group * (problem_.shape.ic / problem_.shape.groups); }
   bool sums_are_offset() const { return offset_sum_is_exact(problem_.epilogue, weights_->facts.bound); }
+  // Only where tiles start at the bias: where it is added, the conversion hides behind more products.
+  bool sums_are_centred() const {
+    return form_.steps.size() <= kMostStepsFromBias && centred_sum_is_exact(problem_.epilogue, weights_->facts.bound);
+  }
   int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
   int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
   int64_t tile_of(const Block& block) const { return block.rows / static_cast<int64_t>(sizeof(TileRow)) / kTileRows; }
@@ -221,6 +226,7 @@ void AmxConv::bind_kernels(int prefetch_lines) {
   spec.stream = blocking_.stream;
   EpilogueForm epilogue = make_epilogue_form(e, false, true, must_clamp_first(e, weights_->facts.bound));
   epilogue.offset_sum = sums_are_offset();
+  epilogue.centred_sum = sums_are_centred();
   spec.panel_bytes = form_.panel_bytes();
   spec.row_bytes = tiling_.row_bytes;
   spec.prefetch_lines = prefetch_lines;
@@ -385,6 +391,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                                                                  : PackedK::positions);
   BlockingProblem cut = blocking_problem(problem, tiling, panels, static_cast<int64_t>(form.steps.size()));
   cut.offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound);
+  cut.centred_sum = centred_sum_is_exact(problem.epilogue, weights->facts.bound);
   const auto make_for = [&](const Blocking& b, int parts) {
     return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b, parts);
   };

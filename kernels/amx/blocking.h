@@ -110,9 +110,10 @@ struct BlockingProblem {
   bool splits_k = false;        // K may be taken in parts
   bool residual = false;
   bool offset_sum = false;
+  bool centred_sum = false;    // timed apart; the cost model makes no difference
   int64_t dense_channels = 0;  // of pixels that blocks of all panels store as lines (BlockSpec::dense), or 0
 };
-// Of a convolution that is tiled so, with so many panels a group and k steps; offset_sum is left to the caller.
+// Of a convolution that is tiled so, with so many panels a group and k steps; what sums are is left to the caller.
 BlockingProblem blocking_problem(const ConvProblem& problem, const Tiling& tiling, int64_t panels, int64_t k_steps);
 
 // Part `part` of a blocking's parts of K: from the first of its k steps to the one behind its last.

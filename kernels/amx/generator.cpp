@@ -86,10 +86,9 @@ class Generator : public Assembler {
   int accumulators() const { return amx::accumulators(spec_); }
   Reg64 x(int i) const { return std::array{rax, r8, r9, r10}[static_cast<size_t>(i)]; }
   bool splits_k() const { return spec_.loads_partial || spec_.stores_partial; }
-  // Tiles of few products begin at the bias, which then is one addition less for each of their rows. Where there are more
-  // products, the loads hold up more than that.
   bool starts_at_bias() const {
-    return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && !splits_k() && spec_.steps.size() <= 2;
+    return spec_.epilogue.add_int_bias && spec_.m == 1 && !spec_.dense && !splits_k() &&
+           spec_.steps.size() <= kMostStepsFromBias;
   }
   bool fetches_y() const { return spec_.resident && spec_.n == 4 && !has_residual(); }
   int channels() const { return 16 * (spec_.n - 1) + spec_.columns; }

@@ -13,6 +13,9 @@
 namespace octet::kernels::amx {
 
 inline constexpr int kMaxTiles = 4;
+// Of K: tiles of so few products begin at the bias, which then is one addition less for each of their rows. Where there are
+// more products, the loads hold up more than that.
+inline constexpr size_t kMostStepsFromBias = 2;
 
 // In bytes from the bases in BlockArgs, but for `prefetch`.
 struct Block {

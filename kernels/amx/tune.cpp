@@ -89,7 +89,12 @@ std::string tuning_key(const ConvProblem& p, bool touching, const BlockingProble
                           s.dilation_w, s.pad_top, s.pad_left, s.groups})
     key.add(v);
   for (const ImageLayout& l : {p.x, p.y, p.residual}) key.add(l.pixel).add(l.row).add(l.image);
-  key.add(touching).add(cut.offset_sum).add(p.epilogue.out).add(p.epilogue.residual).add(p.epilogue.act);
+  key.add(touching)
+      .add(cut.offset_sum)
+      .add(cut.centred_sum)
+      .add(p.epilogue.out)
+      .add(p.epilogue.residual)
+      .add(p.epilogue.act);
   key.add(!p.epilogue.table.empty()).add(p.epilogue.keeps_range).add(p.epilogue.y_scale != 0).add(p.epilogue.range_of_most);
   return key.text();
 }

@@ -131,7 +131,17 @@ class Emitter {
   // reg = the biased sum, as float where values are wanted.
   void load_sum(const EpilogueCell& c) {
     const Xmm r = v(c.reg);
-    const bool integer_value = !form_.float_sum && !form_.offset_sum && form_.out != DType::s32;
+    const bool converts = !form_.float_sum && !form_.offset_sum && !form_.centred_sum && form_.out != DType::s32;
+    if (form_.centred_sum && !form_.add_int_bias) {
+      const Constant minus_centre = held_constant(offsetof(EpilogueConstants, minus_round_offset));
+      if (c.sum && minus_centre.held) {
+        as_.vaddps(r, minus_centre.holder, at(*c.sum, 0));
+      } else {
+        if (c.sum) as_.vmovups(r, at(*c.sum, 0));
+        as_.vaddps(r, r, minus_centre);
+      }
+      return;
+    }
     if (form_.add_int_bias) {
       const Address memory = param(offsetof(ChannelParams, int_bias), c.column);
       if (c.sum && !regs_.int_biases.empty()) {
@@ -141,13 +151,14 @@ class Emitter {
         if (c.sum) as_.vmovups(r, at(*c.sum, 0));
         as_.vpaddd(r, r, operand(regs_.int_biases, c.column, memory, holder));
       }
-    } else if (c.sum && integer_value) {
+    } else if (c.sum && converts) {
       as_.vcvtdq2ps(r, at(*c.sum, 0));
       return;
     } else if (c.sum) {
       as_.vmovups(r, at(*c.sum, 0));
     }
-    if (integer_value) as_.vcvtdq2ps(r, r);
+    if (form_.centred_sum) as_.vsubps(r, r, held_constant(offsetof(EpilogueConstants, round_offset)));
+    if (converts) as_.vcvtdq2ps(r, r);
   }
 
   void to_value(std::span<const EpilogueCell> cells) {

@@ -47,6 +47,7 @@ void add_to_key(CodeKey& key, const EpilogueForm& f) {
   key.add(f.float_sum)
       .add(f.add_int_bias)
       .add(f.offset_sum)
+      .add(f.centred_sum)
       .add(f.bias)
       .add(f.residual_zero_point)
       .add(f.clamp_first)
@@ -85,6 +86,12 @@ bool offset_sum_is_exact(const Epilogue& e, std::span<const int64_t> bound) {
   return true;
 }
 
+bool centred_sum_is_exact(const Epilogue& e, std::span<const int64_t> bound) {
+  if (e.out == DType::s32 || offset_sum_is_exact(e, bound)) return false;
+  constexpr int64_t kBound = int64_t{1} << 22;
+  return std::all_of(bound.begin(), bound.end(), [](int64_t b) { return b < kBound; });
+}
+
 EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   EpilogueConstants k;
   fill(k.residual_scale, e.residual_scale);
@@ -104,6 +111,7 @@ EpilogueConstants make_epilogue_constants(const Isa& isa, const Epilogue& e) {
   constexpr float kOffset = 8388608.0f;
   fill(k.sum_offset, kOffset);
   fill(k.round_offset, 1.5f * kOffset);
+  fill(k.minus_round_offset, -1.5f * kOffset);
   fill(k.y_scale, e.y_scale);
   fill(k.y_reciprocal, e.y_scale == 0 ? 0.0f : 1.0f / e.y_scale);
   fill(k.offset_residual, kOffset + static_cast<float>(e.residual_zero_point));
@@ -136,15 +144,23 @@ void make_offset_params(std::span<ChannelParams> records) {
     }
 }
 
+void make_centred_params(std::span<ChannelParams> records) {
+  for (ChannelParams& record : records)
+    for (int32_t& bias : record.int_bias) bias = static_cast<int32_t>(static_cast<uint32_t>(bias) + kSumCentre);
+}
+
 std::vector<size_t> cell_constants(const EpilogueForm& form, bool wide_residuals) {
   std::vector<size_t> used;
   if (form.out != DType::u8) return used;
   if (form.of_values)
     return {offsetof(EpilogueConstants, y_reciprocal), offsetof(EpilogueConstants, y_scale),
             offsetof(EpilogueConstants, zero_point)};
+  if (form.centred_sum && !form.add_int_bias) used.push_back(offsetof(EpilogueConstants, minus_round_offset));
+  if ((form.centred_sum && form.add_int_bias) || form.residual == ResidualKind::u8_twice)
+    used.push_back(offsetof(EpilogueConstants, round_offset));
   if (form.residual == ResidualKind::u8_twice)
-    used = {offsetof(EpilogueConstants, round_offset), offsetof(EpilogueConstants, mid_low),
-            offsetof(EpilogueConstants, mid_high), offsetof(EpilogueConstants, mid_scale)};
+    used.insert(used.end(), {offsetof(EpilogueConstants, mid_low), offsetof(EpilogueConstants, mid_high),
+                             offsetof(EpilogueConstants, mid_scale)});
   if (form.residual == ResidualKind::u8_once || form.residual == ResidualKind::u8_twice) {
     if (wide_residuals) {
       used.push_back(form.residual_zero_point ? offsetof(EpilogueConstants, offset_residual)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #include "kernels/amx/gather.h"
 #include "kernels/amx/schedule.h"
 #include "kernels/amx/tile_config.h"
+#include "kernels/jit/epilogue_emitter.h"
 #include "kernels/packed_weights.h"
 #include "ops_testing.h"
 
@@ -243,6 +245,36 @@ TEST_F(Amx, ExtremeWeightsAreExact) {
         c.stage = Stage::s32;
         ASSERT_EQ(run(c), "");
       }
+}
+
+// One and two products: sums start at the bias and are floats one subtraction away, where they are within 2^22: 128 * 255 * 128
+// is, just, so that the bias decides.
+TEST_F(Amx, SumsOfFewProductsAreExactAtTheirBounds) {
+  for (WeightPattern pattern : {WeightPattern::all_127, WeightPattern::all_minus_128, WeightPattern::random})
+    for (const int64_t ic : {64, 120, 128})
+      for (const Stage stage : {Stage::u8, Stage::u8_once, Stage::u8_twice, Stage::f32, Stage::f32_u8_residual})
+        for (const int64_t size : {5, 9}) {
+          Case c = conv_case(ic, 72, size, 1, 6);
+          c.input = pattern == WeightPattern::random ? InputPattern::extremes : InputPattern::all_255;
+          c.pattern = pattern;
+          c.x_zero_point = 255 * (size == 9);
+          c.stage = stage;
+          ASSERT_EQ(run(c), "");
+        }
+}
+
+TEST_F(Amx, CentredSumsAreWithinHalfTheirOffset) {
+  Epilogue e;
+  e.out = DType::u8;
+  e.scale = {0.5f};
+  e.zero_point = 100;  // clamped below it: no offset sums
+  const auto exact = [&](int64_t bound) { return centred_sum_is_exact(e, std::array{bound}); };
+  EXPECT_TRUE(exact((1 << 22) - 1));
+  EXPECT_FALSE(exact(1 << 22));
+  e.lo = 100;
+  EXPECT_FALSE(exact(1000)) << "its sums are offset";
+  e.out = DType::s32;
+  EXPECT_FALSE(exact(1000)) << "stored as they are";
 }
 
 TEST_F(Amx, GroupsAndDynamicQuantization) {
