@@ -75,11 +75,11 @@ class PipelinedAttention final : public Attention {
     std::shared_ptr<const Code> first, inner, last;
   };
 
-  // Whether the power of the greatest score, 2^(s c + (log2 255 - s c)), may come to 255.5: the two roundings of s c within
-  // 2^13 make less than 2^-10.
+  // Whether a power may come to 255.5. That of the greatest score is 2^(s c + (log2 255 - s c)), where the two roundings of
+  // s c within 2^13 make less than 2^-10; with a negative factor it is not the greatest.
   bool saturates(float exponent) const {
     const float greatest = static_cast<float>(form_.depth) * 255.0f * 128.0f * exponent;
-    return !(greatest < 8192.0f);
+    return !(greatest >= 0.0f && greatest < 8192.0f);
   }
 
   std::byte* scores(const AttentionArgs& args, int side) const {
