@@ -33,14 +33,16 @@ void load_row_constants(VectorEmitter& e) {
   e.vbroadcastss(e.v(kFactor), e.ptr[e.r9 + static_cast<size_t>(e.vector_bytes())]);
 }
 
-void emit_result(VectorEmitter& e, int i, int64_t at, bool quantized) {
+enum class Below : uint8_t { real, clamped, packed };  // what lies below the range, and NaN: packs make it 0 as well
+
+void emit_result(VectorEmitter& e, int i, int64_t at, Below below) {
   const auto d = e.v(i);
   e.vpaddd(d, e.v(kOffset), e.ptr[e.rsi + disp(at * e.vector_bytes())]);
   e.vcvtdq2ps(d, d);
   e.vmulps(d, d, e.v(kFactor));
-  if (!quantized) return;
-  e.vmaxps(d, d, e.v(kLow));
-  e.vminps(d, d, e.v(kHigh));
+  if (below == Below::real) return;
+  if (below == Below::clamped) e.vmaxps(d, d, e.v(kLow));
+  e.vminps(d, e.v(kHigh), d);
   e.vcvtps2dq(d, d);
   e.vpaddd(d, d, e.v(kZeroPoint));
 }
@@ -72,11 +74,11 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, Output 
   int64_t at = 0;
   const auto to = [&] { return e.rdx + disp(at * form.lanes * (quantized ? 1 : 4)); };
   for (; quantized && at + 4 <= whole; at += 4) {
-    for (int i = 0; i < 4; ++i) emit_result(e, i, at + i, true);
+    for (int i = 0; i < 4; ++i) emit_result(e, i, at + i, Below::packed);
     e.store_u8_x4(to(), 0, kScratch);
   }
   for (; at < whole; ++at) {
-    emit_result(e, 0, at, quantized);
+    emit_result(e, 0, at, quantized ? Below::clamped : Below::real);
     if (in_range) widen_range(e, kRange, 1, false);
     if (quantized)
       e.store_u8(to(), 0, kScratch);
@@ -84,7 +86,7 @@ void emit_output(VectorEmitter& e, const Form& form, int64_t value_size, Output 
       e.store(to(), e.v(0));
   }
   if (tail > 0) {
-    emit_result(e, 0, at, quantized);
+    emit_result(e, 0, at, quantized ? Below::clamped : Below::real);
     if (in_range) widen_range(e, kRange, 1, true);
     if (quantized)
       e.store_u8_tail(to(), 0, kScratch, e.rcx, e.rax, e.r10);
