@@ -4,6 +4,13 @@
 
 namespace octet::kernels {
 
+void append_range(std::vector<ByteRange>& ranges, const ByteRange& range) {
+  if (!ranges.empty() && ranges.back().data + ranges.back().bytes == range.data)
+    ranges.back().bytes += range.bytes;
+  else
+    ranges.push_back(range);
+}
+
 std::vector<std::vector<ByteRange>> plan_prefetch(const std::vector<PrefetchStep>& steps, size_t ahead) {
   std::vector<ByteRange> stream;
   std::vector<size_t> ends;  // of each step in the stream

@@ -54,6 +54,11 @@ bool offsets_fit(const ConvProblem& problem, const Form& form) {
          kTileRows * problem.x.pixel * problem.shape.stride_w < kFar;
 }
 
+// Only where tiles start at the bias: where it is added, the conversion hides behind more products.
+bool sums_are_centred(const Epilogue& epilogue, const PackedWeights& weights, const Form& form) {
+  return form.steps.size() <= kMostStepsFromBias && centred_sum_is_exact(epilogue, weights.facts.bound);
+}
+
 class AmxConv final : public Conv {
  public:
   AmxConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights, const Form& form,
@@ -70,9 +75,7 @@ class AmxConv final : public Conv {
         planes_(tiling_.source == RowSource::phases ? make_phase_planes(problem.shape) : PhasePlanes{}),
         blocking_(blocking),
         stacks_(make_stacks(problem.shape)),
-        batch_tiles_(copy_batch(problem, form, blocking.m)),
-        threads_(threads),
-        share_(choose_share(problem, block_rows(), panels_ / blocking.n, form.tiles.bytes(), threads, caches())) {
+        batch_tiles_(copy_batch(problem, form, blocking.m)) {
     offsets_ = step_offsets(problem, form);
     if (sums_are_offset()) make_offset_params(params_.bound);
     if (sums_are_centred()) make_centred_params(params_.bound);
@@ -81,7 +84,8 @@ class AmxConv final : public Conv {
     list_rows();
     list_ = list_blocks({problem_, tiling_, blocking_, panels_, k_steps(), form_.panel_bytes(), params_.records_per_group(),
                          dense_params_, [this](int64_t tile, int64_t group) { return x_of(tile) + group_bytes(group); }},
-                        share_, threads);
+                        choose_share(problem, block_rows(), panels_ / blocking.n, form.tiles.bytes(), threads, caches()),
+                        threads);
     bind_kernels(0);
     static constexpr const char* kSources[] = {"flat", "rows", "phases", "stacked", "copied"};
     static constexpr const char* kStreams[] = {"", " x by t1", " weights by t1"};
@@ -122,10 +126,7 @@ class AmxConv final : public Conv {
   int64_t x_of(int64_t tile) const;
   int64_t group_bytes(int64_t group) const { return copied() ? 0 : group * (problem_.shape.ic / problem_.shape.groups); }
   bool sums_are_offset() const { return offset_sum_is_exact(problem_.epilogue, weights_->facts.bound); }
-  // Only where tiles start at the bias: where it is added, the conversion hides behind more products.
-  bool sums_are_centred() const {
-    return form_.steps.size() <= kMostStepsFromBias && centred_sum_is_exact(problem_.epilogue, weights_->facts.bound);
-  }
+  bool sums_are_centred() const { return amx::sums_are_centred(problem_.epilogue, *weights_, form_); }
   int64_t k_steps() const { return static_cast<int64_t>(form_.steps.size()); }
   int64_t group_of(const Block& block) const { return block.weights / form_.panel_bytes() / panels_; }
   int64_t tile_of(const Block& block) const { return block.rows / static_cast<int64_t>(sizeof(TileRow)) / kTileRows; }
@@ -161,9 +162,7 @@ class AmxConv final : public Conv {
   const Blocking blocking_;
   const Stacks stacks_;  // when tiling_ wants them
   std::shared_ptr<const Code> stack_code_;
-  const int64_t batch_tiles_;  // copied rows that lie in the workspace at once
-  const int threads_;
-  const Share share_;
+  const int64_t batch_tiles_;     // copied rows that lie in the workspace at once
   std::vector<int64_t> offsets_;  // of k steps in x
   std::vector<TileRow> rows_;     // tiling_.rows, then those of the idle block
   Block idle_{};
@@ -209,11 +208,7 @@ std::vector<ByteRange> AmxConv::weight_ranges(int part, int parts) const {
       for (int panel = 0; panel < shape.n; ++panel) {
         const int64_t at = block.weights + panel * form_.panel_bytes();
         if (!listed.insert(at).second) continue;
-        const auto bytes = static_cast<size_t>((last - first) * kTileBytes);
-        if (!ranges.empty() && ranges.back().data + ranges.back().bytes == tiles + at)
-          ranges.back().bytes += bytes;
-        else
-          ranges.push_back({tiles + at, bytes});
+        append_range(ranges, {tiles + at, static_cast<size_t>((last - first) * kTileBytes)});
       }
     }
   });
@@ -369,9 +364,9 @@ void AmxConv::run(const ConvArgs& args, int part, int parts) const noexcept {
     }
   };
   if (phases()) {
-    const bool by_rows = share_ == Share::rows && parts == threads_;
-    const auto [from, to] = part_of(tiling_.tiles(), blocking_.m, by_rows ? part : 0, by_rows ? parts : 1);
-    copy_planes(args, from, to, copies);
+    const bool by_rows = list_.share == Share::rows && static_cast<size_t>(parts) == list_.ends.size();
+    const WorkRange tiles = part_of(tiling_.tiles(), blocking_.m, by_rows ? part : 0, by_rows ? parts : 1);
+    copy_planes(args, tiles.begin, tiles.end, copies);
   }
   list_.for_share(part, parts, [&](int64_t begin, int64_t end) {
     if (gelu_)
@@ -391,7 +386,7 @@ std::unique_ptr<Conv> make_tuned(const Isa& isa, const ConvProblem& problem, std
                                                                  : PackedK::positions);
   BlockingProblem cut = blocking_problem(problem, tiling, panels, static_cast<int64_t>(form.steps.size()));
   cut.offset_sum = offset_sum_is_exact(problem.epilogue, weights->facts.bound);
-  cut.centred_sum = centred_sum_is_exact(problem.epilogue, weights->facts.bound);
+  cut.centred_sum = sums_are_centred(problem.epilogue, *weights, form);
   const auto make_for = [&](const Blocking& b, int parts) {
     return std::make_unique<AmxConv>(isa, problem, weights, form, tiling, b, parts);
   };

@@ -19,18 +19,14 @@ Share choose_share(const ConvProblem& problem, int64_t rows, int64_t columns, si
   return rows >= threads ? Share::rows : Share::list;
 }
 
-std::pair<int64_t, int64_t> part_of(int64_t count, int64_t block, int part, int parts) {
-  const auto until = [&](int64_t p) { return std::min((count + block - 1) / block * p / parts * block, count); };
-  return {until(part), until(part + 1)};
+WorkRange part_of(int64_t count, int64_t block, int part, int parts) {
+  const WorkRange blocks = split_work((count + block - 1) / block, part, parts);
+  return {std::min(blocks.begin * block, count), std::min(blocks.end * block, count)};
 }
 
 namespace {
 
-struct Span {
-  int64_t begin, end;
-};
-
-void list_chunk(const ListProblem& p, int64_t group, Span panels, Span tiles, int part, BlockList& list) {
+void list_chunk(const ListProblem& p, int64_t group, WorkRange panels, WorkRange tiles, int part, BlockList& list) {
   const ConvShape& s = p.problem.shape;
   const Epilogue& e = p.problem.epilogue;
   const Blocking& b = p.blocking;
@@ -66,16 +62,13 @@ void list_chunk(const ListProblem& p, int64_t group, Span panels, Span tiles, in
 
 BlockList list_blocks(const ListProblem& p, Share share, int threads) {
   BlockList list;
+  list.share = share;
   list.splits_k = p.blocking.k_parts > 1;
   const int lists = share == Share::list ? 1 : threads;
-  const Span all_tiles{0, p.tiling.tiles()}, all_panels{0, p.panels};
-  const auto part = [&](Span all, int64_t block, int number) {
-    const auto [begin, end] = part_of(all.end, block, number, lists);
-    return Span{begin, end};
-  };
+  const WorkRange all_tiles{0, p.tiling.tiles()}, all_panels{0, p.panels};
   for (int thread = 0; thread < lists; ++thread) {
-    const Span tiles = share == Share::rows ? part(all_tiles, p.blocking.m, thread) : all_tiles;
-    const Span panels = share == Share::channels ? part(all_panels, p.blocking.n, thread) : all_panels;
+    const WorkRange tiles = share == Share::rows ? part_of(all_tiles.end, p.blocking.m, thread, lists) : all_tiles;
+    const WorkRange panels = share == Share::channels ? part_of(all_panels.end, p.blocking.n, thread, lists) : all_panels;
     for (int64_t group = 0; group < p.problem.shape.groups; ++group)
       for (int64_t chunk = panels.begin; chunk < panels.end; chunk += p.blocking.chunk)
         for (int k = 0; k < p.blocking.k_parts; ++k)

@@ -10,13 +10,13 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "kernels/amx/blocking.h"
 #include "kernels/amx/generator.h"
 #include "kernels/caches.h"
 #include "kernels/conv.h"
+#include "kernels/partition.h"
 #include "kernels/prefetch.h"
 
 namespace octet::kernels::amx {
@@ -25,13 +25,13 @@ enum class Share : uint8_t { list, rows, channels };
 
 // Threads take rows of blocks of all channels, and read mostly what they wrote themselves. But where weights are much more
 // than that and more than stays near, they take other channels, and each reads but its part of the weights. Two threads by rows
-// and by channels, microseconds: first product of BERT's FFNs (2.4 MB) 1840 and 1703, 7x7 stage of ResNet-50 (1 to 2.4 MB) 392
-// and 368; BERT's second products, whose x is larger, 1869 and 2027; MiniLM's first (0.6 MB) 212 and 231. `columns`: of blocks.
+// and by channels, microseconds of all layers: first products of BERT's FFNs (2.4 MB) 1840 and 1703, 7x7 stage of ResNet-50 (1
+// to 2.4 MB) 558 and 481; BERT's second products, whose x is larger, 1869 and 2027; MiniLM's first (0.6 MB) 212 and 231. `columns`: of blocks.
 Share choose_share(const ConvProblem& problem, int64_t rows, int64_t columns, size_t weight_bytes, int threads,
                    const Caches& caches);
 
-// The first of `count` in blocks of `block` that fall to a part, and the one behind its last.
-std::pair<int64_t, int64_t> part_of(int64_t count, int64_t block, int part, int parts);
+// Those of `count` in blocks of `block` that fall to a part.
+WorkRange part_of(int64_t count, int64_t block, int part, int parts);
 
 struct BlockShape {
   int m = 1, n = 1, columns = 16;
@@ -50,6 +50,7 @@ struct BlockList {
   std::vector<BlockShape> shapes;  // of each
   std::vector<Chunk> chunks;
   std::vector<int64_t> ends;  // of the threads' lists; empty when there is but one
+  Share share = Share::list;
   bool splits_k = false;
 
   // body(begin, end) for the stretches that a part runs, in order. Parts need not be as many as the threads it was made for.
@@ -59,12 +60,12 @@ struct BlockList {
       const auto p = static_cast<size_t>(part);
       return body(p == 0 ? 0 : ends[p - 1], ends[p]);
     }
-    const auto share = [&](int64_t begin, int64_t end) {
-      const int64_t from = begin + (end - begin) * part / parts, to = begin + (end - begin) * (part + 1) / parts;
-      if (from < to) body(from, to);
+    const auto cut = [&](int64_t begin, int64_t end) {
+      const WorkRange mine = split_work(end - begin, part, parts);
+      if (mine.size() > 0) body(begin + mine.begin, begin + mine.end);
     };
-    if (parts == 1 || !splits_k) return share(0, static_cast<int64_t>(blocks.size()));
-    for (const Chunk& chunk : chunks) share(chunk.begin, chunk.end);  // the same blocks of each part of K
+    if (parts == 1 || !splits_k) return cut(0, static_cast<int64_t>(blocks.size()));
+    for (const Chunk& chunk : chunks) cut(chunk.begin, chunk.end);  // the same blocks of each part of K
   }
 };
 

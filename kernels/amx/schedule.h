@@ -15,7 +15,8 @@
 // integer operations and shuffles as ever; a tile store takes 16 cycles of the shuffles' port. So epilogues round by adding
 // where they can, and where a slot has several units, the tile store lies in their middle: a product and a store that touch lose
 // more than two apart (64 to 256 channels at 56x56 with a residual rounded twice: 229 us before both, 145 after). Such a unit of
-// 64 outputs has 28 operations for the one port, of 49, and takes 33 cycles from the first level, 38 in the network.
+// 64 outputs had 28 operations for the one port, of 49, while its sums were converted (24 without), and took 33 cycles from the
+// first level, 38 in the network.
 //
 // After the last block the remaining stages run without products. The schedule is a pure function of two counts.
 #pragma once

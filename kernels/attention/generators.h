@@ -13,7 +13,7 @@ namespace octet::kernels::attention {
 struct PackKeysArgs {
   const uint8_t* k;
   std::byte* panel;
-  int32_t* starts;      // u8 x s8: -zq * (sum of the key), where each score starts; pipelined: 0x4b400000 more
+  int32_t* starts;      // u8 x s8: -zq * (sum of the key), where each score starts; pipelined: kSumCentre more
   const int32_t* rows;  // [lanes]
   int32_t minus_zq;
 };

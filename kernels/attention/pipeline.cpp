@@ -28,6 +28,7 @@
 #include <cstddef>
 
 #include "kernels/attention/generators.h"
+#include "kernels/jit/epilogue_emitter.h"
 #include "kernels/jit/vector_emitter.h"
 
 namespace octet::kernels::attention {
@@ -39,7 +40,6 @@ using Xbyak::Zmm;
 
 constexpr int kScratch = 4, kFactor = 13, kScore = 14, kZero = 15, kCubic = 16, kTop = 20, kCentre = 21, kRound = 22,
               kFirstBytes = 23;
-constexpr uint32_t kCentreBits = 0x4b400000;  // 1.5 * 2^23
 constexpr int64_t kRows = 16, kTile = 1024, kScoreRow = 256, kScoreChunk = kRows * kScoreRow;
 constexpr int kSumTile = 4, kQueries = 5, kProbabilities = 6, kOther = 7;
 
@@ -273,7 +273,7 @@ class PipelineEmitter {
     if (next_) {
       tree(0, [&](const Xmm& d, const Xmm& a, const Xmm& b) { masked_ ? e.vmaxps(d, a, b) : e.vpmaxsd(d, a, b); });
       if (!masked_) {
-        e.vpsubd(z(0), z(0), e.constant_bits(kCentreBits));
+        e.vpsubd(z(0), z(0), e.constant_bits(kSumCentre));
         e.vcvtdq2ps(z(0), z(0));
         e.vmovaps(z(1), e.v(kTop));
         e.vfnmadd231ps(z(1), z(0), z(kFactor));

@@ -22,11 +22,14 @@ class PipelinedAttention final : public Attention {
         at_(operands_.at()),
         name_("attention int8 " + std::string(isa.name) + " pipelined") {
     const bool limited = !operands_.masked() && problem.keys % form_.chunk != 0;
-    for (const bool saturates : {false, true}) {
+    for (const bool saturating : {false, true}) {
+      const bool used = problem.parameters_at_run ? !(saturating && operands_.masked())
+                                                  : saturating == saturates(problem.factors.exponent);
+      if (!used) continue;
       const auto code = [&](bool current, bool next) {
-        return pipeline_code(isa, form_, {operands_.masked(), saturates && !operands_.masked(), limited, current, next});
+        return pipeline_code(isa, form_, {operands_.masked(), saturating, limited, current, next});
       };
-      codes_[saturates] = {code(false, true), code(true, true), code(true, false)};
+      codes_[saturating] = {code(false, true), code(true, true), code(true, false)};
     }
     for (int64_t j = 0; j < form_.chunk; ++j) {
       const auto is_key = [&](int64_t key) { return form_.keys - form_.chunk + key < problem.keys; };
@@ -76,10 +79,11 @@ class PipelinedAttention final : public Attention {
   };
 
   // Whether a power may come to 255.5. That of the greatest score is 2^(s c + (log2 255 - s c)), where the two roundings of
-  // s c within 2^13 make less than 2^-10; with a negative factor it is not the greatest.
+  // s c within 2^13 make less than 2^-10; with a negative factor it is not the greatest. With a
+  // mask the powers are of differences, at most 0.
   bool saturates(float exponent) const {
     const float greatest = static_cast<float>(form_.depth) * 255.0f * 128.0f * exponent;
-    return !(greatest >= 0.0f && greatest < 8192.0f);
+    return !operands_.masked() && !(greatest >= 0.0f && greatest < 8192.0f);
   }
 
   std::byte* scores(const AttentionArgs& args, int side) const {

@@ -85,6 +85,13 @@ void widen(const uint8_t* from, int64_t count, uint16_t* to) {
   for (; i % 4 != 0; ++i) to[i] = 0;
 }
 
+// What a part fetches, and the rounds in which a kernel can, of its blocks and panels.
+struct PartFetch {
+  std::vector<ByteRange> ranges;
+  size_t bytes = 0;
+  int64_t rounds = 0;
+};
+
 class ProductConv final : public Conv {
  public:
   ProductConv(const Isa& isa, const ConvProblem& problem, std::shared_ptr<const PackedWeights> weights,
@@ -157,22 +164,15 @@ class ProductConv final : public Conv {
   std::vector<PanelClass> classes_;
   std::map<std::array<int, 3>, std::vector<ProductFunction>> functions_;  // by vectors, valid columns, lines fetched
   std::vector<std::shared_ptr<const Code>> code_;
-  std::vector<std::vector<ByteRange>> fetched_;  // by each part
-  std::vector<int64_t> rounds_;                  // of each part: in which a kernel can fetch, of its blocks and panels
+  std::vector<PartFetch> fetched_;  // by each part
   int prefetch_lines_ = 0;
   std::string name_;
 };
 
-size_t bytes_of(std::span<const ByteRange> ranges) {
-  size_t bytes = 0;
-  for (const ByteRange& range : ranges) bytes += range.bytes;
-  return bytes;
-}
-
 // Where a part's run stands in the weights it fetches.
 class FetchCursor {
  public:
-  explicit FetchCursor(std::span<const ByteRange> ranges) : ranges_(ranges), all_(bytes_of(ranges)) {}
+  FetchCursor(std::span<const ByteRange> ranges, size_t all) : ranges_(ranges), all_(all) {}
   // Whether less than `share` of them has been fetched.
   bool behind(double share) const {
     return !ranges_.empty() && static_cast<double>(done_) <= share * static_cast<double>(all_);
@@ -305,12 +305,8 @@ std::vector<ByteRange> ProductConv::weight_ranges(int part, int parts) const {
     for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p) {
       const Panel& panel = *cls.calls[static_cast<size_t>(p)].panel;
       const auto* data = form_.b.as<std::byte>() + panel.b_offset;
-      const size_t end = &panel == &form_.panels.back() ? form_.b_bytes : static_cast<size_t>((&panel + 1)->b_offset);
-      const size_t bytes = end - static_cast<size_t>(panel.b_offset);
-      if (!ranges.empty() && ranges.back().data + ranges.back().bytes == data)
-        ranges.back().bytes += bytes;
-      else
-        ranges.push_back({data, bytes});
+      const size_t end = &panel == &form_.panels.back() ? form_.b_bytes : (&panel + 1)->b_offset;
+      append_range(ranges, {data, end - panel.b_offset});
     }
   }
   return ranges;
@@ -318,18 +314,20 @@ std::vector<ByteRange> ProductConv::weight_ranges(int part, int parts) const {
 
 void ProductConv::set_prefetch(std::span<const std::vector<ByteRange>> of_parts) {
   assert(fetches());
-  fetched_.assign(of_parts.begin(), of_parts.end());
+  fetched_.clear();
   const int64_t kMostLines = kind_ == ProductKind::bins ? 4 : 16;
   for (int part = 0; part < static_cast<int>(of_parts.size()); ++part) {
-    int64_t& rounds = rounds_.emplace_back(0);
+    PartFetch& fetch = fetched_.emplace_back(PartFetch{of_parts[static_cast<size_t>(part)], 0, 0});
+    for (const ByteRange& range : fetch.ranges) fetch.bytes += range.bytes;
     for (const PanelClass& cls : classes_) {
       const GridPart mine = share(cls, part, static_cast<int>(of_parts.size()));
       for (int64_t p = mine.panel_begin; p < mine.panel_end; ++p)
-        rounds += (mine.block_end - mine.block_begin) * rounds_of(*cls.calls[static_cast<size_t>(p)].panel);
+        fetch.rounds += (mine.block_end - mine.block_begin) * rounds_of(*cls.calls[static_cast<size_t>(p)].panel);
     }
-    if (rounds == 0) continue;
-    const auto lines = static_cast<int64_t>(bytes_of(fetched_[static_cast<size_t>(part)])) / 64;
-    prefetch_lines_ = std::max(prefetch_lines_, static_cast<int>(std::min(kMostLines, (lines + rounds - 1) / rounds)));
+    if (fetch.rounds == 0) continue;
+    const auto lines = static_cast<int64_t>(fetch.bytes) / 64;
+    prefetch_lines_ =
+        std::max(prefetch_lines_, static_cast<int>(std::min(kMostLines, (lines + fetch.rounds - 1) / fetch.rounds)));
   }
   if (prefetch_lines_ == 0) return;
   for (PanelClass& cls : classes_)
@@ -370,12 +368,11 @@ void ProductConv::run(const ConvArgs& args, int part, int parts) const noexcept 
   const void* x = kind_ == ProductKind::words ? widened(args.x, args.workspace) : args.x;
   ProductArgs call{};
   call.constants = begin_range(problem_.epilogue, *constants_.as<EpilogueConstants>(), args.workspace);
-  const bool planned = static_cast<size_t>(parts) == fetched_.size();  // for so many parts
-  FetchCursor cursor(planned ? std::span<const ByteRange>(fetched_[static_cast<size_t>(part)])
-                             : std::span<const ByteRange>());
+  static const PartFetch kNothing;
+  const PartFetch& fetch = static_cast<size_t>(parts) == fetched_.size() ? fetched_[static_cast<size_t>(part)] : kNothing;
+  FetchCursor cursor(fetch.ranges, fetch.bytes);
   int64_t rounds = 0;
-  const double rounds_share =
-      1.0 / static_cast<double>(planned ? std::max<int64_t>(rounds_[static_cast<size_t>(part)], 1) : 1);
+  const double rounds_share = 1.0 / static_cast<double>(std::max<int64_t>(fetch.rounds, 1));
   for (const PanelClass& cls : classes_) {
     const RowPlan& rows = cls.rows;
     const GridPart mine = share(cls, part, parts);
